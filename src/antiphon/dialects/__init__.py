@@ -1,0 +1,1 @@
+"""One module per wire format: it watches native answers, folds streams into JSON and unfolds JSON into streams."""

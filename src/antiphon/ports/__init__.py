@@ -1,0 +1,1 @@
+"""Small interfaces that the drivers implement."""

@@ -1,0 +1,1 @@
+"""Bytes on the wire: SSE, JSON and its canonical form, error bodies. No I/O, no clock."""

@@ -1,0 +1,115 @@
+"""Server-sent events, as the WHATWG HTML standard defines them (section 9.2.6), read without I/O.
+
+A *frame* is everything up to and including the blank line that ends an event, as it arrived. Frames are
+passed on as they are; what is inside is only taken apart where somebody has to look.
+"""
+
+import re
+from dataclasses import dataclass
+
+BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+DONE = b"data: [DONE]\n\n"
+
+# Atomic groups: without them CRLF alone would be read as CR followed by LF, a blank line that is not there.
+_BLANK_LINE = re.compile(rb"(?>\r\n|\r|\n)(?>\r\n|\r|\n)")
+_LINE_END = re.compile(rb"\r\n|\r|\n")
+
+
+class FrameTooLargeError(ValueError):
+    """A frame grew past the limit before it ended."""
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """What a frame says: its `event:` field or "", and its `data:` lines joined with line feeds."""
+
+    type: str
+    data: bytes
+
+
+class FrameReader:
+    """Cuts a byte stream into frames, however the bytes are split on their way.
+
+    A carriage return at the very end of what has arrived may be the first half of CRLF, so a frame that
+    ends with one is held back until the next byte, or until `close`.
+    """
+
+    __slots__ = ("_buffer", "_limit", "_scanned")
+
+    def __init__(self, limit: int) -> None:
+        """Refuse frames of more than `limit` bytes."""
+        self._buffer = b""
+        self._limit = limit
+        self._scanned = 0
+
+    def feed(self, data: bytes) -> list[bytes]:
+        """Return the frames that `data` completes. Raises FrameTooLargeError."""
+        buffer = self._buffer + data if self._buffer else data
+        if b"\r" not in buffer:
+            frames, rest = _split_line_feeds(buffer, self._scanned)
+        else:
+            frames, rest = _split_any(buffer, self._scanned)
+        self._buffer = rest
+        # A blank line is at most four bytes long: look at the last three again next time.
+        self._scanned = max(0, len(rest) - 3)
+        if len(rest) > self._limit or (frames and max(map(len, frames)) > self._limit):
+            raise FrameTooLargeError(f"an event of more than {self._limit} bytes")
+        return frames
+
+    def close(self) -> bytes:
+        """Return what came after the last complete frame; a frame held back for its CR is among it."""
+        rest, self._buffer, self._scanned = self._buffer, b"", 0
+        return rest
+
+
+def _split_line_feeds(buffer: bytes, scanned: int) -> tuple[list[bytes], bytes]:
+    frames: list[bytes] = []
+    start = 0
+    end = buffer.find(b"\n\n", scanned)
+    while end >= 0:
+        frames.append(buffer[start : end + 2])
+        start = end + 2
+        end = buffer.find(b"\n\n", start)
+    return frames, buffer[start:] if start else buffer
+
+
+def _split_any(buffer: bytes, scanned: int) -> tuple[list[bytes], bytes]:
+    frames: list[bytes] = []
+    start = 0
+    # Looking again from the middle of a CRLF would take its LF for a line end of its own.
+    if scanned and buffer[scanned - 1 : scanned + 1] == b"\r\n":
+        scanned -= 1
+    found = _BLANK_LINE.search(buffer, scanned)
+    while found:
+        end = found.end()
+        if end == len(buffer) and buffer[-1] == 0x0D:
+            break
+        frames.append(buffer[start:end])
+        start = end
+        found = _BLANK_LINE.search(buffer, start)
+    return frames, buffer[start:]
+
+
+def parse_frame(frame: bytes) -> Event | None:
+    """Take a frame apart; None if it holds no data (comments, blank lines)."""
+    if frame.startswith(b"data: ") and frame.endswith(b"\n\n") and frame.find(b"\n") == len(frame) - 2:
+        if b"\r" not in frame:
+            return Event("", frame[6:-2])
+    event_type = b""
+    data: list[bytes] = []
+    for line in _LINE_END.split(frame.removeprefix(BYTE_ORDER_MARK)):
+        name, _, value = line.partition(b":")
+        if name == b"data":
+            data.append(value.removeprefix(b" "))
+        elif name == b"event":
+            event_type = value.removeprefix(b" ")
+    if not data:
+        return None
+    return Event(event_type.decode("utf-8", "replace"), b"\n".join(data))
+
+
+def write_frame(data: bytes, event_type: str = "") -> bytes:
+    """Write one event with line feeds; `data` has no line end in it."""
+    if event_type:
+        return b"event: %b\ndata: %b\n\n" % (event_type.encode(), data)
+    return b"data: %b\n\n" % data
