@@ -1,1 +1,234 @@
-"""The composition root."""
+"""The composition root: settings in, a gateway that answers out. The only module that knows everybody."""
+
+import asyncio
+import logging
+import os
+import secrets
+import sqlite3
+import time
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from antiphon.drivers.http import http_upstream
+from antiphon.drivers.memory import MemoryCache
+from antiphon.drivers.playback import playback
+from antiphon.drivers.prices import Prices
+from antiphon.drivers.sqlite.cache import SqliteCache
+from antiphon.drivers.sqlite.database import Database, SchemaError
+from antiphon.drivers.sqlite.ledger import SqliteLedger
+from antiphon.drivers.sqlite.recordings import drop_orphans
+from antiphon.drivers.sqlite.responses import SqliteResponses
+from antiphon.engine.accounts import Accounts
+from antiphon.engine.catalogue import Catalogue
+from antiphon.engine.producing import Producing, Shelves, Source
+from antiphon.engine.tasks import Tasks
+from antiphon.engine.turns import Turns
+from antiphon.gateway.gateway import Gateway
+from antiphon.gateway.kept import KeptResponses
+from antiphon.gateway.keys import Keyring
+from antiphon.gateway.metrics import Gauge, Metrics
+from antiphon.gateway.operations import Operations
+from antiphon.ports.upstream import Upstream
+from antiphon.routing.names import Resolver
+from antiphon.settings import ConfigurationError, Provider, Settings, checked
+from antiphon.turn.usage import Usage
+from antiphon.wire.errors import GatewayError, StoreFault
+
+if TYPE_CHECKING:
+    from antiphon.gateway.asgi import AsgiApplication
+
+_log = logging.getLogger(__name__)
+
+_SWEEP_SECONDS = 60.0
+_PUBLISH_SECONDS = 2.0
+_FORGET_SECONDS = 3600.0
+
+
+class Application:
+    """One worker's gateway, made and started in a running event loop."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        environ: Mapping[str, str] | None = None,
+        wall_clock: Callable[[], float] = time.time,
+    ) -> None:
+        """Build everything. Raises ConfigurationError for what only shows when it is used."""
+        self.settings = settings = checked(settings)
+        self._now = wall_clock
+        self._worker = secrets.token_hex(8)
+        self._tasks = Tasks()
+        self._database = _open(settings)
+        cache = settings.cache
+        self.memory = MemoryCache(cache.memory.max_bytes if cache else 0)
+        self._level = (
+            SqliteCache(self._database, cache.max_bytes) if cache and cache.store == "storage" else None
+        )
+        self._responses = SqliteResponses(self._database)
+        self._ledger = SqliteLedger(self._database)
+        environ = os.environ if environ is None else environ
+        self._sources = {
+            name: Source(name, provider, _upstream(name, provider, environ))
+            for name, provider in settings.providers.items()
+        }
+        prices = Prices()
+
+        def price(provider: str, model: str, usage: Usage, at: float) -> float | None:
+            known = settings.providers[provider]
+            return prices.cost(known.type, known.base_url, model, usage, at)
+
+        self.metrics = Metrics(self._gauges)
+        self.accounts = Accounts(
+            ledger=self._ledger,
+            price=price,
+            observe=self.metrics.observe,
+            log_requests=settings.log.requests,
+            tasks=self._tasks,
+            wall_clock=wall_clock,
+        )
+        shelves = Shelves(self.memory, self._level, self._responses, settings.responses.retention)
+        self.producing = Producing(
+            cache=cache,
+            shelves=shelves,
+            accounts=self.accounts,
+            wall_clock=wall_clock,
+            clock=time.monotonic,
+        )
+        catalogue = Catalogue(Resolver(settings.providers, settings.models), self._sources)
+        turns = Turns(
+            sources=self._sources,
+            catalogue=catalogue,
+            cache=cache,
+            shelves=shelves,
+            producing=self.producing,
+            accounts=self.accounts,
+            tasks=self._tasks,
+            wall_clock=wall_clock,
+        )
+        keyring = Keyring(settings.keys)
+        operations = Operations(
+            catalogue=catalogue,
+            keyring=keyring,
+            admin_key=settings.admin.key,
+            tasks=self._tasks,
+            readiness=self._readiness,
+            metrics=self._render_metrics,
+        )
+        kept = KeptResponses(self._responses, self.memory, self._level, keyring, self._tasks)
+        self.gateway = Gateway(turns, keyring, {**operations.handlers(), **kept.handlers()})
+
+    def start(self) -> None:
+        """Begin what goes on beside the requests."""
+        self._tasks.start(self._sweep(), "sweep")
+        if self.settings.server.workers > 1:
+            self._tasks.start(self._publish(), "publish metrics")
+
+    async def stop(self, drained: Callable[[], Awaitable[object]] | None = None) -> None:
+        """Break off what is still live, wait until clients were told (`drained`), and finish all writes."""
+        self.producing.fail_all(
+            GatewayError("The gateway is shutting down.", code="shutting_down", status=503)
+        )
+        for source in self._sources.values():
+            await source.upstream.close()
+        if drained is not None:
+            await drained()
+        await self.accounts.stop()
+        await self._tasks.stop()
+        await self._database.close()
+
+    async def _sweep(self) -> None:
+        while True:
+            now = self._now()
+            if self._level is not None:
+                self._level.sweep(now)
+            self._responses.sweep(now)
+            self._database.write(lambda connection, now=now: drop_orphans(connection, now))  # type: ignore[misc]
+            await asyncio.sleep(_SWEEP_SECONDS)
+
+    async def _publish(self) -> None:
+        while True:
+            await asyncio.sleep(_PUBLISH_SECONDS)
+            try:
+                await self._ledger.publish(self._worker, self.metrics.snapshot(), self._now())
+                await self._ledger.forget(self._now() - _FORGET_SECONDS)
+            except StoreFault as fault:
+                _log.warning("metrics are not shared with the other workers: %s", fault)
+
+    async def _render_metrics(self) -> bytes:
+        await self.accounts.flush()
+        others: list[bytes] = []
+        if self.settings.server.workers > 1:
+            try:
+                others = await self._ledger.others(self._worker)
+            except StoreFault as fault:
+                _log.warning("metrics of the other workers are missing: %s", fault)
+        return await asyncio.to_thread(self.metrics.render, others)
+
+    async def _readiness(self) -> dict[str, str]:
+        try:
+            await self._database.read(lambda connection: connection.execute("SELECT 1").fetchone())
+        except StoreFault:
+            return {"storage": "not available"}
+        return {"storage": "ok"}
+
+    def _gauges(self) -> Iterable[Gauge]:
+        return (
+            Gauge("live_recordings", "Answers that are being recorded now.", self.producing.count),
+            Gauge("cache_memory_entries", "Entries in the memory level of the cache.", len(self.memory)),
+            Gauge("cache_memory_bytes", "Bytes in the memory level of the cache.", self.memory.size),
+            Gauge("ledger_queued_rows", "Usage rows that are not written yet.", self.accounts.queued),
+            Gauge("ledger_lost_rows", "Usage rows lost because storage was gone.", self.accounts.lost),
+            Gauge("storage_queued_writes", "Writes that wait for storage.", self._database.queued),
+            Gauge("storage_dropped_writes", "Cache entries not stored: full queue.", self._database.dropped),
+            Gauge("storage_failed_writes", "Writes that storage refused.", self._database.failed),
+        )
+
+
+def create_app(config: Settings | str | os.PathLike[str] | None = None) -> "AsgiApplication":
+    """Return an ASGI application with every route.
+
+    `config` is the settings, or the path of a configuration file; None looks for `antiphon.yaml` in the
+    working directory and else takes providers from the environment. Raises ConfigurationError.
+    """
+    from antiphon.gateway.asgi import AsgiApplication
+    from antiphon.settings import load
+
+    settings = (
+        config
+        if isinstance(config, Settings)
+        else load(None if config is None else Path(config), os.environ, Path.cwd())
+    )
+    settings = checked(settings)
+
+    async def start() -> Application:
+        application = Application(settings)
+        application.start()
+        return application
+
+    return AsgiApplication(settings.server, start)
+
+
+def _open(settings: Settings) -> Database:
+    path = Path(settings.storage.url.removeprefix("sqlite:///"))
+    try:
+        return Database(path)
+    except (OSError, sqlite3.Error, SchemaError) as error:
+        raise ConfigurationError(f"storage.url: {path} cannot be opened: {error}") from error
+
+
+def _upstream(name: str, provider: Provider, environ: Mapping[str, str]) -> Upstream:
+    if provider.type == "playback":
+        try:
+            return playback(provider)
+        except (GatewayError, ValueError, OSError) as error:
+            raise ConfigurationError(f"providers.{name}: {error}") from error
+    headers = []
+    if provider.api_key:
+        headers.append((b"authorization", b"Bearer " + provider.api_key.encode()))
+    assert provider.base_url is not None
+    try:
+        return http_upstream(provider, base_url=provider.base_url, headers=tuple(headers), environ=environ)
+    except ValueError as error:
+        raise ConfigurationError(f"providers.{name}: {error}") from error

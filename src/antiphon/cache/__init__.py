@@ -1,0 +1,1 @@
+"""The response cache decides here: keys, controls, entries, verdicts. It never fetches."""

@@ -1,5 +1,71 @@
 """The command line."""
 
+import os
+import sys
+from pathlib import Path
+
+import click
+
+from antiphon import __version__
+from antiphon.settings import ConfigurationError, Settings, checked, load
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="antiphon")
+def cli() -> None:
+    """Antiphon: an LLM gateway that records every answer, and replays it."""
+
+
+@cli.command()
+@click.option("--config", type=click.Path(dir_okay=False, path_type=Path), help="The configuration file.")
+@click.option("--host", help="The address to listen on.")
+@click.option("--port", type=click.IntRange(0, 65535), help="The port to listen on; 0 takes a free one.")
+@click.option("--workers", type=click.IntRange(1), help="How many processes share the port.")
+def serve(config: Path | None, host: str | None, port: int | None, workers: int | None) -> None:
+    """Run the gateway."""
+    from antiphon.cli.serve import serve as run
+
+    try:
+        settings = _settings(config, host, port, workers)
+        sys.exit(run(settings, lambda bound: _greet(settings, bound)))
+    except ConfigurationError as error:
+        _fail(str(error))
+    except OSError as error:
+        _fail(f"cannot listen on {settings.server.host}:{settings.server.port}: {error.strerror}")
+
+
+@cli.command()
+def demo() -> None:
+    """Show a miss, a hit, and ten requests that share one answer; no key and no network."""
+    from antiphon.cli.demo import run
+
+    sys.exit(run())
+
 
 def main() -> None:
     """Run the command line."""
+    cli(prog_name="antiphon")
+
+
+def _settings(config: Path | None, host: str | None, port: int | None, workers: int | None) -> Settings:
+    import msgspec
+
+    settings = load(config, os.environ, Path.cwd())
+    given = {"host": host, "port": port, "workers": workers}
+    changes = {name: value for name, value in given.items() if value is not None}
+    server = msgspec.structs.replace(settings.server, **changes)
+    return checked(msgspec.structs.replace(settings, server=server))
+
+
+def _greet(settings: Settings, port: int) -> None:
+    names = ", ".join(settings.providers)
+    host = settings.server.host
+    shown = f"[{host}]" if ":" in host else host
+    click.echo(f"Antiphon {__version__} answers at http://{shown}:{port}/v1 (providers: {names})", err=True)
+    if settings.models:
+        click.echo(f"Models: {', '.join(settings.models)}, or provider/model", err=True)
+
+
+def _fail(message: str) -> None:
+    click.echo(f"antiphon: {message}", err=True)
+    sys.exit(2)

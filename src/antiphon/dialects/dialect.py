@@ -16,6 +16,10 @@ class Watcher(Protocol):
         """Judge the answer. `clean` is whether the body ended as HTTP says it should."""
 
     @property
+    def response_id(self) -> str | None:
+        """The upstream's id of the answer, as soon as it has been seen."""
+
+    @property
     def ended(self) -> bool:
         """Whether the terminal event has been seen, so that nothing more can change the outcome."""
 
@@ -32,12 +36,16 @@ class Dialect(Protocol):
         """Return a watcher for one answer with status 200."""
 
     def fold(self, frames: Sequence[bytes]) -> bytes:
-        """Turn a complete stream into the JSON answer that holds the same."""
+        """Turn a complete stream into the JSON answer that holds the same.
+
+        Raises ValueError or GatewayError for frames that cannot be read.
+        """
 
     def unfold(self, body: bytes, *, include_usage: bool) -> list[bytes]:
         """Turn a JSON answer into a stream that holds the same.
 
         `include_usage` is whether the client asked for usage in the stream (chat and completions only).
+        Raises ValueError or GatewayError for a body that cannot be read.
         """
 
     def break_off(self, message: str, code: str, seen: Sequence[bytes]) -> list[bytes]:

@@ -63,6 +63,8 @@ class Recording:
     """The upstream model that was asked."""
     started_at: float
     """Seconds since the epoch when the request was sent."""
+    usage_requested: bool = False
+    """Whether the upstream was asked to send usage in its stream, by the client or on its behalf."""
     head: Head = field(default_factory=Head)
     frames: list[bytes] = field(default_factory=list)
     times: list[int] = field(default_factory=list)

@@ -92,9 +92,8 @@ def _split_any(buffer: bytes, scanned: int) -> tuple[list[bytes], bytes]:
 
 def parse_frame(frame: bytes) -> Event | None:
     """Take a frame apart; None if it holds no data (comments, blank lines)."""
-    if frame.startswith(b"data: ") and frame.endswith(b"\n\n") and frame.find(b"\n") == len(frame) - 2:
-        if b"\r" not in frame:
-            return Event("", frame[6:-2])
+    if frame.startswith(b"data: ") and frame.find(b"\n") == len(frame) - 2 and b"\r" not in frame:
+        return Event("", frame[6:-2])
     event_type = b""
     data: list[bytes] = []
     for line in _LINE_END.split(frame.removeprefix(BYTE_ORDER_MARK)):

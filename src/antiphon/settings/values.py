@@ -1,4 +1,4 @@
-"""What can be configured, with its defaults: plain values, checked when they are made.
+"""What can be configured, with its defaults: plain values.
 
 Sizes are bytes, durations seconds; the configuration file may write them as `64KiB` and `10s`.
 """
@@ -7,59 +7,71 @@ from typing import Annotated, Literal
 
 from msgspec import Meta, Struct, field
 
+from antiphon.settings.quantities import Duration, Secret, Size, Timeout
+
 PositiveInt = Annotated[int, Meta(gt=0)]
 
-
-class Size(int):
-    """Bytes."""
-
-
-class Duration(float):
-    """Seconds."""
+ProviderType = Literal["openai", "openai-chat", "playback"]
 
 
 class Server(Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):
     """The HTTP server."""
 
     host: str = "127.0.0.1"
+    """Address to bind; other than loopback only with `keys`."""
     port: Annotated[int, Meta(ge=0, le=65535)] = 8080
+    """0 takes a free one."""
     workers: PositiveInt = 1
-    header_timeout: Duration = Duration(10)
-    body_timeout: Duration = Duration(30)
-    keep_alive_timeout: Duration = Duration(75)
+    """Processes that share the port."""
+    header_timeout: Timeout = Timeout(10)
+    """Seconds from the first byte of a request to the end of its head."""
+    body_timeout: Timeout = Timeout(30)
+    """Seconds from the end of a head to the end of its body."""
+    keep_alive_timeout: Timeout = Timeout(75)
+    """Seconds that a connection may be idle between requests."""
     shutdown_timeout: Duration = Duration(30)
+    """Seconds that open streams have to end when the server is told to stop."""
     max_header_bytes: Size = Size(64 * 1024)
     max_headers: PositiveInt = 100
     max_body_bytes: Size = Size(32 * 1024 * 1024)
     max_connections: PositiveInt = 10_000
+    """For each worker."""
 
 
 class Provider(Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):
     """A configured upstream."""
 
-    type: Literal["openai", "openai-chat", "playback"]
+    type: ProviderType
     base_url: str | None = None
-    api_key: str | None = None
-    headers: dict[str, str] = field(default_factory=dict)
+    """Everything before `/chat/completions`, without a slash at the end."""
+    api_key: Secret | None = None
+    headers: dict[str, Secret] = field(default_factory=dict)
+    """Sent with every request; values are not shown, since they often authenticate."""
     models: tuple[str, ...] | None = None
     """Models to list; None asks the upstream."""
     state: Literal["gateway", "upstream"] = "gateway"
     usage_in_streams: bool = True
     """Whether chat streams are asked for usage on behalf of clients that did not ask."""
     cassette: str | None = None
+    """Playback: a cassette file or folder, or `builtin:NAME`."""
     strict: bool = False
+    """Playback: whether the whole request must match, not only its meaning."""
     pace: str = "recorded"
-    connect_timeout: Duration = Duration(10)
-    first_byte_timeout: Duration = Duration(300)
-    idle_timeout: Duration = Duration(120)
-    total_timeout: Duration = Duration(3600)
+    """Playback: `instant`, `recorded`, `x2` (times as fast) or `50/s` (frames a second)."""
+    connect_timeout: Timeout = Timeout(10)
+    first_byte_timeout: Timeout = Timeout(300)
+    """Seconds from the request's last byte to the answer's first."""
+    idle_timeout: Timeout = Timeout(120)
+    """Seconds between two reads of an answer."""
+    total_timeout: Timeout = Timeout(3600)
+    """Seconds for a whole answer."""
     max_connections: PositiveInt = 1000
     max_frame_bytes: Size = Size(16 * 1024 * 1024)
     max_answer_bytes: Size = Size(64 * 1024 * 1024)
 
 
 class Model(Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):
-    """A model alias."""
+    """A model alias: exactly one of `target` and `targets`, each `provider/model`."""
 
     target: str | None = None
     targets: tuple[str, ...] = ()
@@ -67,7 +79,7 @@ class Model(Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):
 
 
 class MemoryLevel(Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):
-    """The first level of the cache."""
+    """The first level of the cache, in each worker's memory."""
 
     max_bytes: Size = Size(256 * 1024 * 1024)
 
@@ -76,42 +88,52 @@ class Cache(Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):
     """The response cache."""
 
     ttl: Duration = Duration(3600)
+    """Seconds for which an answer is fresh."""
     mode: Literal["on", "opt-in"] = "on"
     scope: Literal["key", "project", "global"] = "key"
+    """Who shares entries."""
     stream: Literal["shared", "separate"] = "shared"
+    """Whether JSON and streams serve each other."""
     ids: Literal["fresh", "original"] = "fresh"
+    """Whether a Responses hit gets an id and `created_at` of its own."""
     memory: MemoryLevel = MemoryLevel()
     store: Literal["none", "storage"] = "storage"
+    """The second level."""
     max_bytes: Size = Size(1024 * 1024 * 1024)
     """Bound of the second level."""
     max_entry_bytes: Size = Size(16 * 1024 * 1024)
+    """Larger answers are passed on but not kept."""
 
 
 class Admin(Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):
     """Who may look into the gateway."""
 
-    key: str | None = None
+    key: Secret | None = None
+    """Without it `/admin` is closed."""
 
 
 class Storage(Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):
     """Where answers, cache entries and the ledger are kept."""
 
     url: str = "sqlite:///antiphon.db"
+    """`sqlite:///FILE`, relative to the working directory; a fourth slash makes it absolute."""
 
 
 class Key(Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):
-    """A key that a client may use."""
+    """A key that a client may use: exactly one of `key` and `key_sha256`."""
 
     name: str
     project: str = "default"
-    key: str | None = None
-    key_sha256: str | None = None
+    key: Secret | None = None
+    key_sha256: Secret | None = None
+    """64 hexadecimal digits."""
 
 
 class Responses(Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):
     """Kept responses."""
 
-    retention: Duration = Duration(30 * 86400)
+    retention: Timeout = Timeout(30 * 86400)
+    """Seconds for which a response can be read again."""
 
 
 class Log(Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):
@@ -119,6 +141,7 @@ class Log(Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):
 
     level: Literal["debug", "info", "warning", "error"] = "info"
     requests: bool = True
+    """Whether each request gets a line."""
 
 
 class Settings(Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):
@@ -128,8 +151,10 @@ class Settings(Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):
     providers: dict[str, Provider] = field(default_factory=dict)
     models: dict[str, Model] = field(default_factory=dict)
     cache: Cache | None = None
+    """None: no cache. An empty section in a file: a cache with these defaults."""
     admin: Admin = Admin()
     storage: Storage = Storage()
     keys: tuple[Key, ...] = ()
+    """None: no authentication, and then only loopback addresses may be bound."""
     responses: Responses = Responses()
     log: Log = Log()

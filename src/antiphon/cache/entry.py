@@ -1,0 +1,66 @@
+"""A cache entry, and whether it may answer a request now."""
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from antiphon.cache.controls import Controls
+from antiphon.recording import Outcome, Recording, State
+
+_OVERHEAD_BYTES = 1024
+
+
+@dataclass(slots=True, eq=False)
+class Entry:
+    """A complete recording, found under the key of the request that it answered."""
+
+    digest: bytes
+    identity: bytes
+    """What the digest stands for; compared on every look-up."""
+    recording: Recording
+    public_id: str
+    """The response id that the first client saw, "" in dialects without stored responses."""
+    echo: dict[str, bytes]
+    """Members of the first request that its answer echoes, as JSON."""
+    stored_at: float
+    expires_at: float
+    tags: tuple[str, ...] = ()
+    renditions: dict[object, object] = field(default_factory=dict)
+    """Forms made for replays, by whoever replays; dropped with the entry."""
+    rendition_bytes: int = 0
+    is_current: bool = True
+    """False once purged or evicted: whoever still holds the entry must look again."""
+
+    @property
+    def size(self) -> int:
+        """Bytes of memory, about."""
+        return self.recording.size + len(self.identity) + self.rendition_bytes + _OVERHEAD_BYTES
+
+
+class Verdict(StrEnum):
+    """The states of a look-up."""
+
+    HIT = "hit"
+    MISS = "miss"
+    STALE = "stale"
+    """There is one, but it has expired."""
+    REQUEST = "request"
+    """There is a fresh one, but the request does not want it."""
+
+
+def judge(entry: Entry | None, controls: Controls, now: float) -> Verdict:
+    """Say whether `entry` may answer, as RFC 9111 section 4.2 and 5.2.1 have it."""
+    if entry is None:
+        return Verdict.MISS
+    if controls.max_age is not None and now - entry.stored_at > controls.max_age:
+        return Verdict.REQUEST
+    remaining = entry.expires_at - now
+    if remaining <= 0:
+        return Verdict.HIT if controls.max_stale > 0 and -remaining <= controls.max_stale else Verdict.STALE
+    return Verdict.HIT if remaining >= controls.min_fresh else Verdict.REQUEST
+
+
+def is_storable(outcome: Outcome, *, limited: bool) -> bool:
+    """Whether an answer may be served again. `limited`: the request itself had set a token limit."""
+    if outcome.state is State.COMPLETED:
+        return True
+    return outcome.state is State.INCOMPLETE and outcome.reason == "max_output_tokens" and limited

@@ -1,0 +1,27 @@
+"""The headers that tell a client what the cache did: `Cache-Status` (RFC 9211), `Age`, `X-Cache`."""
+
+_Header = tuple[bytes, bytes]
+
+_HIT = (b"x-cache", b"HIT (exact)")
+
+
+def hit_headers(key_text: str, age: float, remaining: float) -> tuple[_Header, ...]:
+    """Headers of an answer from the cache; a negative ttl says that it is stale."""
+    status = b'antiphon; hit; ttl=%d; key="%b"' % (int(remaining), key_text.encode())
+    return ((b"cache-status", status), (b"age", b"%d" % max(0, int(age))), _HIT)
+
+
+def forward_header(
+    reason: str, *, stored: bool = False, collapsed: bool = False, detail: str = "", status: int = 0
+) -> _Header:
+    """`Cache-Status` of an answer that came from an upstream."""
+    text = f"antiphon; fwd={reason}"
+    if status:
+        text += f"; fwd-status={status}"
+    if stored:
+        text += "; stored"
+    if collapsed:
+        text += "; collapsed"
+    if detail:
+        text += f"; detail={detail}"
+    return b"cache-status", text.encode()

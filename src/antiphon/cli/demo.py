@@ -1,0 +1,6 @@
+"""`antiphon demo`."""
+
+
+def run() -> int:
+    """Run the demonstration."""
+    return 0

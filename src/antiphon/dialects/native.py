@@ -1,0 +1,160 @@
+"""Reads what the gateway needs to know of a request, and writes it for an upstream of the same dialect.
+
+All other members pass as the bytes they came in.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+
+from antiphon.dialects.responses_replay import ECHOED
+from antiphon.wire.errors import ClientFault
+from antiphon.wire.json import Members, read_members, write_members
+
+_LIMITS = ("max_tokens", "max_completion_tokens", "max_output_tokens")
+_STATEFUL = ("previous_response_id", "conversation", "background")
+_NULL = b"null"
+_TRUE = b"true"
+_FALSE = b"false"
+_ABSENT = msgspec.Raw(b"null")
+
+
+@dataclass(frozen=True, slots=True)
+class NativeRequest:
+    """One request of a client."""
+
+    dialect: str
+    body: bytes
+    members: Members
+    model: str
+    stream: bool
+    include_usage: bool
+    """Whether the client asked for usage in its chat stream."""
+    store: bool
+    """Responses: whether the answer is to be kept."""
+    limited: bool
+    """Whether the request itself sets a limit on output tokens."""
+    cache_member: dict[str, Any] | None
+    opted_in: bool
+    echo: dict[str, bytes]
+    """Responses: members that the answer only echoes, as JSON of one line."""
+
+    @property
+    def stateful_member(self) -> str | None:
+        """The first member that asks for state the gateway does not keep yet."""
+        if self.dialect != "responses":
+            return None
+        for name in _STATEFUL:
+            value = bytes(self.members.get(name, _ABSENT))
+            if value not in {_NULL, _FALSE}:
+                return name
+        return None
+
+    def upstream_body(self, model: str, *, keep_state: bool, ask_usage: bool) -> bytes:
+        """Write the request for an upstream that calls the model `model`.
+
+        `keep_state`: the gateway keeps responses, so the upstream is told not to. `ask_usage`: chat streams
+        are asked for usage.
+        """
+        members: dict[str, bytes | msgspec.Raw] = dict(self.members)
+        if model != self.model:
+            members["model"] = msgspec.json.encode(model)
+        if self.cache_member is not None:
+            del members["cache"]
+        members.pop("nomyo", None)
+        if keep_state and self.dialect == "responses":
+            members["store"] = _FALSE
+        if ask_usage and self.stream and not self.include_usage and self.dialect in {"chat", "completions"}:
+            options = _object(self.members, "stream_options")
+            members["stream_options"] = msgspec.json.encode({**(options or {}), "include_usage": True})
+        if members == self.members:
+            return self.body
+        return write_members(members)
+
+
+def read_request(dialect: str, body: bytes) -> NativeRequest:
+    """Read a request body. Raises ClientFault for what cannot be understood."""
+    members = read_members(body)
+    stream = _boolean(members, "stream", default=False) and dialect != "embeddings"
+    options = _object(members, "stream_options") if stream and "stream_options" in members else None
+    cache_member = _cache_member(members) if "cache" in members else None
+    return NativeRequest(
+        dialect=dialect,
+        body=body,
+        members=members,
+        model=_model(members),
+        stream=stream,
+        include_usage=bool(options and options.get("include_usage")),
+        store=dialect == "responses" and _boolean(members, "store", default=True),
+        limited=any(name in members and bytes(members[name]) != _NULL for name in _LIMITS),
+        cache_member=cache_member,
+        opted_in="nomyo" in members and _opted_in(members),
+        echo=_echo(members) if dialect == "responses" else {},
+    )
+
+
+def _echo(members: Members) -> dict[str, bytes]:
+    present = ((name, bytes(members[name])) for name in ECHOED if name in members)
+    return {name: msgspec.json.format(value, indent=-1) for name, value in present if value != _NULL}
+
+
+def changed_echo(asked: Mapping[str, bytes], recorded: Mapping[str, bytes]) -> dict[str, bytes]:
+    """Return the echoed members in which a replay differs from the recording, with what they are now."""
+    if asked == recorded:
+        return {}
+    return {
+        name: asked.get(name, default)
+        for name, default in ECHOED.items()
+        if asked.get(name, default) != recorded.get(name, default)
+    }
+
+
+def _model(members: Members) -> str:
+    raw = members.get("model")
+    if raw is None or bytes(raw) in {_NULL, b'""'}:
+        raise ClientFault(
+            "Missing required parameter: 'model'.", code="missing_required_parameter", param="model"
+        )
+    try:
+        return msgspec.json.decode(raw, type=str)
+    except msgspec.DecodeError as error:
+        raise ClientFault("'model' must be a string.", code="invalid_type", param="model") from error
+
+
+def _boolean(members: Members, name: str, *, default: bool) -> bool:
+    raw = members.get(name)
+    if raw is None:
+        return default
+    value = bytes(raw)
+    if value == _TRUE:
+        return True
+    if value == _FALSE:
+        return False
+    if value == _NULL:
+        return default
+    raise ClientFault(f"'{name}' must be a boolean.", code="invalid_type", param=name)
+
+
+def _object(members: Mapping[str, msgspec.Raw], name: str) -> dict[str, Any] | None:
+    raw = members.get(name)
+    if raw is None or bytes(raw) == _NULL:
+        return None
+    try:
+        return msgspec.json.decode(raw, type=dict[str, Any])
+    except msgspec.DecodeError as error:
+        raise ClientFault(f"'{name}' must be an object.", code="invalid_type", param=name) from error
+
+
+def _cache_member(members: Members) -> dict[str, Any] | None:
+    """Return the body's `cache` object; one of another type is not ours, and passes on."""
+    try:
+        return msgspec.json.decode(members["cache"], type=dict[str, Any])
+    except msgspec.DecodeError:
+        return None
+
+
+def _opted_in(members: Members) -> bool:
+    nomyo = _object(members, "nomyo")
+    return bool(nomyo and nomyo.get("cache") is True)

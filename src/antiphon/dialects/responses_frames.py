@@ -1,0 +1,89 @@
+"""Frames of the Responses API: what an event is called, and where in its frame the response stands."""
+
+import re
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+
+from antiphon.turn.events import LIFECYCLE
+from antiphon.wire.splice import Span
+from antiphon.wire.sse import Event, parse_frame
+
+RESPONSE_KEY = b'"response"'
+"""Stands in every frame that carries a response, and in hardly any other: a cheap first test."""
+
+_DATA = re.compile(rb"(?:\A(?:\xef\xbb\xbf)?|[\r\n])data: ?([^\r\n]*)")
+_LIFECYCLE_TYPE = re.compile(rb'"type"[ \t]*:[ \t]*"(response\.[a-z_]+)"')
+
+
+class EventData(msgspec.Struct):
+    """The members of an event that anybody asks for; the large ones are left unread."""
+
+    type: Any = None
+    sequence_number: Any = None
+    output_index: Any = None
+    response: msgspec.Raw = msgspec.Raw()
+    item: msgspec.Raw = msgspec.Raw()
+    error: Any = None
+    code: Any = None
+    message: Any = None
+
+
+_EVENT = msgspec.json.Decoder(EventData)
+
+
+def read_event(event: Event) -> EventData:
+    """Read an event; its `event:` field stands in for a missing `type`. Raises ValueError."""
+    data = _EVENT.decode(event.data)
+    if not isinstance(data.type, str):
+        data.type = event.type
+    return data
+
+
+def claims_lifecycle(event: Event) -> bool:
+    """Whether data that cannot be read would have carried a response."""
+    if event.type in LIFECYCLE:
+        return True
+    return any(found[1].decode() in LIFECYCLE for found in _LIFECYCLE_TYPE.finditer(event.data))
+
+
+def open_frame(frame: bytes) -> Event | None:
+    """Take a frame apart, as `parse_frame` does; what every upstream sends is found without a regex."""
+    span = _usual_span(frame)
+    if span is None:
+        return parse_frame(frame)
+    start, end = span
+    return Event(frame[7 : start - 7].decode("utf-8", "replace"), frame[start:end])
+
+
+def data_span(frame: bytes) -> Span | None:
+    """Say where the data of a frame stands, if it is on one line."""
+    span = _usual_span(frame)
+    if span is not None:
+        return span
+    lines = [found.span(1) for found in _DATA.finditer(frame)]
+    return lines[0] if len(lines) == 1 else None
+
+
+def events_with(frames: Sequence[bytes], mark: bytes) -> list[EventData]:
+    """Read those of `frames` in which `mark` stands; what is not JSON is left out."""
+    found = []
+    for frame in frames:
+        event = open_frame(frame) if mark in frame else None
+        if event is None:
+            continue
+        try:
+            found.append(read_event(event))
+        except ValueError:
+            continue
+    return found
+
+
+def _usual_span(frame: bytes) -> Span | None:
+    """Where the data stands in a frame of one `event:` and one `data:` line, both ended by line feeds."""
+    start = frame.find(b"\n") + 7
+    end = len(frame) - 2
+    if not frame.startswith(b"event: ") or not frame.startswith(b"data: ", start - 6):
+        return None
+    return (start, end) if frame.find(b"\n", start) == end and b"\r" not in frame else None

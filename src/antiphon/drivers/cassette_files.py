@@ -1,0 +1,80 @@
+"""Cassettes on disk: a folder of exchanges, or one file of them."""
+
+import hashlib
+import os
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+import msgspec
+
+from antiphon.recording.cassette import Exchange, UnreadableCassetteError, comparable, from_json, to_json
+
+BUILTIN = "builtin:"
+_BUILTIN_FOLDER = Path(__file__).resolve().parent / "cassettes"
+_NOT_IN_A_NAME = re.compile(r"[^a-z0-9]+")
+
+
+def read_cassette(location: str) -> dict[str, Exchange]:
+    """Read a folder (`*.json`, `*.jsonl`), a file, or `builtin:NAME`: exchanges by the name of their file.
+
+    Raises UnreadableCassetteError, which names the file and what is wrong with it.
+    """
+    path = Path(location)
+    if location.startswith(BUILTIN):
+        path = _builtin(location.removeprefix(BUILTIN))
+    try:
+        if path.is_dir():
+            files = sorted(entry for entry in path.iterdir() if entry.suffix in {".json", ".jsonl"})
+        else:
+            files = [path]
+        exchanges = {name: exchange for file in files for name, exchange in _read_file(file)}
+    except OSError as error:
+        raise UnreadableCassetteError(
+            f"The cassette {location!r} cannot be read: {error.strerror}."
+        ) from error
+    if not exchanges:
+        raise UnreadableCassetteError(f"The cassette {location!r} holds no recordings.")
+    return exchanges
+
+
+def write_exchange(folder: str, exchange: Exchange) -> Path:
+    """Write an exchange into a cassette folder; the same request in the same mode replaces its old file.
+
+    It holds prompts, so only its owner may read it.
+    """
+    recording = exchange.recording
+    digest = hashlib.sha256(
+        msgspec.msgpack.encode([recording.model, *sorted(comparable(exchange.body).items())])
+    )
+    words = _NOT_IN_A_NAME.sub("-", recording.model.lower()).strip("-")[:40]
+    path = Path(folder) / f"{recording.dialect}-{recording.mode}-{words}-{digest.hexdigest()[:12]}.json"
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    # Whoever reads the folder meanwhile sees the old file or the new one, never half of it.
+    unfinished = path.with_suffix(f".{os.getpid()}.tmp")
+    with os.fdopen(os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
+        file.write(to_json(exchange))
+    return unfinished.replace(path)
+
+
+def _builtin(name: str) -> Path:
+    path = _BUILTIN_FOLDER / name
+    if path.parent != _BUILTIN_FOLDER or not path.is_dir():
+        known = ", ".join(sorted(entry.name for entry in _BUILTIN_FOLDER.iterdir()))
+        raise UnreadableCassetteError(f"There is no built-in cassette {name!r}; there is: {known}.")
+    return path
+
+
+def _read_file(path: Path) -> Sequence[tuple[str, Exchange]]:
+    data = path.read_bytes()
+    if path.suffix != ".jsonl":
+        return [(path.name, _read_exchange(path.name, data))]
+    lines = [(f"{path.name}:{number}", line) for number, line in enumerate(data.split(b"\n"), 1)]
+    return [(name, _read_exchange(name, line)) for name, line in lines if line.strip()]
+
+
+def _read_exchange(name: str, data: bytes) -> Exchange:
+    try:
+        return from_json(data)
+    except UnreadableCassetteError as error:
+        raise UnreadableCassetteError(f"{name} is not a recorded exchange: {error}") from error

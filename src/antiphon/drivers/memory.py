@@ -1,0 +1,110 @@
+"""The first level of the cache: entries in the memory of this process, bounded in bytes, least used out first."""
+
+from collections import OrderedDict
+from collections.abc import Hashable
+from dataclasses import dataclass
+
+from antiphon.cache.entry import Entry
+
+_SHORTCUT_OVERHEAD_BYTES = 512
+
+
+@dataclass(frozen=True, slots=True)
+class Shortcut:
+    """A request seen before, byte for byte, and what its answer needs."""
+
+    entry: Entry
+    value: object
+    size: int
+
+
+class MemoryCache:
+    """Entries by digest, and shortcuts to them by the exact bytes of a request."""
+
+    def __init__(self, max_bytes: int) -> None:
+        """Hold at most about `max_bytes`."""
+        self._max_bytes = max_bytes
+        self._entries: OrderedDict[bytes, Entry] = OrderedDict()
+        self._shortcuts: dict[Hashable, Shortcut] = {}
+        self._shortcuts_of: dict[bytes, list[Hashable]] = {}
+        self._by_recording: dict[str, set[bytes]] = {}
+        self.size = 0
+        self.evictions = 0
+
+    def __len__(self) -> int:
+        """How many entries there are."""
+        return len(self._entries)
+
+    def get(self, digest: bytes, identity: bytes) -> Entry | None:
+        """Return the entry; one with another identity is none."""
+        entry = self._entries.get(digest)
+        if entry is None or entry.identity != identity:
+            return None
+        self._entries.move_to_end(digest)
+        return entry
+
+    def put(self, entry: Entry) -> None:
+        """Add an entry, in the place of one with the same digest; one that would not fit is left out."""
+        self.remove(entry.digest)
+        if entry.size > self._max_bytes:
+            return
+        self._entries[entry.digest] = entry
+        self._by_recording.setdefault(entry.recording.id, set()).add(entry.digest)
+        entry.is_current = True
+        self.size += entry.size
+        self._make_room()
+
+    def remove(self, digest: bytes) -> None:
+        """Remove an entry and its shortcuts, if it is there."""
+        entry = self._entries.pop(digest, None)
+        if entry is None:
+            return
+        entry.is_current = False
+        self.size -= entry.size
+        entry.renditions.clear()
+        holders = self._by_recording[entry.recording.id]
+        holders.discard(digest)
+        if not holders:
+            del self._by_recording[entry.recording.id]
+        for key in self._shortcuts_of.pop(digest, ()):
+            self.size -= self._shortcuts.pop(key).size
+
+    def remove_recording(self, recording_id: str) -> None:
+        """Remove all entries that hold this recording."""
+        for digest in tuple(self._by_recording.get(recording_id, ())):
+            self.remove(digest)
+
+    def add_rendition(self, entry: Entry, form: object, rendition: object, size: int) -> None:
+        """Keep a form of the entry for further replays."""
+        entry.renditions[form] = rendition
+        entry.rendition_bytes += size
+        if entry.is_current:
+            self.size += size
+            self._make_room()
+
+    def shortcut(self, key: Hashable) -> Shortcut | None:
+        """Return what was noted for a request with exactly these bytes."""
+        shortcut = self._shortcuts.get(key)
+        if shortcut is not None:
+            self._entries.move_to_end(shortcut.entry.digest)
+        return shortcut
+
+    def add_shortcut(self, key: Hashable, entry: Entry, value: object, size: int) -> None:
+        """Note for a request of `size` bytes that `entry` answers it, and what else is needed."""
+        if not entry.is_current or key in self._shortcuts:
+            return
+        size += _SHORTCUT_OVERHEAD_BYTES
+        self._shortcuts[key] = Shortcut(entry, value, size)
+        self._shortcuts_of.setdefault(entry.digest, []).append(key)
+        self.size += size
+        self._make_room()
+
+    def clear(self) -> None:
+        """Remove everything."""
+        for digest in tuple(self._entries):
+            self.remove(digest)
+
+    def _make_room(self) -> None:
+        while self.size > self._max_bytes and self._entries:
+            self.remove(next(iter(self._entries)))
+            self.evictions += 1

@@ -1,0 +1,158 @@
+"""Answers of a chosen size, made once: what the simulator serves as a program of its own."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import msgspec
+
+from antiphon.wire.sse import DONE, write_frame
+
+_MODEL = "simulated"
+_CREATED = 1_700_000_000
+_WORDS = ("A ", "call, ", "and ", "the ", "answer ", "that ", "comes ", "back. ")
+
+
+def chat_body(size: int) -> bytes:
+    """Return a chat answer of about `size` bytes."""
+    message = {"role": "assistant", "content": "", "refusal": None}
+    answer = {
+        "id": "chatcmpl-simulated",
+        "object": "chat.completion",
+        "created": _CREATED,
+        "model": _MODEL,
+        "choices": [{"index": 0, "message": message, "logprobs": None, "finish_reason": "stop"}],
+        "usage": {"prompt_tokens": 12, "completion_tokens": 200, "total_tokens": 212},
+    }
+    message["content"] = _filler(size - len(msgspec.json.encode(answer)))
+    return msgspec.json.encode(answer)
+
+
+def chat_frames(count: int) -> list[bytes]:
+    """Return a chat stream of `count` frames, at least four."""
+    envelope = {
+        "id": "chatcmpl-simulated",
+        "object": "chat.completion.chunk",
+        "created": _CREATED,
+        "model": _MODEL,
+    }
+
+    def frame(delta: dict[str, str], finish_reason: str | None) -> bytes:
+        choice = {"index": 0, "delta": delta, "logprobs": None, "finish_reason": finish_reason}
+        return write_frame(msgspec.json.encode(envelope | {"choices": [choice]}))
+
+    return [
+        frame({"role": "assistant", "content": ""}, None),
+        *(frame({"content": _word(index)}, None) for index in range(max(1, count - 3))),
+        frame({}, "stop"),
+        DONE,
+    ]
+
+
+def responses_body(size: int) -> bytes:
+    """Return a Responses answer of about `size` bytes."""
+    empty = msgspec.json.encode(_response("completed", [_message("completed", "")]))
+    text = _filler(size - len(empty))
+    return msgspec.json.encode(_response("completed", [_message("completed", text)]))
+
+
+def responses_frames(count: int) -> list[bytes]:
+    """Return a Responses stream of `count` frames, at least nine."""
+    events = _responses_events([_word(index) for index in range(max(1, count - 8))])
+    return [
+        write_frame(msgspec.json.encode(event | {"sequence_number": number}), event["type"])
+        for number, event in enumerate(events)
+    ]
+
+
+def _responses_events(words: list[str]) -> Iterator[dict[str, Any]]:
+    text = "".join(words)
+    part = {"type": "output_text", "text": "", "annotations": [], "logprobs": []}
+    item = {"item_id": "msg_simulated", "output_index": 0}
+    content = item | {"content_index": 0}
+    yield {"type": "response.created", "response": _response("in_progress", [])}
+    yield {"type": "response.in_progress", "response": _response("in_progress", [])}
+    yield {"type": "response.output_item.added", "output_index": 0, "item": _message("in_progress", None)}
+    yield {"type": "response.content_part.added", **content, "part": part}
+    for word in words:
+        yield {"type": "response.output_text.delta", **content, "delta": word, "logprobs": []}
+    yield {"type": "response.output_text.done", **content, "text": text, "logprobs": []}
+    yield {"type": "response.content_part.done", **content, "part": part | {"text": text}}
+    yield {"type": "response.output_item.done", "output_index": 0, "item": _message("completed", text)}
+    yield {"type": "response.completed", "response": _response("completed", [_message("completed", text)])}
+
+
+def _message(status: str, text: str | None) -> dict[str, Any]:
+    content: list[dict[str, Any]] = []
+    if text is not None:
+        content.append({"type": "output_text", "text": text, "annotations": [], "logprobs": []})
+    return {
+        "id": "msg_simulated",
+        "type": "message",
+        "status": status,
+        "role": "assistant",
+        "content": content,
+    }
+
+
+def _response(status: str, output: list[dict[str, Any]]) -> dict[str, Any]:
+    done = status == "completed"
+    usage = {
+        "input_tokens": 12,
+        "input_tokens_details": {"cached_tokens": 0},
+        "output_tokens": 200,
+        "output_tokens_details": {"reasoning_tokens": 0},
+        "total_tokens": 212,
+    }
+    return {
+        "id": "resp_simulated",
+        "object": "response",
+        "created_at": _CREATED,
+        "completed_at": _CREATED + 1 if done else None,
+        "status": status,
+        "background": False,
+        "error": None,
+        "incomplete_details": None,
+        "instructions": None,
+        "max_output_tokens": None,
+        "metadata": {},
+        "model": _MODEL,
+        "output": output,
+        "parallel_tool_calls": True,
+        "previous_response_id": None,
+        "reasoning": {"effort": None, "summary": None},
+        "store": False,
+        "temperature": 1.0,
+        "text": {"format": {"type": "text"}},
+        "tool_choice": "auto",
+        "tools": [],
+        "top_p": 1.0,
+        "truncation": "disabled",
+        "usage": usage if done else None,
+    }
+
+
+def embeddings_body() -> bytes:
+    """Return one embedding of 256 numbers."""
+    vector = [round((index * 37 % 256 - 128) / 256, 6) for index in range(256)]
+    return msgspec.json.encode(
+        {
+            "object": "list",
+            "data": [{"object": "embedding", "index": 0, "embedding": vector}],
+            "model": _MODEL,
+            "usage": {"prompt_tokens": 8, "total_tokens": 8},
+        }
+    )
+
+
+def models_body() -> bytes:
+    """Return the list of the one model."""
+    model = {"id": _MODEL, "object": "model", "created": _CREATED, "owned_by": "antiphon"}
+    return msgspec.json.encode({"object": "list", "data": [model]})
+
+
+def _word(index: int) -> str:
+    return _WORDS[index % len(_WORDS)]
+
+
+def _filler(size: int) -> str:
+    return ("".join(_WORDS) * (size // 8 + 1))[: max(1, size)]

@@ -1,0 +1,120 @@
+"""The second level of the cache in SQLite; implements `ports.stores.CacheLevel`."""
+
+import logging
+import sqlite3
+
+import msgspec
+
+from antiphon.cache.entry import Entry
+from antiphon.drivers.sqlite.database import Database
+from antiphon.drivers.sqlite.recordings import keep_recording
+from antiphon.recording.codec import UnreadableRecordingError, decode
+from antiphon.wire.errors import StoreFault
+
+_log = logging.getLogger(__name__)
+
+_SELECT = """
+SELECT identity, data, public_id, echo, stored_at, expires_at, tags
+FROM cache_entries JOIN recordings ON recordings.id = recording_id WHERE digest = ?
+"""
+_REPLACE = """
+REPLACE INTO cache_entries
+(digest, identity, recording_id, public_id, echo, tags, stored_at, expires_at, size) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
+"""
+_EXPIRED = "DELETE FROM cache_entries WHERE expires_at < ?"
+_TOTAL = "SELECT coalesce(sum(size), 0) FROM cache_entries"
+_OLDEST = "SELECT digest, size FROM cache_entries ORDER BY stored_at LIMIT 100"
+_DELETE = "DELETE FROM cache_entries WHERE digest = ?"
+_DELETE_RECORDING = "DELETE FROM cache_entries WHERE recording_id = ?"
+
+_STALE_SECONDS = 3600
+"""Expired entries stay this long for requests that accept stale answers."""
+
+
+class SqliteCache:
+    """Cache entries of all workers that share the file."""
+
+    def __init__(self, database: Database, max_bytes: int) -> None:
+        """Hold at most about `max_bytes`, oldest out first."""
+        self._database = database
+        self._max_bytes = max_bytes
+        self.unreadable = 0
+
+    async def get(self, digest: bytes) -> Entry | None:
+        """Return the entry; whatever cannot be read is a miss."""
+        try:
+            row = await self._database.read(
+                lambda connection: connection.execute(_SELECT, (digest,)).fetchone()
+            )
+        except StoreFault:
+            return None
+        if row is None:
+            return None
+        identity, data, public_id, echo, stored_at, expires_at, tags = row
+        try:
+            return Entry(
+                digest=digest,
+                identity=identity,
+                recording=decode(data),
+                public_id=public_id,
+                echo=read_echo(echo),
+                stored_at=stored_at,
+                expires_at=expires_at,
+                tags=tuple(tags.split("\n")) if tags else (),
+            )
+        except (UnreadableRecordingError, msgspec.DecodeError) as error:
+            self.unreadable += 1
+            _log.warning("a cache entry cannot be read and counts as a miss: %s", error)
+            return None
+
+    def put(self, entry: Entry) -> None:
+        """Write the entry in the background."""
+        row = (
+            entry.digest,
+            entry.identity,
+            entry.recording.id,
+            entry.public_id,
+            write_echo(entry.echo),
+            "\n".join(entry.tags),
+            entry.stored_at,
+            entry.expires_at,
+            entry.size,
+        )
+
+        def work(connection: sqlite3.Connection) -> None:
+            keep_recording(connection, entry.recording)
+            connection.execute(_REPLACE, row)
+
+        self._database.write(work, entry.size, may_drop=True)
+
+    def remove_recording(self, recording_id: str) -> None:
+        """Remove the entries that hold this recording."""
+        self._database.write(lambda connection: _run(connection, _DELETE_RECORDING, recording_id))
+
+    def sweep(self, now: float) -> None:
+        """Delete what has expired, and the oldest entries beyond the bound."""
+        self._database.write(lambda connection: self._sweep(connection, now))
+
+    def _sweep(self, connection: sqlite3.Connection, now: float) -> None:
+        connection.execute(_EXPIRED, (now - _STALE_SECONDS,))
+        (total,) = connection.execute(_TOTAL).fetchone()
+        while total > self._max_bytes:
+            for digest, size in connection.execute(_OLDEST).fetchall():
+                connection.execute(_DELETE, (digest,))
+                total -= size
+                if total <= self._max_bytes:
+                    break
+
+
+def write_echo(echo: dict[str, bytes]) -> bytes:
+    """Write echoed members (JSON values) as one JSON object."""
+    return msgspec.json.encode({name: msgspec.Raw(value) for name, value in echo.items()})
+
+
+def read_echo(data: bytes) -> dict[str, bytes]:
+    """Read what `write_echo` wrote. Raises msgspec.DecodeError."""
+    return {name: bytes(raw) for name, raw in msgspec.json.decode(data, type=dict[str, msgspec.Raw]).items()}
+
+
+def _run(connection: sqlite3.Connection, statement: str, *values: object) -> None:
+    connection.execute(statement, values)

@@ -1,0 +1,48 @@
+-- Version 1. A recording is kept once, however many names it is found under.
+CREATE TABLE recordings (
+    id         TEXT PRIMARY KEY,
+    data       BLOB NOT NULL,
+    size       INTEGER NOT NULL,
+    created_at REAL NOT NULL
+) WITHOUT ROWID;
+
+CREATE TABLE cache_entries (
+    digest       BLOB PRIMARY KEY,
+    identity     BLOB NOT NULL,
+    recording_id TEXT NOT NULL,
+    public_id    TEXT NOT NULL,
+    echo         BLOB NOT NULL,
+    tags         TEXT NOT NULL,
+    stored_at    REAL NOT NULL,
+    expires_at   REAL NOT NULL,
+    size         INTEGER NOT NULL
+) WITHOUT ROWID;
+CREATE INDEX cache_entries_by_recording ON cache_entries (recording_id);
+CREATE INDEX cache_entries_by_age ON cache_entries (stored_at);
+
+CREATE TABLE responses (
+    id           TEXT PRIMARY KEY,
+    owner        TEXT NOT NULL,
+    recording_id TEXT NOT NULL,
+    created_at   INTEGER,
+    echo         BLOB NOT NULL,
+    expires_at   REAL NOT NULL
+) WITHOUT ROWID;
+CREATE INDEX responses_by_recording ON responses (recording_id);
+CREATE INDEX responses_by_expiry ON responses (expires_at);
+
+CREATE TABLE usage (
+    id TEXT NOT NULL, time REAL NOT NULL, key TEXT NOT NULL, project TEXT NOT NULL, owner TEXT NOT NULL,
+    alias TEXT NOT NULL, provider TEXT NOT NULL, model TEXT NOT NULL, dialect TEXT NOT NULL,
+    route TEXT NOT NULL, stream INTEGER NOT NULL, status INTEGER NOT NULL, cache TEXT NOT NULL,
+    input_tokens INTEGER NOT NULL, output_tokens INTEGER NOT NULL, total_tokens INTEGER NOT NULL,
+    cached_tokens INTEGER NOT NULL, cache_write_tokens INTEGER NOT NULL, reasoning_tokens INTEGER NOT NULL,
+    audio_input_tokens INTEGER NOT NULL, audio_output_tokens INTEGER NOT NULL,
+    cost REAL, cost_saved REAL, first_byte_us INTEGER, last_byte_us INTEGER NOT NULL, error TEXT
+);
+
+CREATE TABLE worker_metrics (
+    worker   TEXT PRIMARY KEY,
+    time     REAL NOT NULL,
+    snapshot BLOB NOT NULL
+) WITHOUT ROWID;

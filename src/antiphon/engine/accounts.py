@@ -1,0 +1,184 @@
+"""Accounting: one usage row for each turn, priced, counted and written in batches, away from the hot path."""
+
+import asyncio
+import logging
+import sys
+import time
+from collections.abc import Callable, Sequence
+
+import msgspec
+
+from antiphon.engine.answers import Ending
+from antiphon.engine.tasks import Tasks
+from antiphon.engine.turn import Turn
+from antiphon.ports.ledger import SAVING, Ledger, UsageRow
+from antiphon.recording import Recording
+from antiphon.turn.usage import Usage
+from antiphon.wire.errors import StoreFault
+
+_log = logging.getLogger(__name__)
+
+_FLUSH_SECONDS = 0.5
+_FLUSH_ROWS = 5_000
+_MOST_ROWS = 200_000
+
+Price = Callable[[str, str, Usage, float], float | None]
+"""(provider name, upstream model, usage, epoch seconds) -> US dollars."""
+
+
+class Accounts:
+    """Rows on their way to the ledger, the metrics and the log."""
+
+    def __init__(
+        self,
+        *,
+        ledger: Ledger | None,
+        price: Price,
+        observe: Callable[[Sequence[UsageRow]], None],
+        log_requests: bool,
+        tasks: Tasks,
+        wall_clock: Callable[[], float] = time.time,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """Write rows to `ledger` and show them to `observe`; `price` is called on another thread."""
+        self._ledger = ledger
+        self._price = price
+        self._observe = observe
+        self._log_requests = log_requests
+        self._tasks = tasks
+        self._now = wall_clock
+        self._clock = clock
+        self._rows: list[UsageRow] = []
+        self._unwritten: list[UsageRow] = []
+        self._timer: asyncio.TimerHandle | None = None
+        self._flushing = asyncio.Lock()
+        self.lost = 0
+
+    @property
+    def queued(self) -> int:
+        """How many rows are not in the ledger yet."""
+        return len(self._rows) + len(self._unwritten)
+
+    def count(self, turn: Turn, recording: Recording, ending: Ending) -> None:
+        """Note what became of a turn. A turn that was not sent whole counts no saving."""
+        now = self._clock()
+        usage = recording.outcome.usage
+        target = turn.target
+        result = turn.result
+        self._rows.append(
+            UsageRow(
+                turn.request_id,
+                self._now() - (now - turn.received_at),
+                turn.owner.name,
+                turn.owner.project,
+                turn.owner.name,
+                target.alias,
+                target.provider,
+                target.model,
+                turn.dialect.name,
+                turn.route,
+                turn.request.stream,
+                ending.status,
+                result if ending.sent or result not in SAVING else "abandoned",
+                usage.input_tokens,
+                usage.output_tokens,
+                usage.total_tokens,
+                usage.cached_tokens,
+                usage.cache_write_tokens,
+                usage.reasoning_tokens,
+                usage.audio_input_tokens,
+                usage.audio_output_tokens,
+                None,
+                None,
+                int((turn.first_byte_at - turn.received_at) * 1e6) if turn.first_byte_at else None,
+                int((now - turn.received_at) * 1e6),
+                ending.error,
+            )
+        )
+        if self._timer is None:
+            self._timer = asyncio.get_running_loop().call_later(_FLUSH_SECONDS, self._start_flush)
+        elif len(self._rows) == _FLUSH_ROWS:
+            self._timer.cancel()
+            self._timer = asyncio.get_running_loop().call_soon(self._start_flush)  # type: ignore[assignment]
+
+    async def flush(self) -> None:
+        """Price, count, log and write everything noted so far."""
+        async with self._flushing:
+            rows, self._rows = self._rows, []
+            if rows:
+                priced = await asyncio.to_thread(self._priced, rows)
+                self._observe(priced)
+                self._unwritten += priced
+            await self._write()
+
+    async def stop(self) -> None:
+        """Finish."""
+        if self._timer is not None:
+            self._timer.cancel()
+        await self.flush()
+
+    def _start_flush(self) -> None:
+        self._timer = None
+        self._tasks.start(self.flush(), "accounts")
+
+    async def _write(self) -> None:
+        rows, self._unwritten = self._unwritten, []
+        if not rows or self._ledger is None:
+            return
+        try:
+            await self._ledger.append(rows)
+        except StoreFault:
+            # They are written with the next batch, as far as memory may be filled with them.
+            kept = rows[-_MOST_ROWS:]
+            self.lost += len(rows) - len(kept)
+            self._unwritten = kept + self._unwritten
+            _log.error("the ledger cannot be written: %d rows wait, %d were lost", len(kept), self.lost)
+
+    def _priced(self, rows: Sequence[UsageRow]) -> list[UsageRow]:
+        priced = [self._with_price(row) for row in rows]
+        if self._log_requests:
+            sys.stderr.buffer.write(b"".join(map(_line, priced)))
+            sys.stderr.buffer.flush()
+        return priced
+
+    def _with_price(self, row: UsageRow) -> UsageRow:
+        if row.total_tokens == 0 and row.input_tokens == 0:
+            return row
+        usage = Usage(*row[13:21])
+        cost = self._price(row.provider, row.model, usage, row.time)
+        if row.cache in SAVING:
+            return row._replace(cost=0.0, cost_saved=cost)
+        return row if row.cache == "abandoned" else row._replace(cost=cost)
+
+
+_ENCODE = msgspec.json.Encoder().encode
+
+
+def _line(row: UsageRow) -> bytes:
+    """One request as a line of the log: no bodies, no secrets."""
+    return (
+        _ENCODE(
+            {
+                "time": round(row.time, 3),
+                "level": "info",
+                "event": "request",
+                "request_id": row.id,
+                "key": row.key,
+                "route": row.route,
+                "model": row.alias,
+                "provider": row.provider,
+                "upstream_model": row.model,
+                "stream": row.stream,
+                "status": row.status,
+                "cache": row.cache,
+                "input_tokens": row.input_tokens,
+                "output_tokens": row.output_tokens,
+                "cost": row.cost,
+                "saved": row.cost_saved,
+                "first_byte_ms": None if row.first_byte_us is None else row.first_byte_us / 1000,
+                "last_byte_ms": row.last_byte_us / 1000,
+                "error": row.error,
+            }
+        )
+        + b"\n"
+    )

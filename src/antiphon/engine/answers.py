@@ -1,0 +1,324 @@
+"""Listeners: what a client hears of a recording, live or replayed, and in which form.
+
+A listener writes to its reply as far as the client keeps up, and goes on from its own position when the client
+has read. When the reply has been sent, or the client has left, it tells once how that went.
+"""
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from antiphon.dialects.chat import is_usage_only
+from antiphon.dialects.native import changed_echo
+from antiphon.dialects.responses_replay import asked_by, under_id
+from antiphon.engine.live import LiveRecording
+from antiphon.engine.rendition import Rendition, hides_usage, render
+from antiphon.engine.turn import Turn
+from antiphon.recording import Mode, Recording, State
+from antiphon.recording.pace import Pace
+from antiphon.wire.errors import GatewayError, UpstreamFault, error_body
+from antiphon.wire.splice import replace_string
+from antiphon.wire.sse import FrameReader
+
+Header = tuple[bytes, bytes]
+
+JSON_TYPE: Header = (b"content-type", b"application/json")
+STREAM_HEADERS: tuple[Header, ...] = (
+    (b"content-type", b"text/event-stream; charset=utf-8"),
+    (b"cache-control", b"no-cache"),
+    (b"x-accel-buffering", b"no"),
+)
+_BATCH_FRAMES = 256
+_SLICE_BYTES = 128 * 1024
+_WHOLE_BYTES = 256 * 1024
+CLIENT_CLOSED = 499
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """How a reply went."""
+
+    status: int
+    sent: bool
+    """Whether the client was sent all of it."""
+    error: str | None = None
+
+
+OnEnding = Callable[[Turn, Recording, Ending], None]
+
+
+class LiveAnswer:
+    """Answers one turn from a live recording; a `Listener`, and the watcher of its reply."""
+
+    __slots__ = (
+        "_done",
+        "_echoed",
+        "_error",
+        "_headers",
+        "_hides_usage",
+        "_live",
+        "_now",
+        "_on_ending",
+        "_position",
+        "_started",
+        "_status",
+        "consumed",
+        "turn",
+    )
+
+    def __init__(
+        self,
+        turn: Turn,
+        live: LiveRecording,
+        recorded_echo: Mapping[str, bytes],
+        headers: Callable[[Turn, LiveRecording], tuple[Header, ...]],
+        on_ending: OnEnding,
+        now: Callable[[], float],
+    ) -> None:
+        """Answer `turn` from what is recorded for a request with `recorded_echo`.
+
+        `headers` gives what goes out beside the content type.
+        """
+        self.turn = turn
+        self.consumed = 0
+        self._live = live
+        self._echoed = changed_echo(turn.request.echo, recorded_echo)
+        self._headers = headers
+        self._on_ending = on_ending
+        self._now = now
+        self._hides_usage = hides_usage(live.recording, turn.asked)
+        self._position = 0
+        self._started = False
+        self._done = False
+        self._status = 200
+        self._error: str | None = None
+        turn.reply.watch(self)
+
+    # The recording.
+
+    def on_frames(self) -> None:
+        """Pass on what has come, if the client asked for a stream and keeps up."""
+        turn = self.turn
+        if turn.asked.mode is not Mode.STREAM:
+            self.consumed = self._live.recording.size
+            return
+        reply = turn.reply
+        recording = self._live.recording
+        frames = recording.frames
+        count = len(frames)
+        while self._position < count and not reply.congested:
+            end = min(count, self._position + _BATCH_FRAMES)
+            batch = frames[self._position : end]
+            self._position = end
+            data = batch[0] if len(batch) == 1 else b"".join(batch)
+            self.consumed += len(data)
+            self._write(self._passing(batch, data))
+
+    def on_end(self) -> None:
+        """Finish the answer, or say honestly that it is none."""
+        if self._done:
+            return
+        live = self._live
+        if live.error_answer is not None:
+            self._pass_error()
+        elif live.fault is not None and not self._started:
+            self._refuse(live.fault)
+        elif self.turn.asked.mode is Mode.STREAM and live.recording.mode is Mode.STREAM:
+            self.on_frames()
+            if self._position == len(live.recording.frames):
+                self._end_stream()
+        else:
+            self._send_whole()
+
+    # The reply.
+
+    def on_writable(self) -> None:
+        """Go on where the client's slowness had stopped us."""
+        if self._done:
+            return
+        self.on_frames()
+        if self._live.recording.is_live:
+            self._live.caught_up()
+        elif self._position == len(self._live.recording.frames):
+            self._end_stream()
+
+    def on_sent(self) -> None:
+        """The client has it all."""
+        self._on_ending(self.turn, self._live.recording, Ending(self._status, sent=True, error=self._error))
+
+    def on_gone(self) -> None:
+        """The client has left."""
+        was_done, self._done = self._done, True
+        if not was_done:
+            self._live.detach(self)
+        ending = Ending(CLIENT_CLOSED, sent=False, error="client_left")
+        self._on_ending(self.turn, self._live.recording, ending)
+
+    # Forms.
+
+    def _passing(self, batch: Sequence[bytes], data: bytes) -> bytes:
+        """Return what this client sees of `batch`, whose bytes are `data`."""
+        turn = self.turn
+        if turn.response_id:
+            return self._under_own_id(batch, data, self._live.response_id)
+        if self._hides_usage and b"usage" in data:
+            return b"".join(frame for frame in batch if not is_usage_only(frame))
+        return data
+
+    def _under_own_id(self, batch: Sequence[bytes], data: bytes, upstream_id: str | None) -> bytes:
+        mode, own_id = self._live.recording.mode, self.turn.response_id
+        if self._echoed:
+            batch = [asked_by(part, mode, self._echoed) for part in batch]
+            data = b"".join(batch)
+        if not upstream_id:
+            return data
+        if mode is Mode.JSON:
+            return replace_string(data, upstream_id.encode(), own_id)
+        return b"".join([under_id(frame, upstream_id.encode(), own_id) for frame in batch])
+
+    def _write(self, data: bytes) -> None:
+        if not data:
+            return
+        if not self._started:
+            self._started = True
+            self.turn.first_byte_at = self._now()
+            self.turn.reply.start(200, (*STREAM_HEADERS, *self._headers(self.turn, self._live)))
+        self.turn.reply.write(data)
+
+    def _end_stream(self) -> None:
+        live = self._live
+        fault = live.fault
+        if fault is not None:
+            self._error = fault.code
+            dialect, seen = self.turn.dialect, live.recording.frames
+            frames = dialect.break_off(fault.message, fault.code or "server_error", seen)
+            if turn_id := self.turn.response_id:
+                frames = [asked_by(frame, Mode.STREAM, {"id": b'"%b"' % turn_id}) for frame in frames]
+            self._write(self._passing(frames, b"".join(frames)))
+        elif live.recording.outcome.state is State.FAILED:
+            self._error = live.recording.outcome.reason
+        self._done = True
+        self._live.detach(self)
+        if not self._started:
+            self._started = True
+            self.turn.reply.start(200, (*STREAM_HEADERS, *self._headers(self.turn, self._live)))
+        self.turn.reply.end()
+
+    def _send_whole(self) -> None:
+        """Send the whole answer at once: JSON, or a stream made from JSON."""
+        turn, recording = self.turn, self._live.recording
+        state = recording.outcome.state
+        same = recording.mode is turn.asked.mode
+        if state in {State.FAILED, State.CANCELLED} and not same:
+            reason = recording.outcome.reason or "upstream_error"
+            self._refuse(UpstreamFault(f"The upstream's answer failed: {reason}.", code=reason))
+            return
+        headers: tuple[Header, ...]
+        if same:
+            body = self._passing(recording.frames, recording.body())
+            headers = ((b"content-type", recording.head.content_type),)
+        else:
+            try:
+                rendition = render(recording, turn.dialect, turn.asked)
+            except (ValueError, GatewayError):
+                self._refuse(
+                    UpstreamFault("The upstream's answer cannot be read.", code="upstream_invalid_json")
+                )
+                return
+            body = rendition.fill(turn.response_id, None, self._echoed)
+            headers = STREAM_HEADERS if turn.asked.mode is Mode.STREAM else (JSON_TYPE,)
+        if state is State.FAILED:
+            self._error = recording.outcome.reason
+        self._status = recording.head.status
+        self._send(self._status, (*headers, *self._headers(turn, self._live)), body)
+
+    def _pass_error(self) -> None:
+        answer = self._live.error_answer
+        assert answer is not None
+        self._status, self._error = answer.status, "upstream_error"
+        headers = ((b"content-type", answer.content_type), *self._headers(self.turn, self._live))
+        self._send(answer.status, headers, answer.body)
+
+    def _refuse(self, fault: GatewayError) -> None:
+        self._status, self._error = fault.status, fault.code
+        headers = (JSON_TYPE, *fault.headers, *self._headers(self.turn, self._live))
+        self._send(fault.status, headers, error_body(fault))
+
+    def _send(self, status: int, headers: Sequence[Header], body: bytes) -> None:
+        self._done = True
+        self._live.detach(self)
+        self.turn.first_byte_at = self._now()
+        self.turn.reply.send(status, headers, body)
+
+
+class Replay:
+    """Answers one turn from a complete recording; the watcher of its reply."""
+
+    __slots__ = ("_body", "_due", "_frames", "_on_ending", "_position", "_recording", "_timer", "_turn")
+
+    def __init__(self, turn: Turn, recording: Recording, on_ending: OnEnding) -> None:
+        """Answer `turn`."""
+        self._turn = turn
+        self._recording = recording
+        self._on_ending = on_ending
+        self._body = memoryview(b"")
+        self._frames: list[bytes] = []
+        self._due: list[float] = []
+        self._position = 0
+        self._timer: asyncio.TimerHandle | None = None
+        turn.reply.watch(self)
+
+    def at_once(self, headers: Sequence[Header], body: bytes) -> None:
+        """Send everything now, as fast as the client reads."""
+        if len(body) <= _WHOLE_BYTES:
+            self._turn.reply.send(200, headers, body)
+            return
+        self._turn.reply.start(200, headers, len(body))
+        self._body = memoryview(body)
+        self._pump()
+
+    def at_pace(self, headers: Sequence[Header], body: bytes, rendition: Rendition, pace: Pace) -> None:
+        """Send frame by frame, each when it is due."""
+        self._frames = FrameReader(len(body)).feed(body)
+        self._due = [pace.due(rendition.times, index) for index in range(len(self._frames))]
+        self._turn.reply.start(200, headers)
+        loop = asyncio.get_running_loop()
+        self._send_due(loop, loop.time())
+
+    def on_writable(self) -> None:
+        """Go on where the client's slowness had stopped us."""
+        if len(self._body):
+            self._pump()
+
+    def on_sent(self) -> None:
+        """The replay was consumed."""
+        self._on_ending(self._turn, self._recording, Ending(200, sent=True))
+
+    def on_gone(self) -> None:
+        """The client has left before the end."""
+        if self._timer is not None:
+            self._timer.cancel()
+        ending = Ending(CLIENT_CLOSED, sent=False, error="client_left")
+        self._on_ending(self._turn, self._recording, ending)
+
+    def _pump(self) -> None:
+        reply = self._turn.reply
+        while self._position < len(self._body) and not reply.congested:
+            reply.write(bytes(self._body[self._position : self._position + _SLICE_BYTES]))
+            self._position += _SLICE_BYTES
+        if self._position >= len(self._body):
+            self._body = memoryview(b"")
+            reply.end()
+
+    def _send_due(self, loop: asyncio.AbstractEventLoop, started: float) -> None:
+        reply = self._turn.reply
+        elapsed = loop.time() - started
+        while self._position < len(self._frames) and self._due[self._position] <= elapsed:
+            reply.write(self._frames[self._position])
+            self._position += 1
+        if self._position == len(self._frames):
+            reply.end()
+            return
+        # A paced replay of a slow client fills no more than the frames that are held anyway.
+        due = started + self._due[self._position]
+        self._timer = loop.call_at(due, self._send_due, loop, started)

@@ -1,0 +1,129 @@
+"""Which models there are: those configured, and those that the upstreams list when asked."""
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Mapping, Sequence
+
+import msgspec
+
+from antiphon.engine.producing import Source
+from antiphon.ports.upstream import UpstreamRequest
+from antiphon.routing.names import Resolver, Target
+from antiphon.wire.errors import ClientFault, GatewayError, UpstreamFault
+
+_log = logging.getLogger(__name__)
+
+_VALID_SECONDS = 300.0
+_RETRY_SECONDS = 30.0
+_LIST_SECONDS = 10.0
+_LARGEST_LIST_BYTES = 8 * 1024 * 1024
+_OK = 200
+
+
+class _Model(msgspec.Struct):
+    id: str
+
+
+class _List(msgspec.Struct):
+    data: list[_Model]
+
+
+class Catalogue:
+    """Resolves model names; asks the upstreams for their lists when a name needs it."""
+
+    def __init__(
+        self,
+        resolver: Resolver,
+        sources: Mapping[str, Source],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """Know the configured names, and the lists of providers that have one in their settings."""
+        self._resolver = resolver
+        self._sources = sources
+        self._clock = clock
+        self._listed: dict[str, Sequence[str]] = {
+            name: source.settings.models
+            for name, source in sources.items()
+            if source.settings.models is not None
+        }
+        self._due = dict.fromkeys(set(sources) - set(self._listed), 0.0)
+        self._refreshing = asyncio.Lock()
+
+    def resolve(self, name: str) -> Target | None:
+        """Return the target of a name, or None if the upstreams have to be asked. Raises ClientFault."""
+        try:
+            return self._resolver.resolve(name, self._listed)
+        except ClientFault as fault:
+            if fault.code == "model_not_found" and self._overdue():
+                return None
+            raise
+
+    async def resolve_listed(self, name: str) -> Target:
+        """Return the target of a name after asking the upstreams. Raises ClientFault."""
+        await self._refresh()
+        return self._resolver.resolve(name, self._listed)
+
+    async def names(self) -> list[str]:
+        """Return the names that clients may use."""
+        await self._refresh()
+        return self._resolver.names(self._listed)
+
+    def _overdue(self) -> list[str]:
+        now = self._clock()
+        return [name for name, due in self._due.items() if due <= now]
+
+    async def _refresh(self) -> None:
+        async with self._refreshing:
+            names = self._overdue()
+            lists = await asyncio.gather(*(_list_models(self._sources[name]) for name in names))
+            now = self._clock()
+            for name, models in zip(names, lists, strict=True):
+                self._due[name] = now + (_RETRY_SECONDS if models is None else _VALID_SECONDS)
+                if models is not None:
+                    self._listed[name] = models
+
+
+async def _list_models(source: Source) -> list[str] | None:
+    """Ask one upstream; None if it gives no list, which is not a fault of the client that asks."""
+    collected = _Collected()
+    call = source.upstream.send(UpstreamRequest("models", "/models", method="GET"), collected)
+    try:
+        async with asyncio.timeout(_LIST_SECONDS):
+            body = await collected.body
+        return [model.id for model in msgspec.json.decode(body, type=_List).data]
+    except (TimeoutError, GatewayError, msgspec.DecodeError) as error:
+        call.cancel()
+        _log.warning("provider %s gives no list of models: %s", source.name, error)
+        return None
+
+
+class _Collected:
+    """A sink that waits for a whole body."""
+
+    def __init__(self) -> None:
+        self.body: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
+        self._parts: list[bytes] = []
+        self._size = 0
+
+    def head(self, status: int, headers: Sequence[tuple[bytes, bytes]]) -> None:  # noqa: ARG002 - a sink's shape
+        if status != _OK:
+            self._fail(UpstreamFault(f"status {status}", code="upstream_error"))
+
+    def data(self, data: bytes) -> None:
+        self._size += len(data)
+        if self._size > _LARGEST_LIST_BYTES:
+            self._fail(UpstreamFault("the list is too long", code="upstream_answer_too_large"))
+        else:
+            self._parts.append(data)
+
+    def end(self) -> None:
+        if not self.body.done():
+            self.body.set_result(b"".join(self._parts))
+
+    def broken(self, fault: UpstreamFault) -> None:
+        self._fail(fault)
+
+    def _fail(self, fault: UpstreamFault) -> None:
+        if not self.body.done():
+            self.body.set_exception(fault)

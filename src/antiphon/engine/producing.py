@@ -1,0 +1,225 @@
+"""Producing a recording: ask the upstream, and when the answer has ended put it where it was promised."""
+
+import secrets
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from antiphon.cache.entry import Entry, is_storable
+from antiphon.cache.key import CacheKey
+from antiphon.cache.status import forward_header
+from antiphon.dialects.native import changed_echo
+from antiphon.drivers.memory import MemoryCache
+from antiphon.engine.accounts import Accounts
+from antiphon.engine.answers import Ending, Header, LiveAnswer
+from antiphon.engine.live import LiveRecording
+from antiphon.engine.turn import Turn
+from antiphon.ports.stores import CacheLevel, KeptResponse, ResponseStore
+from antiphon.ports.upstream import Upstream, UpstreamRequest
+from antiphon.recording import Recording, State
+from antiphon.settings import Cache, Provider
+from antiphon.wire.errors import GatewayError
+
+_KEPT = frozenset({State.COMPLETED, State.INCOMPLETE})
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A provider that can be asked."""
+
+    name: str
+    settings: Provider
+    upstream: Upstream
+
+
+@dataclass(frozen=True, slots=True)
+class Shelves:
+    """Where complete recordings are put."""
+
+    memory: MemoryCache
+    level: CacheLevel | None
+    """The second level of the cache."""
+    responses: ResponseStore | None
+    retention: float
+    """Seconds for which responses are kept."""
+
+
+class Producing:
+    """All live recordings of this process."""
+
+    def __init__(
+        self,
+        *,
+        cache: Cache | None,
+        shelves: Shelves,
+        accounts: Accounts,
+        wall_clock: Callable[[], float],
+        clock: Callable[[], float],
+    ) -> None:
+        """Put recordings on `shelves` and count them in `accounts`; `clock` is monotonic."""
+        self._cache = cache
+        self._shelves = shelves
+        self._accounts = accounts
+        self._now = wall_clock
+        self._clock = clock
+        self._flights: dict[bytes, LiveRecording] = {}
+        self._live: set[LiveRecording] = set()
+        self._unpaid: dict[str, list[tuple[Turn, Ending]]] = {}
+
+    @property
+    def count(self) -> int:
+        """How many recordings are live."""
+        return len(self._live)
+
+    def flight(self, key: CacheKey) -> LiveRecording | None:
+        """Return the live recording that answers equal requests, if there is one."""
+        return self._flights.get(key.digest)
+
+    def begin(self, turn: Turn, source: Source, key: CacheKey | None, *, shared: bool) -> LiveRecording:
+        """Make a live recording for `turn`, which pays for it; `shared` lets equal requests join."""
+        settings = source.settings
+        asks_usage = settings.usage_in_streams and turn.request.stream
+        recording = Recording(
+            id=secrets.token_hex(16),
+            dialect=turn.dialect.name,
+            mode=turn.asked.mode,
+            provider=source.name,
+            model=turn.target.model,
+            started_at=self._now(),
+            usage_requested=asks_usage or turn.request.include_usage,
+        )
+        live = LiveRecording(
+            recording,
+            turn.dialect,
+            clock=self._clock,
+            max_frame_bytes=settings.max_frame_bytes,
+            max_answer_bytes=settings.max_answer_bytes,
+            secret=(settings.api_key or "").encode(),
+            on_ended=lambda live: self._ended(live, turn, key),
+        )
+        self._live.add(live)
+        if key is not None and shared:
+            self._flights[key.digest] = live
+        turn.pays = True
+        live.echo = turn.request.echo
+        self.join(turn, live)
+        return live
+
+    def join(self, turn: Turn, live: LiveRecording) -> None:
+        """Let `turn` be answered by what `live` records."""
+        answer = LiveAnswer(turn, live, live.echo, _headers, self._account, self._clock)
+        live.attach(answer)
+        if live.recording.frames:
+            answer.on_frames()
+
+    def send(self, turn: Turn, live: LiveRecording, source: Source) -> None:
+        """Ask the upstream."""
+        request, settings = turn.request, source.settings
+        body = request.upstream_body(
+            turn.target.model,
+            keep_state=settings.state == "gateway",
+            ask_usage=settings.usage_in_streams,
+        )
+        upstream_request = UpstreamRequest(turn.dialect.name, turn.route, body, request.stream)
+        live.started(source.upstream.send(upstream_request, live))
+
+    def withdraw(self, live: LiveRecording, key: CacheKey) -> list[Turn]:
+        """Give up `live` before anything was sent upstream, and return the turns that wait for it."""
+        turns = [listener.turn for listener in live.listeners if isinstance(listener, LiveAnswer)]
+        live.listeners.clear()
+        self._forget(live, key)
+        return turns
+
+    def fail_all(self, fault: GatewayError) -> None:
+        """End every live recording as broken."""
+        for live in tuple(self._live):
+            live.fail(fault)
+
+    # When a recording has ended.
+
+    def _ended(self, live: LiveRecording, turn: Turn, key: CacheKey | None) -> None:
+        recording = live.recording
+        recording.ended_at = self._now()
+        self._forget(live, key)
+        for payer, ending in self._unpaid.pop(recording.id, ()):
+            self._accounts.count(payer, recording, ending)
+        if live.error_answer is not None or recording.outcome.state not in _KEPT:
+            return
+        public_id = turn.response_id.decode()
+        if key is not None and self._cache is not None and turn.controls.write:
+            live.stored = self._store(recording, turn, key, public_id, self._cache)
+        for listener in live.listeners:
+            if isinstance(listener, LiveAnswer):
+                self.keep(listener.turn, recording, live.echo, None)
+
+    def _forget(self, live: LiveRecording, key: CacheKey | None) -> None:
+        self._live.discard(live)
+        if key is not None and self._flights.get(key.digest) is live:
+            del self._flights[key.digest]
+
+    def _store(self, recording: Recording, turn: Turn, key: CacheKey, public_id: str, cache: Cache) -> bool:
+        if not is_storable(recording.outcome, limited=turn.request.limited):
+            return False
+        ttl = cache.ttl if turn.controls.ttl is None else turn.controls.ttl
+        entry = Entry(
+            digest=key.digest,
+            identity=key.identity,
+            recording=recording,
+            public_id=public_id,
+            echo=turn.request.echo,
+            stored_at=recording.ended_at,
+            expires_at=recording.ended_at + ttl,
+            tags=turn.controls.tags,
+        )
+        if entry.size > cache.max_entry_bytes:
+            return False
+        self._shelves.memory.put(entry)
+        if self._shelves.level is not None:
+            self._shelves.level.put(entry)
+        return True
+
+    def keep(
+        self, turn: Turn, recording: Recording, recorded_echo: Mapping[str, bytes], created_at: int | None
+    ) -> None:
+        """Keep the answer of `turn` for its owner, if that was promised."""
+        if not turn.keeps or self._shelves.responses is None:
+            return
+        self._shelves.responses.put(
+            KeptResponse(
+                id=turn.response_id.decode(),
+                owner=turn.owner.name,
+                recording=recording,
+                created_at=created_at,
+                echoed=changed_echo(turn.request.echo, recorded_echo),
+                expires_at=self._now() + self._shelves.retention,
+            )
+        )
+
+    def _account(self, turn: Turn, recording: Recording, ending: Ending) -> None:
+        if not (turn.pays and recording.is_live):
+            self._accounts.count(turn, recording, ending)
+            return
+        # Who pays has left while others listen: what it cost is known when the answer has ended.
+        self._unpaid.setdefault(recording.id, []).append((turn, ending))
+
+
+def _headers(turn: Turn, live: LiveRecording) -> tuple[Header, ...]:
+    """What goes out beside the content type."""
+    headers = live.recording.head.headers
+    if not any(name == b"x-request-id" for name, _ in headers):
+        headers = (*headers, (b"x-request-id", turn.request_id.encode()))
+    if turn.result == "off":
+        return headers
+    ended = not live.recording.is_live
+    status = live.recording.head.status if live.error_answer is not None else 0
+    if turn.result == "bypass":
+        reason, detail = "bypass", turn.detail
+    else:
+        reason, detail = turn.detail or "miss", ""
+    header = forward_header(
+        reason,
+        stored=ended and live.stored and turn.pays,
+        collapsed=turn.result == "collapsed",
+        detail=detail,
+        status=status,
+    )
+    return (*headers, header)

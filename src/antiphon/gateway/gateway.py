@@ -1,0 +1,123 @@
+"""The routes: each request finds its handler here, and every fault its answer."""
+
+import itertools
+import logging
+import secrets
+import time
+from collections.abc import Callable, Mapping
+
+from antiphon.dialects.chat import CHAT
+from antiphon.dialects.completions import COMPLETIONS
+from antiphon.dialects.embeddings import EMBEDDINGS
+from antiphon.dialects.responses import RESPONSES
+from antiphon.engine.turns import Incoming, Route, Turns
+from antiphon.gateway.keys import Keyring
+from antiphon.gateway.request import Request
+from antiphon.ports.reply import Reply
+from antiphon.wire.errors import ClientFault, GatewayError, error_body
+
+_log = logging.getLogger(__name__)
+
+Handler = Callable[[Request, str, Reply], None]
+"""(request, request id, reply); may raise GatewayError before it has written."""
+
+ROUTES = (
+    Route("/v1/responses", "/responses", RESPONSES),
+    Route("/v1/chat/completions", "/chat/completions", CHAT),
+    Route("/v1/completions", "/completions", COMPLETIONS),
+    Route("/v1/embeddings", "/embeddings", EMBEDDINGS),
+)
+
+
+class Gateway:
+    """Handles requests, whatever server they came through."""
+
+    def __init__(self, turns: Turns, keyring: Keyring, handlers: Mapping[tuple[str, str], Handler]) -> None:
+        """Serve the model routes, and `handlers` by (method, path).
+
+        A path may hold one `{}` for an identifier; `handlers` see the whole request.
+        """
+        self._turns = turns
+        self._keyring = keyring
+        self._exact: dict[bytes, dict[bytes, Handler]] = {}
+        self._patterns: list[tuple[bytes, bytes, dict[bytes, Handler]]] = []
+        self._models = {route.path.encode(): route for route in ROUTES}
+        for (method, path), handler in handlers.items():
+            self._add(method.encode(), path.encode(), handler)
+        self._request_ids = _request_ids()
+
+    def _add(self, method: bytes, path: bytes, handler: Handler) -> None:
+        if b"{}" not in path:
+            self._exact.setdefault(path, {})[method] = handler
+            return
+        before, _, after = path.partition(b"{}")
+        for known_before, known_after, methods in self._patterns:
+            if (known_before, known_after) == (before, after):
+                methods[method] = handler
+                return
+        self._patterns.append((before, after, {method: handler}))
+
+    def handle(self, request: Request, reply: Reply) -> None:
+        """Answer one request."""
+        request_id = next(self._request_ids)
+        try:
+            route = self._models.get(request.path)
+            if route is not None and request.method == b"POST":
+                owner = self._keyring.owner(request.headers)
+                self._turns.answer(
+                    Incoming(route, owner, request_id, request.headers, request.body, reply, time.monotonic())
+                )
+            else:
+                self._handler(request)(request, request_id, reply)
+        except GatewayError as fault:
+            refuse(reply, request_id, fault)
+        except Exception:
+            # The one place where anything may be caught: a defect of ours must not take the connection's
+            # other requests with it, and the client needs the id under which the log tells what happened.
+            _log.exception("request %s failed", request_id)
+            refuse(reply, request_id, GatewayError("Internal error.", code="internal_error"))
+
+    def _handler(self, request: Request) -> Handler:
+        methods = self._methods(request.path)
+        allowed = set(methods)
+        if request.path in self._models:
+            allowed.add(b"POST")
+        method = b"GET" if request.method == b"HEAD" and b"HEAD" not in methods else request.method
+        handler = methods.get(method)
+        if handler is not None:
+            return handler
+        named = request.path.decode("utf-8", "replace")
+        if not allowed:
+            raise ClientFault(f"There is no route {named}.", code="not_found", status=404)
+        raise ClientFault(
+            f"{request.method.decode('latin-1')} is not allowed on {named}.",
+            code="method_not_allowed",
+            status=405,
+            headers=((b"allow", b", ".join(sorted(allowed))),),
+        )
+
+    def _methods(self, path: bytes) -> Mapping[bytes, Handler]:
+        methods = self._exact.get(path)
+        if methods is not None:
+            return methods
+        for before, after, pattern_methods in self._patterns:
+            inner = path[len(before) : len(path) - len(after)]
+            if inner and b"/" not in inner and path == before + inner + after:
+                return pattern_methods
+        return {}
+
+
+def refuse(reply: Reply, request_id: str, fault: GatewayError) -> None:
+    """Answer with a fault."""
+    headers = (
+        (b"content-type", b"application/json"),
+        (b"x-request-id", request_id.encode()),
+        *fault.headers,
+    )
+    reply.send(fault.status, headers, error_body(fault))
+
+
+def _request_ids() -> "itertools.chain[str]":
+    """Ids that no other worker makes, at the price of a counter."""
+    prefix = "req_" + secrets.token_hex(8)
+    return itertools.chain(f"{prefix}{number:08x}" for number in itertools.count())

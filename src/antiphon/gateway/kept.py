@@ -1,0 +1,106 @@
+"""The routes of one kept response: retrieve, delete, cancel."""
+
+from collections.abc import Callable
+from urllib.parse import parse_qs, unquote
+
+import msgspec
+
+from antiphon.dialects.responses import RESPONSES
+from antiphon.drivers.memory import MemoryCache
+from antiphon.engine.rendition import render
+from antiphon.engine.tasks import Tasks
+from antiphon.engine.turn import Asked
+from antiphon.gateway.gateway import Handler, refuse
+from antiphon.gateway.keys import Keyring
+from antiphon.gateway.request import Request
+from antiphon.ports.reply import Reply
+from antiphon.ports.stores import CacheLevel, KeptResponse, ResponseStore
+from antiphon.recording import Mode
+from antiphon.wire.errors import ClientFault, GatewayError
+
+_PREFIX = "/v1/responses/"
+
+
+class KeptResponses:
+    """Handlers over the response store; each owner sees only what is theirs."""
+
+    def __init__(
+        self,
+        store: ResponseStore,
+        memory: MemoryCache,
+        level: CacheLevel | None,
+        keyring: Keyring,
+        tasks: Tasks,
+    ) -> None:
+        """Serve from `store`; deleting reaches both levels of the cache."""
+        self._store = store
+        self._memory = memory
+        self._level = level
+        self._keyring = keyring
+        self._tasks = tasks
+
+    def handlers(self) -> dict[tuple[str, str], Handler]:
+        """Return the routes."""
+        return {
+            ("GET", _PREFIX + "{}"): self._later(self._retrieve),
+            ("DELETE", _PREFIX + "{}"): self._later(self._delete),
+            ("POST", _PREFIX + "{}/cancel"): self._later(self._cancel),
+        }
+
+    def _later(self, answer: "Callable[[Request, str], object]") -> Handler:
+        def handler(request: Request, request_id: str, reply: Reply) -> None:
+            owner = self._keyring.owner(request.headers).name
+
+            async def run() -> None:
+                try:
+                    body = await answer(request, owner)  # type: ignore[misc]
+                except GatewayError as fault:
+                    refuse(reply, request_id, fault)
+                    return
+                headers = ((b"content-type", b"application/json"), (b"x-request-id", request_id.encode()))
+                reply.send(200, headers, body)
+
+            self._tasks.start(run(), f"response {request_id}")
+
+        return handler
+
+    async def _retrieve(self, request: Request, owner: str) -> bytes:
+        response_id = _response_id(request)
+        kept = await self._store.get(response_id, owner)
+        if kept is None:
+            raise _unknown(response_id)
+        query = parse_qs(request.query.decode("latin-1"))
+        if query.get("stream", ["false"])[-1] in {"true", "1"}:
+            raise ClientFault(
+                "Only responses created with background and stream can be streamed again.", param="stream"
+            )
+        return _body(kept)
+
+    async def _delete(self, request: Request, owner: str) -> bytes:
+        response_id = _response_id(request)
+        kept = await self._store.delete(response_id, owner)
+        if kept is None:
+            raise _unknown(response_id)
+        self._memory.remove_recording(kept.recording.id)
+        if self._level is not None:
+            self._level.remove_recording(kept.recording.id)
+        return msgspec.json.encode({"id": response_id, "object": "response", "deleted": True})
+
+    async def _cancel(self, request: Request, owner: str) -> bytes:
+        response_id = _response_id(request)
+        if await self._store.get(response_id, owner) is None:
+            raise _unknown(response_id)
+        raise ClientFault("Cannot cancel a synchronous response.")
+
+
+def _response_id(request: Request) -> str:
+    return unquote(request.path.decode("latin-1").removeprefix(_PREFIX).removesuffix("/cancel"))
+
+
+def _unknown(response_id: str) -> ClientFault:
+    return ClientFault(f"Response with id '{response_id[:128]}' not found.", status=404)
+
+
+def _body(kept: KeptResponse) -> bytes:
+    rendition = render(kept.recording, RESPONSES, Asked(Mode.JSON))
+    return rendition.fill(kept.id.encode(), kept.created_at, kept.echoed)

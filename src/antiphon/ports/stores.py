@@ -1,0 +1,47 @@
+"""The ports to what is kept: cache entries, responses. Puts never wait; what they promise is said at each."""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from antiphon.cache.entry import Entry
+from antiphon.recording import Recording
+
+
+@dataclass(frozen=True, slots=True)
+class KeptResponse:
+    """A response that its owner can retrieve: a recording, under an id of its own."""
+
+    id: str
+    owner: str
+    recording: Recording
+    created_at: int | None
+    """Seconds since the epoch to show instead of the recorded time; None shows the recorded one."""
+    echoed: dict[str, bytes]
+    """Members in which the answer differs from the recorded one, because it echoes another request; as JSON."""
+    expires_at: float
+
+
+class CacheLevel(Protocol):
+    """A level of the cache behind the memory of this process."""
+
+    async def get(self, digest: bytes) -> Entry | None:
+        """Return the entry, expired or not; what cannot be read is none. Never raises."""
+
+    def put(self, entry: Entry) -> None:
+        """Write later, in the background; dropped, and counted, when the queue is full."""
+
+    def remove_recording(self, recording_id: str) -> None:
+        """Remove entries that hold this recording, before whatever is put or got next."""
+
+
+class ResponseStore(Protocol):
+    """Kept responses. `get` finds what was put before it, at once."""
+
+    def put(self, kept: KeptResponse) -> None:
+        """Keep a response; it is on disk before a graceful stop ends."""
+
+    async def get(self, response_id: str, owner: str) -> KeptResponse | None:
+        """Return the owner's response. Raises StoreFault."""
+
+    async def delete(self, response_id: str, owner: str) -> KeptResponse | None:
+        """Delete the owner's response and return what it was. Raises StoreFault."""

@@ -1,0 +1,205 @@
+"""Cassette files: one recorded exchange as JSON that a person can read and git can compare.
+
+Everything stands on a line of its own, each frame too: `[microseconds, "its text"]`, or with
+`{"base64": …}` in place of the text where the bytes are not UTF-8. Request headers are never part of it; what
+looks like a key in the rest is redacted on writing.
+"""
+
+import re
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import msgspec
+
+from antiphon.recording.recording import Head, Mode, Outcome, Recording, State
+from antiphon.turn.usage import NO_USAGE, Usage
+from antiphon.wire.json import Members, canonical
+
+FORMAT = 1
+REDACTED = "[redacted]"
+
+# What the gateway itself may change on the way, or what does not change the answer.
+_NOT_COMPARED = frozenset(
+    {
+        "model",
+        "include",
+        "stream",
+        "stream_options",
+        "store",
+        "metadata",
+        "user",
+        "safety_identifier",
+        "prompt_cache_key",
+        "service_tier",
+        "background",
+    }
+)
+_SECRET_MEMBERS = frozenset(
+    {"authorization", "api_key", "apikey", "api-key", "x-api-key", "access_token", "cookie", "password"}
+)
+_SECRET_HEADER = re.compile(rb"authorization|api-?key|cookie|token$|secret", re.IGNORECASE)
+# Not in the middle of a blob: chance puts `sk-` into encrypted reasoning too.
+_SECRET_TEXT = re.compile(
+    r"(?<![\w+/=-])(?:sk|rk)-[\w-]{20,}"
+    r"|(?<![\w+/=-])AIza[\w-]{35}"
+    r"|(?<=Bearer )[\w.~+/=-]{16,}",
+    re.ASCII,
+)
+
+
+class UnreadableCassetteError(ValueError):
+    """This is not an exchange in a form that is understood."""
+
+
+@dataclass(frozen=True, slots=True)
+class Exchange:
+    """A request and the recording of its answer; the recording knows dialect, mode and model."""
+
+    path: str
+    body: Any
+    """The request as parsed JSON."""
+    recording: Recording
+
+
+class _Request(msgspec.Struct):
+    path: str
+    body: Any = None
+
+
+class _Head(msgspec.Struct):
+    status: int = 200
+    content_type: str = "application/json"
+    headers: tuple[tuple[str, str], ...] = ()
+
+
+class _Outcome(msgspec.Struct, omit_defaults=True):
+    state: State
+    reason: str | None = None
+    response_id: str | None = None
+    model: str | None = None
+    usage: Usage = NO_USAGE
+
+
+class _Bytes(msgspec.Struct, forbid_unknown_fields=True):
+    base64: bytes
+
+
+class _File(msgspec.Struct, kw_only=True):
+    antiphon_cassette: int
+    id: str
+    dialect: str
+    mode: Mode
+    provider: str
+    model: str
+    started_at: datetime
+    ended_at: datetime | None = None
+    request: _Request
+    head: _Head
+    outcome: _Outcome
+    frames: list[tuple[int, str | _Bytes]] = msgspec.field(default_factory=list)
+
+
+_decoder = msgspec.json.Decoder(_File)
+_members = msgspec.json.Decoder(Members)
+
+
+def to_json(exchange: Exchange) -> bytes:
+    """Write an exchange, secrets redacted; ends with a line feed."""
+    recording = exchange.recording
+    head, outcome = recording.head, recording.outcome
+    frames = [_frame(*timed) for timed in zip(recording.times, recording.frames, strict=True)]
+    file = _File(
+        antiphon_cassette=FORMAT,
+        id=recording.id,
+        dialect=recording.dialect,
+        mode=recording.mode,
+        provider=recording.provider,
+        model=recording.model,
+        started_at=datetime.fromtimestamp(recording.started_at, UTC),
+        ended_at=datetime.fromtimestamp(recording.ended_at, UTC) if recording.ended_at else None,
+        request=_Request(exchange.path, redacted(exchange.body)),
+        head=_Head(head.status, head.content_type.decode("latin-1"), _shown(head.headers)),
+        outcome=_Outcome(outcome.state, outcome.reason, outcome.response_id, outcome.model, outcome.usage),
+    )
+    pretty = msgspec.json.format(msgspec.json.encode(file), indent=2)
+    assert pretty.endswith(b'"frames": []\n}')
+    if not frames:
+        return pretty + b"\n"
+    return pretty[:-3] + b"\n    " + b",\n    ".join(frames) + b"\n  ]\n}\n"
+
+
+def from_json(data: bytes) -> Exchange:
+    """Read an exchange. Raises UnreadableCassetteError."""
+    try:
+        file = _decoder.decode(data)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise UnreadableCassetteError(str(error)) from error
+    if file.antiphon_cassette != FORMAT:
+        raise UnreadableCassetteError(f"version {file.antiphon_cassette}; only {FORMAT} is understood")
+    frames = [_bytes(content) for _, content in file.frames]
+    outcome = file.outcome
+    recording = Recording(
+        id=file.id,
+        dialect=file.dialect,
+        mode=file.mode,
+        provider=file.provider,
+        model=file.model,
+        started_at=file.started_at.timestamp(),
+        head=Head(
+            file.head.status,
+            file.head.content_type.encode("latin-1", "replace"),
+            tuple((_latin(name), _latin(value)) for name, value in file.head.headers),
+        ),
+        frames=frames,
+        times=[at for at, _ in file.frames],
+        size=sum(map(len, frames)),
+        outcome=Outcome(outcome.state, outcome.reason, outcome.usage, outcome.response_id, outcome.model),
+        ended_at=file.ended_at.timestamp() if file.ended_at else 0.0,
+    )
+    return Exchange(file.request.path, file.request.body, recording)
+
+
+def comparable(body: Any) -> dict[str, bytes]:
+    """Return the members that count when requests are compared, each in its canonical form."""
+    raw = msgspec.json.encode(redacted(body) if isinstance(body, dict) else {"": redacted(body)})
+    members = _members.decode(raw)
+    return {name: canonical({name: value}) for name, value in members.items() if name not in _NOT_COMPARED}
+
+
+def redacted(value: Any) -> Any:
+    """Return JSON with everything replaced that looks like a secret."""
+    if isinstance(value, str):
+        return _SECRET_TEXT.sub(REDACTED, value)
+    if isinstance(value, list):
+        return [redacted(entry) for entry in value]
+    if isinstance(value, dict):
+        return {
+            name: REDACTED if name.lower() in _SECRET_MEMBERS and entry else redacted(entry)
+            for name, entry in value.items()
+        }
+    return value
+
+
+def _frame(at: int, frame: bytes) -> bytes:
+    try:
+        content: object = _SECRET_TEXT.sub(REDACTED, frame.decode())
+    except UnicodeDecodeError:
+        content = _Bytes(frame)
+    return msgspec.json.format(msgspec.json.encode((at, content)), indent=0)
+
+
+def _bytes(content: str | _Bytes) -> bytes:
+    return content.encode() if isinstance(content, str) else content.base64
+
+
+def _shown(headers: tuple[tuple[bytes, bytes], ...]) -> tuple[tuple[str, str], ...]:
+    return tuple(
+        (name.decode("latin-1"), value.decode("latin-1"))
+        for name, value in headers
+        if not _SECRET_HEADER.search(name)
+    )
+
+
+def _latin(text: str) -> bytes:
+    return text.encode("latin-1", "replace")

@@ -1,0 +1,47 @@
+"""What can be configured: values, the file and the environment they come from, and how they are shown."""
+
+from antiphon.settings.checks import checked, is_loopback
+from antiphon.settings.description import Setting, describe
+from antiphon.settings.faults import ConfigurationError
+from antiphon.settings.file import FILE_NAME, load
+from antiphon.settings.quantities import Duration, Secret, Size, Timeout
+from antiphon.settings.values import (
+    Admin,
+    Cache,
+    Key,
+    Log,
+    MemoryLevel,
+    Model,
+    Provider,
+    ProviderType,
+    Responses,
+    Server,
+    Settings,
+    Storage,
+)
+
+__all__ = [
+    "FILE_NAME",
+    "Admin",
+    "Cache",
+    "ConfigurationError",
+    "Duration",
+    "Key",
+    "Log",
+    "MemoryLevel",
+    "Model",
+    "Provider",
+    "ProviderType",
+    "Responses",
+    "Secret",
+    "Server",
+    "Setting",
+    "Settings",
+    "Size",
+    "Storage",
+    "Timeout",
+    "checked",
+    "describe",
+    "is_loopback",
+    "load",
+]

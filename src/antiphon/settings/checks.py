@@ -1,0 +1,166 @@
+"""What settings must be together: rules that no single type can hold, and defaults that depend on other values."""
+
+import hashlib
+import ipaddress
+import re
+from collections.abc import Iterator
+from typing import Final, NamedTuple
+from urllib.parse import urlsplit
+
+from msgspec.structs import replace
+
+from antiphon.settings.faults import ConfigurationError
+from antiphon.settings.values import Key, Model, Provider, Settings
+
+BASE_URLS: Final = {"openai": "https://api.openai.com/v1"}
+"""Where a provider type is found when the configuration does not say."""
+
+_PACE: Final = re.compile(r"instant|recorded|x\d+(\.\d+)?|\d+(\.\d+)?/s", re.ASCII)
+_SHA256: Final = re.compile(r"[0-9a-fA-F]{64}", re.ASCII)
+_TOKEN: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", re.ASCII)
+_SENDABLE: Final = re.compile(r"[\x21-\x7e]+", re.ASCII)
+_HEADER_VALUE: Final = re.compile(r"[\t\x20-\x7e]*", re.ASCII)
+
+
+class Problem(NamedTuple):
+    """Something that is wrong, and the path of the value that makes it so."""
+
+    path: tuple[str | int, ...]
+    message: str
+
+
+def completed(settings: Settings) -> Settings:
+    """Fill in the defaults that depend on other values, and write what is the same in the same way."""
+    providers = {name: _completed_provider(provider) for name, provider in settings.providers.items()}
+    keys = tuple(
+        replace(key, key_sha256=type(key.key_sha256)(key.key_sha256.lower())) if key.key_sha256 else key
+        for key in settings.keys
+    )
+    return replace(settings, providers=providers, keys=keys)
+
+
+def problems(settings: Settings) -> Iterator[Problem]:
+    """Find what makes completed settings unusable."""
+    for name, provider in settings.providers.items():
+        yield from _of_provider(name, provider)
+    for name, model in settings.models.items():
+        yield from _of_model(name, model, settings.providers)
+    yield from _of_keys(settings.keys)
+    if not settings.storage.url.startswith("sqlite:///") or settings.storage.url == "sqlite:///":
+        yield Problem(("storage", "url"), "storage.url: expected sqlite:///FILE")
+    if not settings.keys and not is_loopback(settings.server.host):
+        yield Problem(
+            ("server", "host"),
+            "server.host: without `keys` anybody who reaches this address could spend your money; "
+            "bind 127.0.0.1 or configure keys",
+        )
+
+
+def checked(settings: Settings) -> Settings:
+    """Complete settings that were made in Python or changed by the command line; ConfigurationError if unusable."""
+    settings = completed(settings)
+    for problem in problems(settings):
+        raise ConfigurationError(problem.message)
+    return settings
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine can reach the address; names other than `localhost` are not trusted to be it."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host.lower() == "localhost"
+
+
+def _completed_provider(provider: Provider) -> Provider:
+    base_url = provider.base_url or BASE_URLS.get(provider.type)
+    return replace(provider, base_url=base_url.rstrip("/") if base_url else None)
+
+
+def _of_provider(name: str, provider: Provider) -> Iterator[Problem]:
+    path = ("providers", name)
+    at = f"providers.{name}"
+    if not name or "/" in name:
+        yield Problem(
+            path, f"{at}: a provider's name has no slash in it, since `provider/model` names a model"
+        )
+    if provider.type == "playback":
+        if not provider.cassette:
+            yield Problem(path, f"{at} needs `cassette`: a file or folder of recordings, or builtin:demo")
+    elif provider.base_url is None:
+        yield Problem(path, f"{at} needs `base_url`, for example http://127.0.0.1:8000/v1")
+    elif not _is_base_url(provider.base_url):
+        # The value may hold a password: it is not shown.
+        yield Problem(
+            (*path, "base_url"),
+            f"{at}.base_url: expected http(s)://HOST[:PORT][/PATH] without query and password",
+        )
+    if provider.api_key and not _SENDABLE.fullmatch(provider.api_key):
+        yield Problem(
+            (*path, "api_key"), f"{at}.api_key has a space, line end or other unsendable character in it"
+        )
+    for header, value in provider.headers.items():
+        if not _TOKEN.fullmatch(header) or not _HEADER_VALUE.fullmatch(value):
+            yield Problem((*path, "headers", header), f"{at}.headers: not a header that HTTP can carry")
+    if not _PACE.fullmatch(provider.pace):
+        yield Problem(
+            (*path, "pace"), f"{at}.pace: expected instant, recorded, a factor like x2 or a rate like 50/s"
+        )
+
+
+def _is_base_url(url: str) -> bool:
+    if not _SENDABLE.fullmatch(url):
+        return False
+    try:
+        parts = urlsplit(url)
+        has_port = parts.port != 0
+    except ValueError:
+        return False
+    whole = parts.scheme in ("http", "https") and bool(parts.hostname) and has_port
+    return whole and "@" not in parts.netloc and "?" not in url and "#" not in url
+
+
+def _of_model(name: str, model: Model, providers: dict[str, Provider]) -> Iterator[Problem]:
+    path = ("models", name)
+    at = f"models.{name}"
+    if bool(model.target) == bool(model.targets):
+        yield Problem(path, f"{at} needs exactly one of `target` and `targets`")
+        return
+    where = (
+        [(*path, "targets", i) for i in range(len(model.targets))] if model.targets else [(*path, "target")]
+    )
+    for place, target in zip(where, model.targets or (model.target or "",), strict=True):
+        provider, _, upstream_model = target.partition("/")
+        if not provider or not upstream_model:
+            yield Problem(place, f"{at}: a target is written provider/model")
+        elif provider not in providers:
+            known = ", ".join(providers) or "none"
+            yield Problem(
+                place, f"{at}: the target names a provider that is not configured; there is {known}"
+            )
+
+
+def _of_keys(keys: tuple[Key, ...]) -> Iterator[Problem]:
+    names: set[str] = set()
+    digests: set[str] = set()
+    for i, key in enumerate(keys):
+        path = ("keys", i)
+        at = f"keys[{i}]"
+        if not key.name:
+            yield Problem((*path, "name"), f"{at}.name is empty")
+        elif key.name in names:
+            yield Problem((*path, "name"), f"{at}.name: '{key.name}' is the name of an earlier key")
+        names.add(key.name)
+        if bool(key.key) == bool(key.key_sha256):
+            yield Problem(path, f"{at} needs exactly one of `key` and `key_sha256`")
+            continue
+        if key.key_sha256 and not _SHA256.fullmatch(key.key_sha256):
+            yield Problem((*path, "key_sha256"), f"{at}.key_sha256: expected 64 hexadecimal digits")
+        if key.key and not _SENDABLE.fullmatch(key.key):
+            yield Problem(
+                (*path, "key"), f"{at}.key has a space, line end or other unsendable character in it"
+            )
+        digest = key.key_sha256 or hashlib.sha256((key.key or "").encode()).hexdigest()
+        if digest in digests:
+            yield Problem(path, f"{at} is the same secret as an earlier key")
+        digests.add(digest)
