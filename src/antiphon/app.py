@@ -22,6 +22,7 @@ from antiphon.drivers.sqlite.responses import SqliteResponses
 from antiphon.engine.accounts import Accounts
 from antiphon.engine.catalogue import Catalogue
 from antiphon.engine.producing import Producing, Shelves, Source
+from antiphon.engine.replaying import Replaying
 from antiphon.engine.tasks import Tasks
 from antiphon.engine.turns import Turns
 from antiphon.gateway.gateway import Gateway
@@ -103,7 +104,13 @@ class Application:
             cache=cache,
             shelves=shelves,
             producing=self.producing,
-            accounts=self.accounts,
+            replaying=Replaying(
+                memory=self.memory,
+                original_ids=cache is not None and cache.ids == "original",
+                keep=self.producing.keep,
+                on_ending=self.accounts.count,
+                wall_clock=wall_clock,
+            ),
             tasks=self._tasks,
             wall_clock=wall_clock,
         )

@@ -24,11 +24,17 @@ class Entry:
     stored_at: float
     expires_at: float
     tags: tuple[str, ...] = ()
+    shown_key: bytes = b""
+    """The digest as clients are shown it."""
     renditions: dict[object, object] = field(default_factory=dict)
     """Forms made for replays, by whoever replays; dropped with the entry."""
     rendition_bytes: int = 0
     is_current: bool = True
     """False once purged or evicted: whoever still holds the entry must look again."""
+
+    def __post_init__(self) -> None:
+        """Write the digest as text once."""
+        self.shown_key = self.digest.hex().encode()
 
     @property
     def size(self) -> int:

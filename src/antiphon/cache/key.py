@@ -48,11 +48,6 @@ class CacheKey:
     digest: bytes
     identity: bytes
 
-    @property
-    def text(self) -> str:
-        """What a client is shown."""
-        return self.digest.hex()
-
 
 def cache_key(circumstance: Circumstance, members: Mapping[str, msgspec.Raw], *, own_cache: bool) -> CacheKey:
     """Return the key of a request; `own_cache` is whether its `cache` member was meant for this gateway."""

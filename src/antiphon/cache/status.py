@@ -5,10 +5,10 @@ _Header = tuple[bytes, bytes]
 _HIT = (b"x-cache", b"HIT (exact)")
 
 
-def hit_headers(key_text: str, age: float, remaining: float) -> tuple[_Header, ...]:
+def hit_headers(shown_key: bytes, age: float, remaining: float) -> tuple[_Header, ...]:
     """Headers of an answer from the cache; a negative ttl says that it is stale."""
-    status = b'antiphon; hit; ttl=%d; key="%b"' % (int(remaining), key_text.encode())
-    return ((b"cache-status", status), (b"age", b"%d" % max(0, int(age))), _HIT)
+    status = b'antiphon; hit; ttl=%d; key="%b"' % (remaining, shown_key)
+    return ((b"cache-status", status), (b"age", b"%d" % max(0, age)), _HIT)
 
 
 def forward_header(

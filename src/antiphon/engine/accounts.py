@@ -13,14 +13,17 @@ from antiphon.engine.tasks import Tasks
 from antiphon.engine.turn import Turn
 from antiphon.ports.ledger import SAVING, Ledger, UsageRow
 from antiphon.recording import Recording
-from antiphon.turn.usage import Usage
+from antiphon.turn.usage import NO_USAGE, Usage
 from antiphon.wire.errors import StoreFault
 
 _log = logging.getLogger(__name__)
 
 _FLUSH_SECONDS = 0.5
-_FLUSH_ROWS = 5_000
+_FLUSH_TURNS = 5_000
 _MOST_ROWS = 200_000
+
+_Ended = tuple[Turn, Recording, Ending, float]
+"""A turn, what it was answered from, how, and when (monotonic)."""
 
 Price = Callable[[str, str, Usage, float], float | None]
 """(provider name, upstream model, usage, epoch seconds) -> US dollars."""
@@ -48,7 +51,7 @@ class Accounts:
         self._tasks = tasks
         self._now = wall_clock
         self._clock = clock
-        self._rows: list[UsageRow] = []
+        self._ended: list[_Ended] = []
         self._unwritten: list[UsageRow] = []
         self._timer: asyncio.TimerHandle | None = None
         self._flushing = asyncio.Lock()
@@ -57,58 +60,25 @@ class Accounts:
     @property
     def queued(self) -> int:
         """How many rows are not in the ledger yet."""
-        return len(self._rows) + len(self._unwritten)
+        return len(self._ended) + len(self._unwritten)
 
     def count(self, turn: Turn, recording: Recording, ending: Ending) -> None:
-        """Note what became of a turn. A turn that was not sent whole counts no saving."""
-        now = self._clock()
-        usage = recording.outcome.usage
-        target = turn.target
-        result = turn.result
-        self._rows.append(
-            UsageRow(
-                turn.request_id,
-                self._now() - (now - turn.received_at),
-                turn.owner.name,
-                turn.owner.project,
-                turn.owner.name,
-                target.alias,
-                target.provider,
-                target.model,
-                turn.dialect.name,
-                turn.route,
-                turn.request.stream,
-                ending.status,
-                result if ending.sent or result not in SAVING else "abandoned",
-                usage.input_tokens,
-                usage.output_tokens,
-                usage.total_tokens,
-                usage.cached_tokens,
-                usage.cache_write_tokens,
-                usage.reasoning_tokens,
-                usage.audio_input_tokens,
-                usage.audio_output_tokens,
-                None,
-                None,
-                int((turn.first_byte_at - turn.received_at) * 1e6) if turn.first_byte_at else None,
-                int((now - turn.received_at) * 1e6),
-                ending.error,
-            )
-        )
+        """Note what became of a turn. What a row says is written down later, off the hot path."""
+        self._ended.append((turn, recording, ending, self._clock()))
         if self._timer is None:
             self._timer = asyncio.get_running_loop().call_later(_FLUSH_SECONDS, self._start_flush)
-        elif len(self._rows) == _FLUSH_ROWS:
+        elif len(self._ended) == _FLUSH_TURNS:
             self._timer.cancel()
-            self._timer = asyncio.get_running_loop().call_soon(self._start_flush)  # type: ignore[assignment]
+            self._start_flush()
 
     async def flush(self) -> None:
         """Price, count, log and write everything noted so far."""
         async with self._flushing:
-            rows, self._rows = self._rows, []
-            if rows:
-                priced = await asyncio.to_thread(self._priced, rows)
-                self._observe(priced)
-                self._unwritten += priced
+            ended, self._ended = self._ended, []
+            if ended:
+                rows = await asyncio.to_thread(self._rows_of, ended)
+                self._observe(rows)
+                self._unwritten += rows
             await self._write()
 
     async def stop(self) -> None:
@@ -134,21 +104,65 @@ class Accounts:
             self._unwritten = kept + self._unwritten
             _log.error("the ledger cannot be written: %d rows wait, %d were lost", len(kept), self.lost)
 
-    def _priced(self, rows: Sequence[UsageRow]) -> list[UsageRow]:
-        priced = [self._with_price(row) for row in rows]
+    def _rows_of(self, ended: Sequence[_Ended]) -> list[UsageRow]:
+        offset = self._now() - self._clock()
+        costs: dict[str, float | None] = {}
+        rows = [self._row(*each, offset, costs) for each in ended]
         if self._log_requests:
-            sys.stderr.buffer.write(b"".join(map(_line, priced)))
+            sys.stderr.buffer.write(b"".join(map(_line, rows)))
             sys.stderr.buffer.flush()
-        return priced
+        return rows
 
-    def _with_price(self, row: UsageRow) -> UsageRow:
-        if row.total_tokens == 0 and row.input_tokens == 0:
-            return row
-        usage = Usage(*row[13:21])
-        cost = self._price(row.provider, row.model, usage, row.time)
-        if row.cache in SAVING:
-            return row._replace(cost=0.0, cost_saved=cost)
-        return row if row.cache == "abandoned" else row._replace(cost=cost)
+    def _row(
+        self,
+        turn: Turn,
+        recording: Recording,
+        ending: Ending,
+        ended_at: float,
+        offset: float,
+        costs: dict[str, float | None],
+    ) -> UsageRow:
+        ask, received_at, result = turn.ask, turn.received_at, turn.result
+        target, usage = ask.target, recording.outcome.usage
+        time = received_at + offset
+        cost, saved = None, None
+        if usage is not NO_USAGE:
+            if recording.id not in costs:
+                costs[recording.id] = self._price(target.provider, target.model, usage, time)
+            cost = costs[recording.id]
+        if result in SAVING:
+            # A saving counts when the client has had it.
+            cost, saved = 0.0, cost if ending.sent else None
+            if not ending.sent:
+                result = "abandoned"
+        return UsageRow(
+            turn.request_id.decode(),
+            time,
+            ask.owner.name,
+            ask.owner.project,
+            ask.owner.name,
+            target.alias,
+            target.provider,
+            target.model,
+            ask.dialect.name,
+            ask.route,
+            ask.request.stream,
+            ending.status,
+            result,
+            usage.input_tokens,
+            usage.output_tokens,
+            usage.total_tokens,
+            usage.cached_tokens,
+            usage.cache_write_tokens,
+            usage.reasoning_tokens,
+            usage.audio_input_tokens,
+            usage.audio_output_tokens,
+            cost,
+            saved,
+            int((turn.first_byte_at - received_at) * 1e6) if turn.first_byte_at else None,
+            int((ended_at - received_at) * 1e6),
+            ending.error,
+        )
 
 
 _ENCODE = msgspec.json.Encoder().encode

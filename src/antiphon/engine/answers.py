@@ -4,7 +4,6 @@ A listener writes to its reply as far as the client keeps up, and goes on from i
 has read. When the reply has been sent, or the client has left, it tells once how that went.
 """
 
-import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -12,25 +11,13 @@ from antiphon.dialects.chat import is_usage_only
 from antiphon.dialects.native import changed_echo
 from antiphon.dialects.responses_replay import asked_by, under_id
 from antiphon.engine.live import LiveRecording
-from antiphon.engine.rendition import Rendition, hides_usage, render
+from antiphon.engine.rendition import JSON_TYPE, STREAM_HEADERS, Header, hides_usage, render
 from antiphon.engine.turn import Turn
 from antiphon.recording import Mode, Recording, State
-from antiphon.recording.pace import Pace
 from antiphon.wire.errors import GatewayError, UpstreamFault, error_body
 from antiphon.wire.splice import replace_string
-from antiphon.wire.sse import FrameReader
 
-Header = tuple[bytes, bytes]
-
-JSON_TYPE: Header = (b"content-type", b"application/json")
-STREAM_HEADERS: tuple[Header, ...] = (
-    (b"content-type", b"text/event-stream; charset=utf-8"),
-    (b"cache-control", b"no-cache"),
-    (b"x-accel-buffering", b"no"),
-)
 _BATCH_FRAMES = 256
-_SLICE_BYTES = 128 * 1024
-_WHOLE_BYTES = 256 * 1024
 CLIENT_CLOSED = 499
 
 
@@ -82,11 +69,11 @@ class LiveAnswer:
         self.turn = turn
         self.consumed = 0
         self._live = live
-        self._echoed = changed_echo(turn.request.echo, recorded_echo)
+        self._echoed = changed_echo(turn.ask.request.echo, recorded_echo)
         self._headers = headers
         self._on_ending = on_ending
         self._now = now
-        self._hides_usage = hides_usage(live.recording, turn.asked)
+        self._hides_usage = hides_usage(live.recording, turn.ask.asked)
         self._position = 0
         self._started = False
         self._done = False
@@ -99,7 +86,7 @@ class LiveAnswer:
     def on_frames(self) -> None:
         """Pass on what has come, if the client asked for a stream and keeps up."""
         turn = self.turn
-        if turn.asked.mode is not Mode.STREAM:
+        if turn.ask.asked.mode is not Mode.STREAM:
             self.consumed = self._live.recording.size
             return
         reply = turn.reply
@@ -123,7 +110,7 @@ class LiveAnswer:
             self._pass_error()
         elif live.fault is not None and not self._started:
             self._refuse(live.fault)
-        elif self.turn.asked.mode is Mode.STREAM and live.recording.mode is Mode.STREAM:
+        elif self.turn.ask.asked.mode is Mode.STREAM and live.recording.mode is Mode.STREAM:
             self.on_frames()
             if self._position == len(live.recording.frames):
                 self._end_stream()
@@ -190,7 +177,7 @@ class LiveAnswer:
         fault = live.fault
         if fault is not None:
             self._error = fault.code
-            dialect, seen = self.turn.dialect, live.recording.frames
+            dialect, seen = self.turn.ask.dialect, live.recording.frames
             frames = dialect.break_off(fault.message, fault.code or "server_error", seen)
             if turn_id := self.turn.response_id:
                 frames = [asked_by(frame, Mode.STREAM, {"id": b'"%b"' % turn_id}) for frame in frames]
@@ -208,7 +195,7 @@ class LiveAnswer:
         """Send the whole answer at once: JSON, or a stream made from JSON."""
         turn, recording = self.turn, self._live.recording
         state = recording.outcome.state
-        same = recording.mode is turn.asked.mode
+        same = recording.mode is turn.ask.asked.mode
         if state in {State.FAILED, State.CANCELLED} and not same:
             reason = recording.outcome.reason or "upstream_error"
             self._refuse(UpstreamFault(f"The upstream's answer failed: {reason}.", code=reason))
@@ -219,14 +206,14 @@ class LiveAnswer:
             headers = ((b"content-type", recording.head.content_type),)
         else:
             try:
-                rendition = render(recording, turn.dialect, turn.asked)
+                rendition = render(recording, turn.ask.dialect, turn.ask.asked)
             except (ValueError, GatewayError):
                 self._refuse(
                     UpstreamFault("The upstream's answer cannot be read.", code="upstream_invalid_json")
                 )
                 return
             body = rendition.fill(turn.response_id, None, self._echoed)
-            headers = STREAM_HEADERS if turn.asked.mode is Mode.STREAM else (JSON_TYPE,)
+            headers = rendition.headers
         if state is State.FAILED:
             self._error = recording.outcome.reason
         self._status = recording.head.status
@@ -249,76 +236,3 @@ class LiveAnswer:
         self._live.detach(self)
         self.turn.first_byte_at = self._now()
         self.turn.reply.send(status, headers, body)
-
-
-class Replay:
-    """Answers one turn from a complete recording; the watcher of its reply."""
-
-    __slots__ = ("_body", "_due", "_frames", "_on_ending", "_position", "_recording", "_timer", "_turn")
-
-    def __init__(self, turn: Turn, recording: Recording, on_ending: OnEnding) -> None:
-        """Answer `turn`."""
-        self._turn = turn
-        self._recording = recording
-        self._on_ending = on_ending
-        self._body = memoryview(b"")
-        self._frames: list[bytes] = []
-        self._due: list[float] = []
-        self._position = 0
-        self._timer: asyncio.TimerHandle | None = None
-        turn.reply.watch(self)
-
-    def at_once(self, headers: Sequence[Header], body: bytes) -> None:
-        """Send everything now, as fast as the client reads."""
-        if len(body) <= _WHOLE_BYTES:
-            self._turn.reply.send(200, headers, body)
-            return
-        self._turn.reply.start(200, headers, len(body))
-        self._body = memoryview(body)
-        self._pump()
-
-    def at_pace(self, headers: Sequence[Header], body: bytes, rendition: Rendition, pace: Pace) -> None:
-        """Send frame by frame, each when it is due."""
-        self._frames = FrameReader(len(body)).feed(body)
-        self._due = [pace.due(rendition.times, index) for index in range(len(self._frames))]
-        self._turn.reply.start(200, headers)
-        loop = asyncio.get_running_loop()
-        self._send_due(loop, loop.time())
-
-    def on_writable(self) -> None:
-        """Go on where the client's slowness had stopped us."""
-        if len(self._body):
-            self._pump()
-
-    def on_sent(self) -> None:
-        """The replay was consumed."""
-        self._on_ending(self._turn, self._recording, Ending(200, sent=True))
-
-    def on_gone(self) -> None:
-        """The client has left before the end."""
-        if self._timer is not None:
-            self._timer.cancel()
-        ending = Ending(CLIENT_CLOSED, sent=False, error="client_left")
-        self._on_ending(self._turn, self._recording, ending)
-
-    def _pump(self) -> None:
-        reply = self._turn.reply
-        while self._position < len(self._body) and not reply.congested:
-            reply.write(bytes(self._body[self._position : self._position + _SLICE_BYTES]))
-            self._position += _SLICE_BYTES
-        if self._position >= len(self._body):
-            self._body = memoryview(b"")
-            reply.end()
-
-    def _send_due(self, loop: asyncio.AbstractEventLoop, started: float) -> None:
-        reply = self._turn.reply
-        elapsed = loop.time() - started
-        while self._position < len(self._frames) and self._due[self._position] <= elapsed:
-            reply.write(self._frames[self._position])
-            self._position += 1
-        if self._position == len(self._frames):
-            reply.end()
-            return
-        # A paced replay of a slow client fills no more than the frames that are held anyway.
-        due = started + self._due[self._position]
-        self._timer = loop.call_at(due, self._send_due, loop, started)

@@ -10,14 +10,18 @@ from antiphon.cache.status import forward_header
 from antiphon.dialects.native import changed_echo
 from antiphon.drivers.memory import MemoryCache
 from antiphon.engine.accounts import Accounts
-from antiphon.engine.answers import Ending, Header, LiveAnswer
+from antiphon.engine.answers import Ending, LiveAnswer
 from antiphon.engine.live import LiveRecording
+from antiphon.engine.rendition import Header
 from antiphon.engine.turn import Turn
 from antiphon.ports.stores import CacheLevel, KeptResponse, ResponseStore
 from antiphon.ports.upstream import Upstream, UpstreamRequest
 from antiphon.recording import Recording, State
 from antiphon.settings import Cache, Provider
 from antiphon.wire.errors import GatewayError
+
+Keep = Callable[[Turn, Recording, Mapping[str, bytes], int | None], None]
+"""(turn, recording, echoed members of the recorded request, time to show as created)"""
 
 _KEPT = frozenset({State.COMPLETED, State.INCOMPLETE})
 
@@ -77,19 +81,19 @@ class Producing:
     def begin(self, turn: Turn, source: Source, key: CacheKey | None, *, shared: bool) -> LiveRecording:
         """Make a live recording for `turn`, which pays for it; `shared` lets equal requests join."""
         settings = source.settings
-        asks_usage = settings.usage_in_streams and turn.request.stream
+        asks_usage = settings.usage_in_streams and turn.ask.request.stream
         recording = Recording(
             id=secrets.token_hex(16),
-            dialect=turn.dialect.name,
-            mode=turn.asked.mode,
+            dialect=turn.ask.dialect.name,
+            mode=turn.ask.asked.mode,
             provider=source.name,
-            model=turn.target.model,
+            model=turn.ask.target.model,
             started_at=self._now(),
-            usage_requested=asks_usage or turn.request.include_usage,
+            usage_requested=asks_usage or turn.ask.request.include_usage,
         )
         live = LiveRecording(
             recording,
-            turn.dialect,
+            turn.ask.dialect,
             clock=self._clock,
             max_frame_bytes=settings.max_frame_bytes,
             max_answer_bytes=settings.max_answer_bytes,
@@ -100,7 +104,7 @@ class Producing:
         if key is not None and shared:
             self._flights[key.digest] = live
         turn.pays = True
-        live.echo = turn.request.echo
+        live.echo = turn.ask.request.echo
         self.join(turn, live)
         return live
 
@@ -113,13 +117,13 @@ class Producing:
 
     def send(self, turn: Turn, live: LiveRecording, source: Source) -> None:
         """Ask the upstream."""
-        request, settings = turn.request, source.settings
+        request, settings = turn.ask.request, source.settings
         body = request.upstream_body(
-            turn.target.model,
+            turn.ask.target.model,
             keep_state=settings.state == "gateway",
             ask_usage=settings.usage_in_streams,
         )
-        upstream_request = UpstreamRequest(turn.dialect.name, turn.route, body, request.stream)
+        upstream_request = UpstreamRequest(turn.ask.dialect.name, turn.ask.route, body, request.stream)
         live.started(source.upstream.send(upstream_request, live))
 
     def withdraw(self, live: LiveRecording, key: CacheKey) -> list[Turn]:
@@ -157,7 +161,7 @@ class Producing:
             del self._flights[key.digest]
 
     def _store(self, recording: Recording, turn: Turn, key: CacheKey, public_id: str, cache: Cache) -> bool:
-        if not is_storable(recording.outcome, limited=turn.request.limited):
+        if not is_storable(recording.outcome, limited=turn.ask.request.limited):
             return False
         ttl = cache.ttl if turn.controls.ttl is None else turn.controls.ttl
         entry = Entry(
@@ -165,7 +169,7 @@ class Producing:
             identity=key.identity,
             recording=recording,
             public_id=public_id,
-            echo=turn.request.echo,
+            echo=turn.ask.request.echo,
             stored_at=recording.ended_at,
             expires_at=recording.ended_at + ttl,
             tags=turn.controls.tags,
@@ -186,10 +190,10 @@ class Producing:
         self._shelves.responses.put(
             KeptResponse(
                 id=turn.response_id.decode(),
-                owner=turn.owner.name,
+                owner=turn.ask.owner.name,
                 recording=recording,
                 created_at=created_at,
-                echoed=changed_echo(turn.request.echo, recorded_echo),
+                echoed=changed_echo(turn.ask.request.echo, recorded_echo),
                 expires_at=self._now() + self._shelves.retention,
             )
         )
@@ -206,7 +210,7 @@ def _headers(turn: Turn, live: LiveRecording) -> tuple[Header, ...]:
     """What goes out beside the content type."""
     headers = live.recording.head.headers
     if not any(name == b"x-request-id" for name, _ in headers):
-        headers = (*headers, (b"x-request-id", turn.request_id.encode()))
+        headers = (*headers, (b"x-request-id", turn.request_id))
     if turn.result == "off":
         return headers
     ended = not live.recording.is_live

@@ -10,12 +10,22 @@ from antiphon.dialects.responses_replay import Template, template
 from antiphon.engine.turn import Asked
 from antiphon.recording import Mode, Recording
 
+Header = tuple[bytes, bytes]
+
+JSON_TYPE: Header = (b"content-type", b"application/json")
+STREAM_HEADERS: tuple[Header, ...] = (
+    (b"content-type", b"text/event-stream; charset=utf-8"),
+    (b"cache-control", b"no-cache"),
+    (b"x-accel-buffering", b"no"),
+)
+
 
 @dataclass(frozen=True, slots=True)
 class Rendition:
     """The bytes of an answer, with places for what differs from replay to replay."""
 
     body: bytes | Template
+    headers: tuple[Header, ...]
     size: int
     times: tuple[int, ...] = ()
     """Of each frame, microseconds since the request was sent."""
@@ -30,8 +40,11 @@ class Rendition:
 def render(recording: Recording, dialect: Dialect, asked: Asked) -> Rendition:
     """Render a complete recording of `dialect` in the form that was asked for."""
     frames, times = recording.frames, recording.times
+    headers = STREAM_HEADERS if asked.mode is Mode.STREAM else (JSON_TYPE,)
     if recording.mode is asked.mode:
-        if asked.mode is Mode.STREAM and hides_usage(recording, asked):
+        if asked.mode is Mode.JSON:
+            headers = ((b"content-type", recording.head.content_type),)
+        elif hides_usage(recording, asked):
             kept = [index for index, frame in enumerate(frames) if not is_usage_only(frame)]
             frames, times = [frames[index] for index in kept], [times[index] for index in kept]
     elif asked.mode is Mode.JSON:
@@ -41,9 +54,9 @@ def render(recording: Recording, dialect: Dialect, asked: Asked) -> Rendition:
         times = [times[-1]] * len(frames)
     if dialect is not RESPONSES:
         body = b"".join(frames)
-        return Rendition(body, len(body), tuple(times))
+        return Rendition(body, headers, len(body), tuple(times))
     made = template(frames, asked.mode, recording.outcome.response_id)
-    return Rendition(made, sum(map(len, made.pieces)), tuple(times))
+    return Rendition(made, headers, sum(map(len, made.pieces)), tuple(times))
 
 
 def hides_usage(recording: Recording, asked: Asked) -> bool:

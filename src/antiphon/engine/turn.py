@@ -1,6 +1,7 @@
 """One request and what is known about it: who asks, what for, and what has become of it."""
 
-from dataclasses import dataclass, field
+import secrets
+from dataclasses import dataclass
 
 from antiphon.cache.controls import PLAIN, Controls
 from antiphon.cache.key import CacheKey
@@ -31,17 +32,25 @@ class Asked:
     include_usage: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """What a request means. The same bytes from the same owner always mean the same."""
+
+    owner: Owner
+    dialect: Dialect
+    route: str
+    """The upstream's path: `/chat/completions`."""
+    request: NativeRequest
+    target: Target
+    asked: Asked
+
+
 @dataclass(slots=True, eq=False)
 class Turn:
     """One request and its answer."""
 
-    request_id: str
-    owner: Owner
-    dialect: Dialect
-    route: str
-    request: NativeRequest
-    target: Target
-    asked: Asked
+    ask: Ask
+    request_id: bytes
     reply: Reply
     received_at: float
     """Monotonic seconds."""
@@ -55,5 +64,10 @@ class Turn:
     """What the cache did: hit, miss, collapsed, bypass, off."""
     detail: str = ""
     first_byte_at: float = 0.0
-    pays: bool = field(default=False)
+    pays: bool = False
     """Whether the upstream was asked for this turn."""
+
+
+def mint_response_id() -> bytes:
+    """Return an id that nobody can guess."""
+    return b"resp_" + secrets.token_hex(24).encode()

@@ -4,26 +4,23 @@ A hit in memory is answered in the call that brought the request. A miss starts 
 unless a second level of the cache, or a list of models, has to be asked first.
 """
 
-import logging
-import secrets
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from antiphon.cache.controls import PLAIN, Controls, read_controls
-from antiphon.cache.entry import Entry, Verdict, judge
+from antiphon.cache.entry import Verdict, judge
 from antiphon.cache.key import CacheKey, Circumstance, cache_key
-from antiphon.cache.status import hit_headers
 from antiphon.dialects.dialect import Dialect
-from antiphon.dialects.native import NativeRequest, changed_echo, read_request
-from antiphon.engine.accounts import Accounts
-from antiphon.engine.answers import JSON_TYPE, STREAM_HEADERS, Replay
+from antiphon.dialects.native import NativeRequest, read_request
+from antiphon.dialects.responses import RESPONSES
 from antiphon.engine.catalogue import Catalogue
 from antiphon.engine.live import LiveRecording
 from antiphon.engine.producing import Producing, Shelves, Source
-from antiphon.engine.rendition import Rendition, render
+from antiphon.engine.rendition import JSON_TYPE
+from antiphon.engine.replaying import Replaying
 from antiphon.engine.tasks import Tasks
-from antiphon.engine.turn import Asked, Owner, Turn
+from antiphon.engine.turn import Ask, Asked, Owner, Turn, mint_response_id
 from antiphon.ports.reply import Reply
 from antiphon.ports.stores import CacheLevel
 from antiphon.recording import Mode
@@ -31,8 +28,6 @@ from antiphon.recording.pace import INSTANT, Pace, parse_pace
 from antiphon.routing.names import Target
 from antiphon.settings import Cache
 from antiphon.wire.errors import ClientFault, GatewayError, error_body
-
-_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,28 +39,18 @@ class Route:
     dialect: Dialect
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, eq=False)
 class Incoming:
     """A request, and who asks."""
 
     route: Route
     owner: Owner
-    request_id: str
+    request_id: bytes
     headers: Mapping[bytes, bytes]
     body: bytes
     reply: Reply
     received_at: float
     """Monotonic seconds."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Noted:
-    """What a request turned out to mean, noted for when the same bytes come again."""
-
-    request: NativeRequest
-    target: Target
-    key: CacheKey
-    rendition: Rendition
 
 
 class Turns:
@@ -79,7 +64,7 @@ class Turns:
         cache: Cache | None,
         shelves: Shelves,
         producing: Producing,
-        accounts: Accounts,
+        replaying: Replaying,
         tasks: Tasks,
         wall_clock: Callable[[], float] = time.time,
     ) -> None:
@@ -89,26 +74,22 @@ class Turns:
         self._cache = cache
         self._shelves = shelves
         self._producing = producing
-        self._accounts = accounts
+        self._replaying = replaying
         self._tasks = tasks
         self._now = wall_clock
 
     def answer(self, incoming: Incoming) -> None:
         """Answer one request. Raises GatewayError; faults that come later reach the reply."""
         shortcut_key = self._shortcut_key(incoming)
-        if shortcut_key is not None:
-            shortcut = self._shelves.memory.shortcut(shortcut_key)
-            if shortcut is not None and shortcut.entry.expires_at > self._now():
-                noted = shortcut.value
-                assert isinstance(noted, _Noted)
-                turn = self._turn(incoming, noted.request, noted.target)
-                turn.key = noted.key
-                self._replay(turn, shortcut.entry, noted.rendition, INSTANT)
-                return
+        if shortcut_key is not None and self._replaying.repeat(
+            shortcut_key, incoming.request_id, incoming.reply, incoming.received_at
+        ):
+            return
         request = read_request(incoming.route.dialect.name, incoming.body)
         target = self._catalogue.resolve(request.model)
         if target is None:
-            self._tasks.start(self._answer_listed(incoming, request), f"resolve {incoming.request_id}")
+            listing = self._answer_listed(incoming, request)
+            self._tasks.start(listing, f"resolve {incoming.request_id.decode()}")
             return
         self._look_up(self._turn(incoming, request, target), incoming.headers, shortcut_key)
 
@@ -118,7 +99,7 @@ class Turns:
             target = await self._catalogue.resolve_listed(request.model)
             self._look_up(self._turn(incoming, request, target), incoming.headers, None)
         except GatewayError as fault:
-            request_id = (b"x-request-id", incoming.request_id.encode())
+            request_id = (b"x-request-id", incoming.request_id)
             incoming.reply.send(fault.status, (JSON_TYPE, request_id, *fault.headers), error_body(fault))
 
     def _shortcut_key(self, incoming: Incoming) -> tuple[str, str, bytes | None, bytes] | None:
@@ -128,27 +109,20 @@ class Turns:
         return (incoming.route.path, incoming.owner.name, headers.get(b"x-antiphon-cache"), incoming.body)
 
     def _turn(self, incoming: Incoming, request: NativeRequest, target: Target) -> Turn:
-        turn = Turn(
-            request_id=incoming.request_id,
-            owner=incoming.owner,
-            dialect=incoming.route.dialect,
-            route=incoming.route.upstream_path,
-            request=request,
-            target=target,
-            asked=Asked(Mode.STREAM if request.stream else Mode.JSON, request.include_usage),
-            reply=incoming.reply,
-            received_at=incoming.received_at,
-        )
-        if request.dialect == "responses" and self._sources[target.provider].settings.state == "gateway":
-            turn.response_id = b"resp_" + secrets.token_hex(24).encode()
+        route = incoming.route
+        asked = Asked(Mode.STREAM if request.stream else Mode.JSON, request.include_usage)
+        ask = Ask(incoming.owner, route.dialect, route.upstream_path, request, target, asked)
+        turn = Turn(ask, incoming.request_id, incoming.reply, incoming.received_at)
+        if route.dialect is RESPONSES and self._sources[target.provider].settings.state == "gateway":
+            turn.response_id = mint_response_id()
             turn.keeps = request.store
         return turn
 
     # Looking up.
 
     def _look_up(self, turn: Turn, headers: Mapping[bytes, bytes], shortcut_key: object) -> None:
-        source = self._sources[turn.target.provider]
-        stateful = turn.request.stateful_member
+        source = self._sources[turn.ask.target.provider]
+        stateful = turn.ask.request.stateful_member
         if stateful is not None and source.settings.state == "gateway":
             raise ClientFault(
                 f"'{stateful}' is not supported yet.", code="unsupported_parameter", param=stateful
@@ -168,7 +142,11 @@ class Turns:
         turn.key = key
         entry = self._shelves.memory.get(key.digest, key.identity)
         verdict = judge(entry, controls, self._now())
-        if entry is not None and verdict is Verdict.HIT and self._hit(turn, entry, pace, shortcut_key):
+        if (
+            entry is not None
+            and verdict is Verdict.HIT
+            and self._replaying.hit(turn, entry, pace, shortcut_key)
+        ):
             return
         turn.result, turn.detail = "miss", "" if verdict is Verdict.MISS else verdict.value
         flight = self._producing.flight(key)
@@ -178,7 +156,7 @@ class Turns:
         elif self._shelves.level is not None:
             live = self._producing.begin(turn, source, key, shared=flight is None)
             search = self._search(turn, live, source, key, pace, self._shelves.level)
-            self._tasks.start(search, f"look up {turn.request_id}")
+            self._tasks.start(search, f"look up {turn.request_id.decode()}")
         elif controls.only_if_cached:
             raise _not_cached()
         else:
@@ -188,24 +166,24 @@ class Turns:
     def _controls(turn: Turn, headers: Mapping[bytes, bytes], cache: Cache, stateful: str | None) -> Controls:
         if stateful in {"conversation", "background"}:
             return Controls(bypass=stateful, write=False)
-        request = turn.request
+        request = turn.ask.request
         return read_controls(
             headers, request.cache_member, opt_in=cache.mode == "opt-in", opted=request.opted_in
         )
 
     def _key(self, turn: Turn, cache: Cache, namespace: str) -> CacheKey:
-        owner, scope = turn.owner, cache.scope
+        owner, scope = turn.ask.owner, cache.scope
         named = {"key": f"key:{owner.name}", "project": f"project:{owner.project}", "global": ""}[scope]
         circumstance = Circumstance(
-            dialect=turn.dialect.name,
-            route=turn.route,
-            target=f"{turn.target.provider}/{turn.target.model}",
+            dialect=turn.ask.dialect.name,
+            route=turn.ask.route,
+            target=f"{turn.ask.target.provider}/{turn.ask.target.model}",
             scope=named,
             namespace=namespace,
-            mode=turn.asked.mode.value if cache.stream == "separate" else "",
+            mode=turn.ask.asked.mode.value if cache.stream == "separate" else "",
         )
-        own_cache = turn.request.cache_member is not None
-        return cache_key(circumstance, turn.request.members, own_cache=own_cache)
+        own_cache = turn.ask.request.cache_member is not None
+        return cache_key(circumstance, turn.ask.request.members, own_cache=own_cache)
 
     async def _search(
         self, turn: Turn, live: LiveRecording, source: Source, key: CacheKey, pace: Pace, level: CacheLevel
@@ -223,7 +201,7 @@ class Turns:
             missed = [
                 each
                 for each in waiting
-                if not self._hit(each, entry, pace if each is turn else INSTANT, None)
+                if not self._replaying.hit(each, entry, pace if each is turn else INSTANT, None)
             ]
             for each in missed:
                 self._produce(each, source, key, shared=True)
@@ -238,49 +216,6 @@ class Turns:
     def _produce(self, turn: Turn, source: Source, key: CacheKey | None, *, shared: bool = False) -> None:
         live = self._producing.begin(turn, source, key, shared=shared)
         self._producing.send(turn, live, source)
-
-    # Replaying.
-
-    def _hit(self, turn: Turn, entry: Entry, pace: Pace, shortcut_key: object) -> bool:
-        """Replay an entry; False if it cannot be read, which is a miss."""
-        rendition = entry.renditions.get(turn.asked)
-        if rendition is None:
-            try:
-                rendition = render(entry.recording, turn.dialect, turn.asked)
-            except (ValueError, GatewayError) as error:
-                _log.warning("a cache entry cannot be read and counts as a miss: %s", error)
-                self._shelves.memory.remove(entry.digest)
-                return False
-            self._shelves.memory.add_rendition(entry, turn.asked, rendition, rendition.size)
-        assert isinstance(rendition, Rendition)
-        if shortcut_key is not None and turn.key is not None and turn.controls is PLAIN:
-            noted = _Noted(turn.request, turn.target, turn.key, rendition)
-            size = len(turn.request.body)
-            self._shelves.memory.add_shortcut(shortcut_key, entry, noted, size)
-        self._replay(turn, entry, rendition, pace)
-        return True
-
-    def _replay(self, turn: Turn, entry: Entry, rendition: Rendition, pace: Pace) -> None:
-        now = self._now()
-        turn.result, turn.pays = "hit", False
-        created_at: int | None = int(now)
-        if self._cache is not None and self._cache.ids == "original":
-            turn.response_id, created_at = entry.public_id.encode(), None
-        if turn.keeps:
-            self._producing.keep(turn, entry.recording, entry.echo, created_at)
-        assert turn.key is not None
-        headers = (
-            *(STREAM_HEADERS if turn.asked.mode is Mode.STREAM else (JSON_TYPE,)),
-            (b"x-request-id", turn.request_id.encode()),
-            *hit_headers(turn.key.text, now - entry.stored_at, entry.expires_at - now),
-        )
-        echoed = changed_echo(turn.request.echo, entry.echo)
-        body = rendition.fill(turn.response_id, created_at, echoed)
-        replay = Replay(turn, entry.recording, self._accounts.count)
-        if pace.is_instant or turn.asked.mode is Mode.JSON:
-            replay.at_once(headers, body)
-        else:
-            replay.at_pace(headers, body, rendition, pace)
 
 
 def _pace(headers: Mapping[bytes, bytes]) -> Pace:

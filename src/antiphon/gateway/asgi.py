@@ -83,7 +83,7 @@ class AsgiApplication:
             limit = self._limits.max_body_bytes
             refuse(
                 reply,
-                "",
+                b"",
                 ClientFault(
                     f"The request's body is larger than {limit} bytes.", code="request_too_large", status=413
                 ),

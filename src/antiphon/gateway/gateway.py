@@ -4,7 +4,7 @@ import itertools
 import logging
 import secrets
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 from antiphon.dialects.chat import CHAT
 from antiphon.dialects.completions import COMPLETIONS
@@ -18,7 +18,7 @@ from antiphon.wire.errors import ClientFault, GatewayError, error_body
 
 _log = logging.getLogger(__name__)
 
-Handler = Callable[[Request, str, Reply], None]
+Handler = Callable[[Request, bytes, Reply], None]
 """(request, request id, reply); may raise GatewayError before it has written."""
 
 ROUTES = (
@@ -74,7 +74,7 @@ class Gateway:
         except Exception:
             # The one place where anything may be caught: a defect of ours must not take the connection's
             # other requests with it, and the client needs the id under which the log tells what happened.
-            _log.exception("request %s failed", request_id)
+            _log.exception("request %s failed", request_id.decode())
             refuse(reply, request_id, GatewayError("Internal error.", code="internal_error"))
 
     def _handler(self, request: Request) -> Handler:
@@ -107,17 +107,17 @@ class Gateway:
         return {}
 
 
-def refuse(reply: Reply, request_id: str, fault: GatewayError) -> None:
+def refuse(reply: Reply, request_id: bytes, fault: GatewayError) -> None:
     """Answer with a fault."""
     headers = (
         (b"content-type", b"application/json"),
-        (b"x-request-id", request_id.encode()),
+        (b"x-request-id", request_id),
         *fault.headers,
     )
     reply.send(fault.status, headers, error_body(fault))
 
 
-def _request_ids() -> "itertools.chain[str]":
+def _request_ids() -> Iterator[bytes]:
     """Ids that no other worker makes, at the price of a counter."""
-    prefix = "req_" + secrets.token_hex(8)
-    return itertools.chain(f"{prefix}{number:08x}" for number in itertools.count())
+    prefix = b"req_" + secrets.token_hex(8).encode()
+    return (b"%b%08x" % (prefix, number) for number in itertools.count())

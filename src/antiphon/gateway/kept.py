@@ -48,7 +48,7 @@ class KeptResponses:
         }
 
     def _later(self, answer: "Callable[[Request, str], object]") -> Handler:
-        def handler(request: Request, request_id: str, reply: Reply) -> None:
+        def handler(request: Request, request_id: bytes, reply: Reply) -> None:
             owner = self._keyring.owner(request.headers).name
 
             async def run() -> None:
@@ -57,10 +57,10 @@ class KeptResponses:
                 except GatewayError as fault:
                     refuse(reply, request_id, fault)
                     return
-                headers = ((b"content-type", b"application/json"), (b"x-request-id", request_id.encode()))
+                headers = ((b"content-type", b"application/json"), (b"x-request-id", request_id))
                 reply.send(200, headers, body)
 
-            self._tasks.start(run(), f"response {request_id}")
+            self._tasks.start(run(), f"response {request_id.decode()}")
 
         return handler
 

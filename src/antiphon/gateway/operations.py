@@ -47,19 +47,19 @@ class Operations:
             ("GET", "/v1/models"): self._models,
         }
 
-    def _healthz(self, request: Request, request_id: str, reply: Reply) -> None:  # noqa: ARG002
+    def _healthz(self, request: Request, request_id: bytes, reply: Reply) -> None:  # noqa: ARG002
         reply.send(200, (_JSON,), b'{"status":"ok"}')
 
-    def _readyz(self, request: Request, request_id: str, reply: Reply) -> None:  # noqa: ARG002
+    def _readyz(self, request: Request, request_id: bytes, reply: Reply) -> None:  # noqa: ARG002
         async def run() -> None:
             parts = await self._readiness()
             ready = all(state == "ok" for state in parts.values())
             body = msgspec.json.encode({"status": "ok" if ready else "unavailable", "parts": parts})
             reply.send(200 if ready else 503, (_JSON,), body)
 
-        self._tasks.start(run(), f"readyz {request_id}")
+        self._tasks.start(run(), f"readyz {request_id.decode()}")
 
-    def _serve_metrics(self, request: Request, request_id: str, reply: Reply) -> None:
+    def _serve_metrics(self, request: Request, request_id: bytes, reply: Reply) -> None:
         if self._admin_key is not None:
             if not is_admin(request.headers, self._admin_key):
                 raise ClientFault("The admin key is needed.", code="invalid_api_key", status=401)
@@ -70,9 +70,9 @@ class Operations:
             text = await self._metrics()
             reply.send(200, ((b"content-type", CONTENT_TYPE),), text)
 
-        self._tasks.start(run(), f"metrics {request_id}")
+        self._tasks.start(run(), f"metrics {request_id.decode()}")
 
-    def _models(self, request: Request, request_id: str, reply: Reply) -> None:
+    def _models(self, request: Request, request_id: bytes, reply: Reply) -> None:
         self._keyring.owner(request.headers)
 
         async def run() -> None:
@@ -83,6 +83,6 @@ class Operations:
                 return
             data = [{"id": name, "object": "model", "created": 0, "owned_by": "antiphon"} for name in names]
             body = msgspec.json.encode({"object": "list", "data": data})
-            reply.send(200, (_JSON, (b"x-request-id", request_id.encode())), body)
+            reply.send(200, (_JSON, (b"x-request-id", request_id)), body)
 
-        self._tasks.start(run(), f"models {request_id}")
+        self._tasks.start(run(), f"models {request_id.decode()}")

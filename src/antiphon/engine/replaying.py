@@ -1,0 +1,202 @@
+"""Replaying a complete recording from the cache, in the form that was asked for."""
+
+import asyncio
+import logging
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass
+
+from antiphon.cache.controls import PLAIN
+from antiphon.cache.entry import Entry
+from antiphon.cache.key import CacheKey
+from antiphon.cache.status import hit_headers
+from antiphon.dialects.native import changed_echo
+from antiphon.drivers.memory import MemoryCache
+from antiphon.engine.answers import CLIENT_CLOSED, Ending, OnEnding
+from antiphon.engine.producing import Keep
+from antiphon.engine.rendition import Header, Rendition, render
+from antiphon.engine.turn import Ask, Turn, mint_response_id
+from antiphon.ports.reply import Reply
+from antiphon.recording import Mode, Recording
+from antiphon.recording.pace import INSTANT, Pace
+from antiphon.wire.errors import GatewayError
+from antiphon.wire.sse import FrameReader
+
+_log = logging.getLogger(__name__)
+
+_WHOLE_BYTES = 256 * 1024
+_SLICE_BYTES = 128 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class _Noted:
+    """What a request turned out to mean and what its answer needs, for when the same bytes come again."""
+
+    ask: Ask
+    key: CacheKey
+    rendition: Rendition
+    has_id: bool
+    keeps: bool
+    echoed: dict[str, bytes]
+
+
+class Replaying:
+    """Answers turns from cache entries."""
+
+    def __init__(
+        self,
+        *,
+        memory: MemoryCache,
+        original_ids: bool,
+        keep: Keep,
+        on_ending: OnEnding,
+        wall_clock: Callable[[], float],
+    ) -> None:
+        """`original_ids`: replays carry the id of the first answer instead of one of their own."""
+        self._memory = memory
+        self._original_ids = original_ids
+        self._keep = keep
+        self._on_ending = on_ending
+        self._now = wall_clock
+
+    def repeat(self, shortcut_key: Hashable, request_id: bytes, reply: Reply, received_at: float) -> bool:
+        """Answer a request whose bytes were seen before; False if it has to be looked at."""
+        shortcut = self._memory.shortcut(shortcut_key)
+        if shortcut is None:
+            return False
+        entry, noted = shortcut.entry, shortcut.value
+        assert isinstance(noted, _Noted)
+        now = self._now()
+        if entry.expires_at <= now:
+            return False
+        turn = Turn(noted.ask, request_id, reply, received_at)
+        turn.key = noted.key
+        if noted.has_id:
+            turn.response_id = mint_response_id()
+            turn.keeps = noted.keeps
+        self._replay(turn, entry, noted.rendition, noted.echoed, INSTANT, now)
+        return True
+
+    def hit(self, turn: Turn, entry: Entry, pace: Pace, shortcut_key: Hashable | None) -> bool:
+        """Replay an entry; False if it cannot be read, which is a miss."""
+        ask = turn.ask
+        rendition = entry.renditions.get(ask.asked)
+        if rendition is None:
+            try:
+                rendition = render(entry.recording, ask.dialect, ask.asked)
+            except (ValueError, GatewayError) as error:
+                _log.warning("a cache entry cannot be read and counts as a miss: %s", error)
+                self._memory.remove(entry.digest)
+                return False
+            self._memory.add_rendition(entry, ask.asked, rendition, rendition.size)
+        assert isinstance(rendition, Rendition)
+        echoed = changed_echo(ask.request.echo, entry.echo)
+        if shortcut_key is not None and turn.key is not None and turn.controls is PLAIN:
+            noted = _Noted(ask, turn.key, rendition, bool(turn.response_id), turn.keeps, echoed)
+            self._memory.add_shortcut(shortcut_key, entry, noted, len(ask.request.body))
+        self._replay(turn, entry, rendition, echoed, pace, self._now())
+        return True
+
+    def _replay(
+        self,
+        turn: Turn,
+        entry: Entry,
+        rendition: Rendition,
+        echoed: dict[str, bytes],
+        pace: Pace,
+        now: float,
+    ) -> None:
+        turn.result, turn.pays = "hit", False
+        body = rendition.body
+        if not isinstance(body, bytes):
+            created_at: int | None = int(now)
+            if self._original_ids:
+                turn.response_id, created_at = entry.public_id.encode(), None
+            if turn.keeps:
+                self._keep(turn, entry.recording, entry.echo, created_at)
+            body = rendition.fill(turn.response_id, created_at, echoed)
+        headers = (
+            *rendition.headers,
+            (b"x-request-id", turn.request_id),
+            *hit_headers(entry.shown_key, now - entry.stored_at, entry.expires_at - now),
+        )
+        replay = Replay(turn, entry.recording, self._on_ending)
+        turn.reply.watch(replay)
+        if pace is INSTANT or turn.ask.asked.mode is Mode.JSON:
+            replay.at_once(headers, body)
+        else:
+            replay.at_pace(headers, body, rendition, pace)
+
+
+class Replay:
+    """One replay; the watcher of its reply."""
+
+    __slots__ = ("_body", "_due", "_frames", "_on_ending", "_position", "_recording", "_timer", "_turn")
+
+    def __init__(self, turn: Turn, recording: Recording, on_ending: OnEnding) -> None:
+        """Answer `turn`."""
+        self._turn = turn
+        self._recording = recording
+        self._on_ending = on_ending
+        self._body: memoryview | None = None
+        self._timer: asyncio.TimerHandle | None = None
+
+    def at_once(self, headers: tuple[Header, ...], body: bytes) -> None:
+        """Send everything now, as fast as the client reads."""
+        if len(body) <= _WHOLE_BYTES:
+            self._turn.reply.send(200, headers, body)
+            return
+        self._turn.reply.start(200, headers, len(body))
+        self._body = memoryview(body)
+        self._position = 0
+        self._pump()
+
+    def at_pace(self, headers: tuple[Header, ...], body: bytes, rendition: Rendition, pace: Pace) -> None:
+        """Send frame by frame, each when it is due."""
+        reader = FrameReader(len(body))
+        self._frames = [frame for frame in (*reader.feed(body), reader.close()) if frame]
+        self._due = [pace.due(rendition.times, index) for index in range(len(self._frames))]
+        self._position = 0
+        self._turn.reply.start(200, headers)
+        loop = asyncio.get_running_loop()
+        self._send_due(loop, loop.time())
+
+    def on_writable(self) -> None:
+        """Go on where the client's slowness had stopped us."""
+        if self._body is not None:
+            self._pump()
+
+    def on_sent(self) -> None:
+        """The replay was consumed."""
+        self._on_ending(self._turn, self._recording, _CONSUMED)
+
+    def on_gone(self) -> None:
+        """The client has left before the end."""
+        if self._timer is not None:
+            self._timer.cancel()
+        self._on_ending(self._turn, self._recording, _LEFT)
+
+    def _pump(self) -> None:
+        reply, body = self._turn.reply, self._body
+        assert body is not None
+        while self._position < len(body) and not reply.congested:
+            reply.write(bytes(body[self._position : self._position + _SLICE_BYTES]))
+            self._position += _SLICE_BYTES
+        if self._position >= len(body):
+            self._body = None
+            reply.end()
+
+    def _send_due(self, loop: asyncio.AbstractEventLoop, started: float) -> None:
+        # A slow client holds up no more than the frames that are held anyway.
+        reply = self._turn.reply
+        elapsed = loop.time() - started
+        while self._position < len(self._frames) and self._due[self._position] <= elapsed:
+            reply.write(self._frames[self._position])
+            self._position += 1
+        if self._position == len(self._frames):
+            reply.end()
+        else:
+            self._timer = loop.call_at(started + self._due[self._position], self._send_due, loop, started)
+
+
+_CONSUMED = Ending(200, sent=True)
+_LEFT = Ending(CLIENT_CLOSED, sent=False, error="client_left")
