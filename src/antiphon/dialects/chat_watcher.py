@@ -55,7 +55,13 @@ class _Chunk(msgspec.Struct, gc=False):
     x_groq: Any = None
 
 
+class _Answer(_Chunk, gc=False):
+    data: list[msgspec.Raw] | None = None
+    """The vectors of an embeddings answer."""
+
+
 _decode_chunk = msgspec.json.Decoder(_Chunk).decode
+_decode_answer = msgspec.json.Decoder(_Answer).decode
 
 
 def _lenient_chunk(raw: JsonObject) -> _Chunk:
@@ -71,6 +77,20 @@ def _lenient_chunk(raw: JsonObject) -> _Chunk:
         usage=raw.get("usage"),
         error=raw.get("error"),
         x_groq=raw.get("x_groq"),
+    )
+
+
+def _lenient_answer(raw: JsonObject) -> _Answer:
+    chunk = _lenient_chunk(raw)
+    data = raw.get("data")
+    return _Answer(
+        id=chunk.id,
+        model=chunk.model,
+        object=chunk.object,
+        choices=chunk.choices,
+        usage=chunk.usage,
+        error=chunk.error,
+        data=[] if isinstance(data, list) else None,
     )
 
 
@@ -195,9 +215,10 @@ class StreamWatcher:
 
 def judge_reasons(reasons: Collection[str | None]) -> tuple[State, str | None]:
     """Tell from the finish reasons of all choices how the answer ended; the worst one counts."""
-    if any(reason in _BROKEN for reason in reasons):
-        return State.FAILED, "upstream_error"
-    limits = {_LIMITED[reason] for reason in reasons if reason in _LIMITED}
+    for reason in reasons:
+        if reason in _BROKEN:
+            return State.FAILED, "upstream_error"
+    limits = [_LIMITED[reason] for reason in reasons if reason in _LIMITED]
     if not limits:
         return State.COMPLETED, None
     # "content_filter" sorts before "max_output_tokens", and weighs more: such an answer is never cached.
@@ -232,18 +253,21 @@ class JsonWatcher:
         """Judge the body."""
         if not clean:
             return Outcome(State.FAILED, "truncated")
+        body = self._parts[0] if len(self._parts) == 1 else b"".join(self._parts)
         try:
-            raw = read_object(b"".join(self._parts))
-        except ValueError:
-            return Outcome(State.FAILED, "invalid_json")
-        chunk = _lenient_chunk(raw)
-        usage = read_usage(chunk.usage) or NO_USAGE
-        state, reason = self._judge(raw, chunk)
-        return Outcome(state, reason, usage, chunk.id or None, chunk.model or None)
+            answer = _decode_answer(body)
+        except DECODE_FAULTS:
+            try:
+                answer = _lenient_answer(read_object(body))
+            except ValueError:
+                return Outcome(State.FAILED, "invalid_json")
+        state, reason = self._judge(answer)
+        usage = read_usage(answer.usage) if answer.usage is not None else None
+        return Outcome(state, reason, usage or NO_USAGE, answer.id or None, answer.model or None)
 
-    def _judge(self, raw: JsonObject, chunk: _Chunk) -> tuple[State, str | None]:
-        if chunk.error or chunk.object == "error":
+    def _judge(self, answer: _Answer) -> tuple[State, str | None]:
+        if answer.error or answer.object == "error":
             return State.FAILED, "upstream_error"
-        if not isinstance(raw.get(self._member), list):
+        if getattr(answer, self._member) is None:
             return State.FAILED, f"no_{self._member}"
-        return judge_reasons([choice.finish_reason for choice in chunk.choices or ()])
+        return judge_reasons([choice.finish_reason for choice in answer.choices or ()])

@@ -11,7 +11,7 @@ import msgspec
 
 from antiphon.dialects.responses_replay import ECHOED
 from antiphon.wire.errors import ClientFault
-from antiphon.wire.json import Members, read_members, write_members
+from antiphon.wire.json import Members, read_members, repeats_members, write_members
 
 _LIMITS = ("max_tokens", "max_completion_tokens", "max_output_tokens")
 _STATEFUL = ("previous_response_id", "conversation", "background")
@@ -21,7 +21,7 @@ _FALSE = b"false"
 _ABSENT = msgspec.Raw(b"null")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, eq=False)
 class NativeRequest:
     """One request of a client."""
 
@@ -64,13 +64,14 @@ class NativeRequest:
         if self.cache_member is not None:
             del members["cache"]
         members.pop("nomyo", None)
-        if keep_state and self.dialect == "responses":
+        if keep_state and self.dialect == "responses" and bytes(members.get("store", _ABSENT)) != _FALSE:
             members["store"] = _FALSE
         if ask_usage and self.stream and not self.include_usage and self.dialect in {"chat", "completions"}:
             options = _object(self.members, "stream_options")
             members["stream_options"] = msgspec.json.encode({**(options or {}), "include_usage": True})
-        if members == self.members:
+        if members == self.members and not repeats_members(self.body, self.members):
             return self.body
+        # Where a member stood twice, the upstream sees the one that the cache key was made from.
         return write_members(members)
 
 
@@ -88,16 +89,28 @@ def read_request(dialect: str, body: bytes) -> NativeRequest:
         stream=stream,
         include_usage=bool(options and options.get("include_usage")),
         store=dialect == "responses" and _boolean(members, "store", default=True),
-        limited=any(name in members and bytes(members[name]) != _NULL for name in _LIMITS),
+        limited=_is_limited(members),
         cache_member=cache_member,
         opted_in="nomyo" in members and _opted_in(members),
         echo=_echo(members) if dialect == "responses" else {},
     )
 
 
+def _is_limited(members: Members) -> bool:
+    return any(bytes(members[name]) != _NULL for name in _LIMITS if name in members)
+
+
 def _echo(members: Members) -> dict[str, bytes]:
     present = ((name, bytes(members[name])) for name in ECHOED if name in members)
-    return {name: msgspec.json.format(value, indent=-1) for name, value in present if value != _NULL}
+    return {name: _one_line(value) for name, value in present if value != _NULL}
+
+
+def _one_line(value: bytes) -> bytes:
+    try:
+        return msgspec.json.format(value, indent=-1)
+    except (msgspec.DecodeError, RecursionError):
+        # Half of a surrogate pair. Line ends stand between the tokens of JSON, never inside them.
+        return value.replace(b"\r", b" ").replace(b"\n", b" ")
 
 
 def changed_echo(asked: Mapping[str, bytes], recorded: Mapping[str, bytes]) -> dict[str, bytes]:
@@ -143,16 +156,16 @@ def _object(members: Mapping[str, msgspec.Raw], name: str) -> dict[str, Any] | N
         return None
     try:
         return msgspec.json.decode(raw, type=dict[str, Any])
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, RecursionError) as error:
         raise ClientFault(f"'{name}' must be an object.", code="invalid_type", param=name) from error
 
 
 def _cache_member(members: Members) -> dict[str, Any] | None:
     """Return the body's `cache` object; one of another type is not ours, and passes on."""
-    try:
-        return msgspec.json.decode(members["cache"], type=dict[str, Any])
-    except msgspec.DecodeError:
-        return None
+    raw = bytes(members["cache"])
+    if raw == _NULL:
+        return {}
+    return _object(members, "cache") if raw.startswith(b"{") else None
 
 
 def _opted_in(members: Members) -> bool:

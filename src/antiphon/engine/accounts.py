@@ -19,7 +19,9 @@ from antiphon.wire.errors import StoreFault
 _log = logging.getLogger(__name__)
 
 _FLUSH_SECONDS = 0.5
-_FLUSH_TURNS = 5_000
+_FLUSH_TURNS = 1_000
+_FLUSH_BYTES = 16 * 1024 * 1024
+"""Of answers held in memory until their rows are written down."""
 _MOST_ROWS = 200_000
 
 _Ended = tuple[Turn, Recording, Ending, float]
@@ -52,6 +54,7 @@ class Accounts:
         self._now = wall_clock
         self._clock = clock
         self._ended: list[_Ended] = []
+        self._held = 0
         self._unwritten: list[UsageRow] = []
         self._timer: asyncio.TimerHandle | None = None
         self._flushing = asyncio.Lock()
@@ -65,16 +68,17 @@ class Accounts:
     def count(self, turn: Turn, recording: Recording, ending: Ending) -> None:
         """Note what became of a turn. What a row says is written down later, off the hot path."""
         self._ended.append((turn, recording, ending, self._clock()))
+        self._held += recording.size
         if self._timer is None:
             self._timer = asyncio.get_running_loop().call_later(_FLUSH_SECONDS, self._start_flush)
-        elif len(self._ended) == _FLUSH_TURNS:
+        elif len(self._ended) >= _FLUSH_TURNS or self._held > _FLUSH_BYTES:
             self._timer.cancel()
             self._start_flush()
 
     async def flush(self) -> None:
         """Price, count, log and write everything noted so far."""
         async with self._flushing:
-            ended, self._ended = self._ended, []
+            ended, self._ended, self._held = self._ended, [], 0
             if ended:
                 rows = await asyncio.to_thread(self._rows_of, ended)
                 self._observe(rows)

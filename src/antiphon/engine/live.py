@@ -9,7 +9,8 @@ only when all are more than a limit behind is the upstream read more slowly.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Protocol
 
 from antiphon.dialects.dialect import Dialect, Watcher
@@ -119,26 +120,25 @@ class LiveRecording:
         for name, value in headers:
             if name == b"content-type":
                 content_type = value
-        self.recording.head = Head(status, content_type or b"application/json", passed_on(headers))
+        recording = self.recording
+        recording.head = Head(status, content_type or b"application/json", passed_on(headers))
         if status >= _BAD_REQUEST:
             return
-        kind = content_type.partition(b";")[0].strip().lower()
-        if kind == b"text/event-stream":
-            self.recording.mode = Mode.STREAM
-        elif kind.endswith((b"/json", b"+json")):
-            self.recording.mode = Mode.JSON
-        elif not _OK <= status < _MULTIPLE_CHOICES:
+        if not _OK <= status < _MULTIPLE_CHOICES:
             self._give_up(
                 f"The upstream answered with status {status}, which is not followed.", "upstream_status"
             )
             return
-        elif kind:
-            named = kind.decode("latin-1")
-            self._give_up(f"The upstream answered with content type {named!r}.", "upstream_content_type")
-            return
-        if self.recording.mode is Mode.STREAM:
+        if content_type:
+            mode = mode_of(content_type)
+            if mode is None:
+                named = content_type.decode("latin-1")
+                self._give_up(f"The upstream answered with content type {named!r}.", "upstream_content_type")
+                return
+            recording.mode = mode
+        if recording.mode is Mode.STREAM:
             self._reader = FrameReader(self._limits[0])
-        self._watcher = self._dialect.watch(self.recording.mode)
+        self._watcher = self._dialect.watch(recording.mode)
 
     def data(self, data: bytes) -> None:
         """See more of the upstream's body."""
@@ -221,7 +221,7 @@ class LiveRecording:
         if self._watcher is None:
             self._end(Outcome(State.FAILED, "upstream_protocol_error"), _no_body())
             return
-        body = b"".join(self._parts)
+        body = self._parts[0] if len(self._parts) == 1 else b"".join(self._parts)
         self.recording.extend([body], int((self._clock() - self._sent_at) * 1e6))
         self._watcher.feed([body])
         outcome = self._watcher.close(clean=True)
@@ -250,6 +250,8 @@ class LiveRecording:
     def _end(self, outcome: Outcome, fault: GatewayError | None) -> None:
         if not self.recording.is_live:
             return
+        if outcome.response_id is None and self.response_id is not None:
+            outcome = replace(outcome, response_id=self.response_id)
         self.recording.outcome = outcome
         self.fault = fault
         self._parts = []
@@ -311,12 +313,24 @@ def _no_body() -> UpstreamFault:
     return UpstreamFault("The upstream answered without a body.", code="upstream_protocol_error")
 
 
+@lru_cache(1024)
+def _is_passed_on(name: bytes) -> bool:
+    return name in _PASSED_ON or name.startswith(_PASSED_ON_PREFIXES)
+
+
 _PASSED_ON = frozenset({b"retry-after", b"retry-after-ms", b"x-request-id", b"request-id"})
 _PASSED_ON_PREFIXES = (b"x-ratelimit-", b"ratelimit", b"anthropic-ratelimit-")
 
 
 def passed_on(headers: Sequence[tuple[bytes, bytes]]) -> tuple[tuple[bytes, bytes], ...]:
     """Return the upstream's headers that a client sees: retry, rate-limit and request-id."""
-    return tuple(
-        (name, value) for name, value in headers if name in _PASSED_ON or name.startswith(_PASSED_ON_PREFIXES)
-    )
+    return tuple([header for header in headers if _is_passed_on(header[0])])
+
+
+@lru_cache(256)
+def mode_of(content_type: bytes) -> Mode | None:
+    """Return how a body of this type is read, None if it is no answer of a model."""
+    kind = content_type.partition(b";")[0].strip().lower()
+    if kind == b"text/event-stream":
+        return Mode.STREAM
+    return Mode.JSON if kind.endswith((b"/json", b"+json")) else None

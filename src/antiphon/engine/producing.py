@@ -1,7 +1,8 @@
 """Producing a recording: ask the upstream, and when the answer has ended put it where it was promised."""
 
+import itertools
 import secrets
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 from antiphon.cache.entry import Entry, is_storable
@@ -65,6 +66,7 @@ class Producing:
         self._accounts = accounts
         self._now = wall_clock
         self._clock = clock
+        self._recording_ids = _recording_ids()
         self._flights: dict[bytes, LiveRecording] = {}
         self._live: set[LiveRecording] = set()
         self._unpaid: dict[str, list[tuple[Turn, Ending]]] = {}
@@ -83,7 +85,7 @@ class Producing:
         settings = source.settings
         asks_usage = settings.usage_in_streams and turn.ask.request.stream
         recording = Recording(
-            id=secrets.token_hex(16),
+            id=next(self._recording_ids),
             dialect=turn.ask.dialect.name,
             mode=turn.ask.asked.mode,
             provider=source.name,
@@ -146,6 +148,10 @@ class Producing:
         self._forget(live, key)
         for payer, ending in self._unpaid.pop(recording.id, ()):
             self._accounts.count(payer, recording, ending)
+        if recording.outcome.response_id and turn.is_kept_upstream and self._shelves.responses is not None:
+            expires_at = self._now() + self._shelves.retention
+            owner, provider = turn.ask.owner.name, recording.provider
+            self._shelves.responses.note_upstream(recording.outcome.response_id, owner, provider, expires_at)
         if live.error_answer is not None or recording.outcome.state not in _KEPT:
             return
         public_id = turn.response_id.decode()
@@ -206,10 +212,16 @@ class Producing:
         self._unpaid.setdefault(recording.id, []).append((turn, ending))
 
 
+def _recording_ids() -> Iterator[str]:
+    """Ids that no other process makes, at the price of a counter."""
+    prefix = secrets.token_hex(12)
+    return (f"{prefix}{number:08x}" for number in itertools.count())
+
+
 def _headers(turn: Turn, live: LiveRecording) -> tuple[Header, ...]:
     """What goes out beside the content type."""
     headers = live.recording.head.headers
-    if not any(name == b"x-request-id" for name, _ in headers):
+    if b"x-request-id" not in [name for name, _ in headers]:
         headers = (*headers, (b"x-request-id", turn.request_id))
     if turn.result == "off":
         return headers

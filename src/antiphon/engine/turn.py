@@ -32,7 +32,7 @@ class Asked:
     include_usage: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, eq=False)
 class Ask:
     """What a request means. The same bytes from the same owner always mean the same."""
 
@@ -58,6 +58,8 @@ class Turn:
     """The id minted for this answer, where the dialect has stored responses."""
     keeps: bool = False
     """Whether the answer is to be kept for retrieval."""
+    is_kept_upstream: bool = False
+    """Whether the provider keeps the response itself."""
     controls: Controls = PLAIN
     key: CacheKey | None = None
     result: str = "off"

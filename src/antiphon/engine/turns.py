@@ -113,9 +113,12 @@ class Turns:
         asked = Asked(Mode.STREAM if request.stream else Mode.JSON, request.include_usage)
         ask = Ask(incoming.owner, route.dialect, route.upstream_path, request, target, asked)
         turn = Turn(ask, incoming.request_id, incoming.reply, incoming.received_at)
-        if route.dialect is RESPONSES and self._sources[target.provider].settings.state == "gateway":
-            turn.response_id = mint_response_id()
-            turn.keeps = request.store
+        if route.dialect is RESPONSES:
+            if self._sources[target.provider].settings.state == "gateway":
+                turn.response_id = mint_response_id()
+                turn.keeps = request.store
+            else:
+                turn.is_kept_upstream = True
         return turn
 
     # Looking up.

@@ -45,3 +45,9 @@ class ResponseStore(Protocol):
 
     async def delete(self, response_id: str, owner: str) -> KeptResponse | None:
         """Delete the owner's response and return what it was. Raises StoreFault."""
+
+    def note_upstream(self, response_id: str, owner: str, provider: str, expires_at: float) -> None:
+        """Note that `provider` itself keeps a response of the owner."""
+
+    async def upstream_of(self, response_id: str, owner: str) -> str | None:
+        """Return the provider that keeps the owner's response. Raises StoreFault."""

@@ -20,6 +20,9 @@ from antiphon.wire.errors import UpstreamFault
 _JOIN_BELOW = 64 * 1024
 """Bodies up to here go out in one write with their head; copying larger ones costs more than a second write."""
 
+_CROSSING_SECONDS = 2.0
+"""A request and the news that its connection was closed already have crossed by then."""
+
 
 class Owner(Protocol):
     """The pool, as connections and calls see it."""
@@ -204,9 +207,13 @@ class HttpConnection(asyncio.Protocol):
             self.owner.lost(self)
             return
         call.connection = None
-        if not self.head_bytes and self.is_used and not call.is_retried:
-            # The upstream closed an idle connection while our request was on its way. This goes first: the
-            # place on the list is the call's, not that of whoever waits.
+        is_idle_death = (
+            not self.head_bytes and self.is_used and self.time() - self.heard_at < _CROSSING_SECONDS
+        )
+        if is_idle_death and not call.is_retried:
+            # The upstream closed an idle connection while our request was on its way. Later than that it may
+            # have begun to work on it, and nobody wants to pay twice. This goes first: the place on the list is
+            # the call's, not that of whoever waits.
             self.owner.retry(call)
             self.owner.lost(self)
             return

@@ -22,7 +22,7 @@ class Fault(StrEnum):
     RESET_BETWEEN_FRAMES = "reset_between_frames"
     RESET_INSIDE_FRAME = "reset_inside_frame"
     STALL = "stall"
-    """Sends nothing more and keeps the connection open."""
+    """Sends nothing more and keeps the connection open; with a negative `at` not even a head."""
     DRIP = "drip"
     """The whole answer, a byte at a time."""
     NO_TERMINAL_EVENT = "no_terminal_event"

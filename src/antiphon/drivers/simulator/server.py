@@ -241,6 +241,8 @@ class _Connection(asyncio.Protocol):
         if answer.fault is Fault.RESET_BEFORE_HEAD:
             self.reset()
             return
+        if answer.fault is Fault.STALL and answer.at < 0:
+            await asyncio.get_running_loop().create_future()
         head = answer.head()
         if answer.fault is Fault.RESET_IN_HEAD:
             await self._write(head[: len(head) // 2])

@@ -24,6 +24,9 @@ FROM responses JOIN recordings ON recordings.id = recording_id WHERE responses.i
 """
 _DELETE = "DELETE FROM responses WHERE id = ? AND owner = ?"
 _EXPIRED = "DELETE FROM responses WHERE expires_at < ?"
+_NOTE = "REPLACE INTO upstream_responses (id, owner, provider, expires_at) VALUES (?, ?, ?, ?)"
+_NOTED = "SELECT provider FROM upstream_responses WHERE id = ? AND owner = ?"
+_EXPIRED_NOTES = "DELETE FROM upstream_responses WHERE expires_at < ?"
 
 
 class SqliteResponses:
@@ -34,6 +37,7 @@ class SqliteResponses:
         self._database = database
         # What is not committed yet is already to be found.
         self._pending: dict[str, KeptResponse] = {}
+        self._noted: dict[tuple[str, str], str] = {}
 
     def put(self, kept: KeptResponse) -> None:
         """Keep a response."""
@@ -71,6 +75,26 @@ class SqliteResponses:
 
         return await self._database.written(work)
 
+    def note_upstream(self, response_id: str, owner: str, provider: str, expires_at: float) -> None:
+        """Note that `provider` itself keeps a response of the owner."""
+        noted = (response_id, owner)
+        self._noted[noted] = provider
+
+        def work(connection: sqlite3.Connection) -> None:
+            connection.execute(_NOTE, (response_id, owner, provider, expires_at))
+
+        self._database.write(work, 256, on_done=lambda: self._noted.pop(noted, None))
+
+    async def upstream_of(self, response_id: str, owner: str) -> str | None:
+        """Return the provider that keeps the owner's response."""
+        provider = self._noted.get((response_id, owner))
+        if provider is not None:
+            return provider
+        row = await self._database.read(
+            lambda connection: connection.execute(_NOTED, (response_id, owner)).fetchone()
+        )
+        return None if row is None else str(row[0])
+
     def sweep(self, now: float) -> None:
         """Delete what nobody may retrieve any more."""
         self._database.write(lambda connection: _delete_expired(connection, now))
@@ -78,6 +102,7 @@ class SqliteResponses:
 
 def _delete_expired(connection: sqlite3.Connection, now: float) -> None:
     connection.execute(_EXPIRED, (now,))
+    connection.execute(_EXPIRED_NOTES, (now,))
 
 
 def _select(connection: sqlite3.Connection, response_id: str, owner: str) -> KeptResponse | None:

@@ -31,6 +31,15 @@ CREATE TABLE responses (
 CREATE INDEX responses_by_recording ON responses (recording_id);
 CREATE INDEX responses_by_expiry ON responses (expires_at);
 
+-- Responses that a provider keeps itself (`state: upstream`).
+CREATE TABLE upstream_responses (
+    id         TEXT NOT NULL,
+    owner      TEXT NOT NULL,
+    provider   TEXT NOT NULL,
+    expires_at REAL NOT NULL,
+    PRIMARY KEY (id, owner)
+) WITHOUT ROWID;
+
 CREATE TABLE usage (
     id TEXT NOT NULL, time REAL NOT NULL, key TEXT NOT NULL, project TEXT NOT NULL, owner TEXT NOT NULL,
     alias TEXT NOT NULL, provider TEXT NOT NULL, model TEXT NOT NULL, dialect TEXT NOT NULL,
