@@ -110,6 +110,7 @@ class Application:
                 keep=self.producing.keep,
                 on_ending=self.accounts.count,
                 wall_clock=wall_clock,
+                clock=time.monotonic,
             ),
             tasks=self._tasks,
             wall_clock=wall_clock,

@@ -12,7 +12,7 @@ PROVIDERS = {
 }
 MODELS = {
     "fast": Model(target="local/meta-llama/Llama-3"),
-    "smart": Model(targets=("openai/gpt-5", "local/other")),
+    "smart": Model(target="openai/gpt-5"),
     "openai/gpt-4": Model(target="local/gpt-oss"),
 }
 LISTED = {"openai": ["gpt-5", "gpt-5-mini", "shared"], "local": ["shared", "org/thing"], "gone": ["ghost"]}

@@ -53,7 +53,7 @@ providers:
   tape: {type: playback, cassette: ./cassettes, pace: x2}
 models:
   fast: {target: local/meta/llama}
-  smart: {targets: [openai/gpt-5, local/a], strategy: failover}
+  smart: {target: openai/gpt-5}
 cache: {ttl: 60, mode: on, memory: {max_bytes: 64MiB}, store: none}
 admin: {key: "${ADMIN:-}"}
 keys:
@@ -77,7 +77,7 @@ log: {level: debug, requests: false}
     )
     assert settings.providers["local"].base_url == "http://127.0.0.1:8000/v1"
     assert settings.providers["local"].models == ("a", "b")
-    assert settings.models["smart"] == Model(targets=("openai/gpt-5", "local/a"))
+    assert settings.models["smart"] == Model(target="openai/gpt-5")
     assert settings.cache is not None
     assert (settings.cache.mode, settings.cache.memory.max_bytes) == ("on", 64 * 1024 * 1024)
     assert settings.admin.key is None
@@ -157,12 +157,14 @@ log: {level: debug, requests: false}
             "providers: {a: {type: openai, base_url: ftp://x}}",
             "1:41: providers.a.base_url: expected http(s)://",
         ),
-        ("models: {a: }", "1:12: models.a needs exactly one of `target` and `targets`"),
-        ("models: {a: {target: tape/x, targets: [tape/y]}}", "1:13: models.a needs exactly one of"),
+        (
+            "models: {a: {targets: [tape/y]}}",
+            "1:14: unknown key 'targets' in models.a; did you mean 'target'?",
+        ),
         ("models: {a: {target: tape}}", "1:22: models.a: a target is written provider/model"),
         (
-            "models: {a: {targets: [tape/a, x/b]}}",
-            "1:32: models.a: the target names a provider that is not configured",
+            "models: {a: {target: x/b}}",
+            "1:22: models.a: the target names a provider that is not configured",
         ),
         ("keys: [{name: a}]", "1:8: keys[0] needs exactly one of `key` and `key_sha256`"),
         (

@@ -221,8 +221,8 @@ def _recording_ids() -> Iterator[str]:
 def _headers(turn: Turn, live: LiveRecording) -> tuple[Header, ...]:
     """What goes out beside the content type."""
     headers = live.recording.head.headers
-    if b"x-request-id" not in [name for name, _ in headers]:
-        headers = (*headers, (b"x-request-id", turn.request_id))
+    told = b"x-request-id" in [name for name, _ in headers]
+    headers = (*headers, (b"x-antiphon-request-id" if told else b"x-request-id", turn.request_id))
     if turn.result == "off":
         return headers
     ended = not live.recording.is_live

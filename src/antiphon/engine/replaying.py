@@ -50,6 +50,7 @@ class Replaying:
         keep: Keep,
         on_ending: OnEnding,
         wall_clock: Callable[[], float],
+        clock: Callable[[], float],
     ) -> None:
         """`original_ids`: replays carry the id of the first answer instead of one of their own."""
         self._memory = memory
@@ -57,6 +58,7 @@ class Replaying:
         self._keep = keep
         self._on_ending = on_ending
         self._now = wall_clock
+        self._clock = clock
 
     def repeat(self, shortcut_key: Hashable, request_id: bytes, reply: Reply, received_at: float) -> bool:
         """Answer a request whose bytes were seen before; False if it has to be looked at."""
@@ -106,6 +108,7 @@ class Replaying:
         now: float,
     ) -> None:
         turn.result, turn.pays = "hit", False
+        turn.first_byte_at = self._clock()
         body = rendition.body
         if not isinstance(body, bytes):
             created_at: int | None = int(now)

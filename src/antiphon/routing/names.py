@@ -29,7 +29,7 @@ class Resolver:
         """Take checked settings: every target names a provider that is there."""
         self._providers = tuple(providers)
         self._known = frozenset(providers)
-        self._aliases = {alias: _first_target(alias, model) for alias, model in models.items()}
+        self._aliases = {alias: _target(alias, model) for alias, model in models.items()}
 
     def resolve(self, name: str, listed: Mapping[str, Sequence[str]]) -> Target:
         """Find the target of `name`; ClientFault 400 for an empty name, 404 for one that nobody knows."""
@@ -77,6 +77,6 @@ class Resolver:
         return list(dict.fromkeys(candidates[match] for match in found))[:3]
 
 
-def _first_target(alias: str, model: Model) -> Target:
-    provider, _, upstream_model = (model.target or model.targets[0]).partition("/")
+def _target(alias: str, model: Model) -> Target:
+    provider, _, upstream_model = model.target.partition("/")
     return Target(provider, upstream_model, alias)

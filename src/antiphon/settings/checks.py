@@ -123,21 +123,14 @@ def _is_base_url(url: str) -> bool:
 def _of_model(name: str, model: Model, providers: dict[str, Provider]) -> Iterator[Problem]:
     path = ("models", name)
     at = f"models.{name}"
-    if bool(model.target) == bool(model.targets):
-        yield Problem(path, f"{at} needs exactly one of `target` and `targets`")
-        return
-    where = (
-        [(*path, "targets", i) for i in range(len(model.targets))] if model.targets else [(*path, "target")]
-    )
-    for place, target in zip(where, model.targets or (model.target or "",), strict=True):
-        provider, _, upstream_model = target.partition("/")
-        if not provider or not upstream_model:
-            yield Problem(place, f"{at}: a target is written provider/model")
-        elif provider not in providers:
-            known = ", ".join(providers) or "none"
-            yield Problem(
-                place, f"{at}: the target names a provider that is not configured; there is {known}"
-            )
+    provider, _, upstream_model = model.target.partition("/")
+    if not provider or not upstream_model:
+        yield Problem((*path, "target"), f"{at}: a target is written provider/model")
+    elif provider not in providers:
+        known = ", ".join(providers) or "none"
+        yield Problem(
+            (*path, "target"), f"{at}: the target names a provider that is not configured; there is {known}"
+        )
 
 
 def _of_keys(keys: tuple[Key, ...]) -> Iterator[Problem]:

@@ -71,11 +71,10 @@ class Provider(Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):
 
 
 class Model(Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):
-    """A model alias: exactly one of `target` and `targets`, each `provider/model`."""
+    """A model alias."""
 
-    target: str | None = None
-    targets: tuple[str, ...] = ()
-    strategy: Literal["failover"] = "failover"
+    target: str
+    """`provider/model`."""
 
 
 class MemoryLevel(Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):
