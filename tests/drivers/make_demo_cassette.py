@@ -16,13 +16,13 @@ CREATED = 1_767_225_600
 QUESTION = "What is this?"
 THOUGHT = (
     "**Looking at the tape**\n\nThere is no model here and nobody is thinking: even this summary of the "
-    "reasoning was recorded beforehand."
+    "reasoning was written beforehand."
 )
 TEXT = (
-    "Hello! No API key was set, so you are listening to Antiphon's demo cassette: a recorded answer, played back "
-    "at the pace at which it was recorded. Ask twice with a `cache` section in antiphon.yaml, and the second "
-    "answer comes at once, with a `Cache-Status` header that says why. Then set OPENAI_API_KEY, start again, and "
-    "a real model answers at this very address."
+    "Hello! This is Antiphon's demo cassette: no model, no key and no network, only words from a file, played "
+    "back about as fast as a model writes. Send the same request again and watch the `Cache-Status` header: "
+    "without a configuration file the cache is on, and the second answer comes at once. For a real model, set "
+    "OPENAI_API_KEY and start Antiphon again; your client keeps its address."
 )
 FIRST_AT = 240_000
 WHOLE_AT = {"chat": 1_200_000, "completions": 1_200_000, "responses": 1_500_000, "embeddings": 80_000}

@@ -6,11 +6,11 @@ The checksum covers everything else. The payload is a msgpack array with the fra
 the differences between their times; it is deflated where that makes it smaller.
 """
 
+import hashlib
 import zlib
 from dataclasses import fields
 from operator import attrgetter
 
-import blake3
 import msgspec
 
 from antiphon.recording.recording import Head, Mode, Outcome, Recording, State
@@ -51,6 +51,7 @@ class _Stored(msgspec.Struct, array_like=True, forbid_unknown_fields=True):
     lengths: list[int]
     gaps: list[int]
     frames: bytes
+    usage_requested: bool = False
 
 
 _encoder = msgspec.msgpack.Encoder()
@@ -80,6 +81,7 @@ def encode(recording: Recording) -> bytes:
             lengths=list(map(len, recording.frames)),
             gaps=_gaps(recording.times),
             frames=recording.body(),
+            usage_requested=recording.usage_requested,
         )
     )
     compression = _PLAIN
@@ -118,6 +120,7 @@ def _restore(stored: _Stored) -> Recording:
         provider=stored.provider,
         model=stored.model,
         started_at=stored.started_at,
+        usage_requested=stored.usage_requested,
         head=Head(stored.status, stored.content_type, stored.headers),
         frames=_cut(stored.frames, stored.lengths),
         times=_times(stored.gaps),
@@ -134,8 +137,9 @@ def _restore(stored: _Stored) -> Recording:
 
 
 def _checksum(start: bytes, payload: bytes) -> bytes:
-    digest: bytes = blake3.blake3(start).update(payload).digest(8)
-    return digest
+    digest = hashlib.blake2b(start, digest_size=8)
+    digest.update(payload)
+    return digest.digest()
 
 
 def _gaps(times: list[int]) -> list[int]:

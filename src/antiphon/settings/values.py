@@ -28,28 +28,34 @@ class Server(Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):
     body_timeout: Timeout = Timeout(30)
     """Seconds from the end of a head to the end of its body."""
     keep_alive_timeout: Timeout = Timeout(75)
-    """Seconds that a connection may be idle between requests."""
+    """Seconds that a connection may be idle: between requests, or because an answer is not being read."""
     shutdown_timeout: Duration = Duration(30)
     """Seconds that open streams have to end when the server is told to stop."""
     max_header_bytes: Size = Size(64 * 1024)
+    """Bound of a request's head."""
     max_headers: PositiveInt = 100
+    """Bound of the number of headers."""
     max_body_bytes: Size = Size(32 * 1024 * 1024)
+    """Bound of a request's body."""
     max_connections: PositiveInt = 10_000
-    """For each worker."""
+    """Clients connected at a time, for each worker."""
 
 
 class Provider(Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):
     """A configured upstream."""
 
     type: ProviderType
+    """What it speaks: `openai` has the Responses API, `openai-chat` has not, `playback` is a cassette."""
     base_url: str | None = None
     """Everything before `/chat/completions`, without a slash at the end."""
     api_key: Secret | None = None
+    """Sent as bearer token."""
     headers: dict[str, Secret] = field(default_factory=dict)
     """Sent with every request; values are not shown, since they often authenticate."""
     models: tuple[str, ...] | None = None
-    """Models to list; None asks the upstream."""
+    """Models to list; without it the upstream is asked."""
     state: Literal["gateway", "upstream"] = "gateway"
+    """Who keeps responses; with `upstream` ids, chains, conversations and background are passed on."""
     usage_in_streams: bool = True
     """Whether chat streams are asked for usage on behalf of clients that did not ask."""
     cassette: str | None = None
@@ -59,6 +65,7 @@ class Provider(Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):
     pace: str = "recorded"
     """Playback: `instant`, `recorded`, `x2` (times as fast) or `50/s` (frames a second)."""
     connect_timeout: Timeout = Timeout(10)
+    """Seconds until there is a connection."""
     first_byte_timeout: Timeout = Timeout(300)
     """Seconds from the request's last byte to the answer's first."""
     idle_timeout: Timeout = Timeout(120)
@@ -66,8 +73,11 @@ class Provider(Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):
     total_timeout: Timeout = Timeout(3600)
     """Seconds for a whole answer."""
     max_connections: PositiveInt = 1000
+    """Connections to it at a time, for each worker; as many requests wait."""
     max_frame_bytes: Size = Size(16 * 1024 * 1024)
+    """Bound of one event of a stream."""
     max_answer_bytes: Size = Size(64 * 1024 * 1024)
+    """Bound of a whole answer."""
 
 
 class Model(Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):
@@ -81,6 +91,7 @@ class MemoryLevel(Struct, forbid_unknown_fields=True, frozen=True, kw_only=True)
     """The first level of the cache, in each worker's memory."""
 
     max_bytes: Size = Size(256 * 1024 * 1024)
+    """Bound of entries and of the forms made of them; the least used go first."""
 
 
 class Cache(Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):
@@ -89,6 +100,7 @@ class Cache(Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):
     ttl: Duration = Duration(3600)
     """Seconds for which an answer is fresh."""
     mode: Literal["on", "opt-in"] = "on"
+    """Whether every request takes part, or only those that ask for it."""
     scope: Literal["key", "project", "global"] = "key"
     """Who shares entries."""
     stream: Literal["shared", "separate"] = "shared"
@@ -97,9 +109,9 @@ class Cache(Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):
     """Whether a Responses hit gets an id and `created_at` of its own."""
     memory: MemoryLevel = MemoryLevel()
     store: Literal["none", "storage"] = "storage"
-    """The second level."""
+    """The second level: what outlives a restart, and what several workers share."""
     max_bytes: Size = Size(1024 * 1024 * 1024)
-    """Bound of the second level."""
+    """Bound of the second level; the oldest entries go first."""
     max_entry_bytes: Size = Size(16 * 1024 * 1024)
     """Larger answers are passed on but not kept."""
 
@@ -108,7 +120,7 @@ class Admin(Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):
     """Who may look into the gateway."""
 
     key: Secret | None = None
-    """Without it `/admin` is closed."""
+    """Asked for at `/metrics`; without it only this host may look there."""
 
 
 class Storage(Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):
@@ -122,8 +134,11 @@ class Key(Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):
     """A key that a client may use: exactly one of `key` and `key_sha256`."""
 
     name: str
+    """What the ledger and the log call it."""
     project: str = "default"
+    """A group of keys; `cache.scope: project` lets it share entries."""
     key: Secret | None = None
+    """The key itself."""
     key_sha256: Secret | None = None
     """64 hexadecimal digits."""
 
@@ -139,6 +154,7 @@ class Log(Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):
     """The log: one JSON object a line, on standard error."""
 
     level: Literal["debug", "info", "warning", "error"] = "info"
+    """The least severe that is shown."""
     requests: bool = True
     """Whether each request gets a line."""
 
@@ -150,10 +166,10 @@ class Settings(Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):
     providers: dict[str, Provider] = field(default_factory=dict)
     models: dict[str, Model] = field(default_factory=dict)
     cache: Cache | None = None
-    """None: no cache. An empty section in a file: a cache with these defaults."""
+    """A file without this section has no cache; an empty one (`cache: {}`) takes the defaults."""
     admin: Admin = Admin()
     storage: Storage = Storage()
     keys: tuple[Key, ...] = ()
-    """None: no authentication, and then only loopback addresses may be bound."""
+    """Without any there is no authentication, and only loopback addresses may be bound."""
     responses: Responses = Responses()
     log: Log = Log()

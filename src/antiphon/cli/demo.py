@@ -1,6 +1,0 @@
-"""`antiphon demo`."""
-
-
-def run() -> int:
-    """Run the demonstration."""
-    return 0
