@@ -67,7 +67,7 @@ class Application:
         self._level = (
             SqliteCache(self._database, cache.max_bytes) if cache and cache.store == "storage" else None
         )
-        self._responses = SqliteResponses(self._database)
+        self._responses = SqliteResponses(self._database, wall_clock)
         self._ledger = SqliteLedger(self._database)
         environ = os.environ if environ is None else environ
         self._sources = {

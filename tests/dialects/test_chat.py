@@ -1,22 +1,26 @@
 """Chat completions: the watcher's verdicts, the fold against the official library, the unfold and its way back."""
 
 import json
-import warnings
 from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from openai._models import construct_type
-from openai.lib.streaming.chat import ChatCompletionStreamState
-from openai.types.chat import ChatCompletionChunk
 
 from antiphon.dialects.chat import CHAT, is_usage_only
 from antiphon.dialects.chat_json import read_chunks
 from antiphon.recording import Mode, Outcome, State
 from antiphon.turn.usage import NO_USAGE, Usage
 from antiphon.wire.errors import UpstreamFault
-from antiphon.wire.sse import DONE, FrameReader, write_frame
+from antiphon.wire.sse import DONE, write_frame
+from official_library import (
+    CHAT_ANSWERS_IT_MISREADS,
+    CHAT_STREAMS_IT_FAILS,
+    chat_snapshot,
+    comparable_chat,
+    frames_of,
+    without_redundant_members,
+)
 from recorded import Exchange, exchanges, needs_recordings
 
 STREAMS = exchanges("openai.chat", "stream")
@@ -25,13 +29,6 @@ PLAIN = exchanges("openai.chat", "plain")
 
 def ids(exchange: Exchange) -> str:
     return exchange.id
-
-
-def frames_of(body: bytes) -> list[bytes]:
-    reader = FrameReader(1 << 24)
-    frames = reader.feed(body)
-    rest = reader.close()
-    return [*frames, rest] if rest else frames
 
 
 def chunk(finish: str | None = None, index: int = 0, **members: Any) -> bytes:
@@ -264,50 +261,16 @@ def test_json_answers_end_as_the_table_says(body: bytes, clean: bool, expected: 
 
 # ------------------------------------------------------------------------- the fold, and the official library
 
-LIBRARY_FAILS = {
-    "azure-openai-chat-s-4c4624c373": "crashes on a choice without a delta",
-    "mistral-openai-chat-s-f9827607b3": "crashes on a tool call without an index",
-    "mistral-openai-chat-s-0a9d6dade5": "drops content parts that follow text",
-    "mistral-openai-chat-s-440bc1f7a8": "drops content parts that follow text",
-    "openai-openai-chat-s-fbc027cc1c": "forgets usage when another chunk follows it",
-}
-# The library appends labels to each other (`analysisanalysis`) and adds up token ids.
-LIBRARY_GARBLES = {"role", "channel", "token_id", "format", "id"}
-
-
-def library_snapshot(frames: list[bytes]) -> Any:
-    """Assemble as the library does, which leaves out Azure's chunks of object ""."""
-    state: Any = ChatCompletionStreamState()
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        for each in read_chunks(frames):
-            if each.get("object") != "" and "choices" in each:
-                state.handle_chunk(construct_type(type_=ChatCompletionChunk, value=each))
-        return json.loads(state.current_completion_snapshot.to_json())
-
-
-def comparable(answer: Any) -> Any:
-    choices = []
-    for choice in answer["choices"]:
-        message = {k: v for k, v in choice["message"].items() if k not in LIBRARY_GARBLES and v is not None}
-        for call in message.get("tool_calls", []):
-            call.pop("index", None)
-            call.get("function", {}).pop("parsed_arguments", None)
-        for detail in message.get("reasoning_details", []):
-            for label in LIBRARY_GARBLES:
-                detail.pop(label, None)
-        message.pop("parsed", None)
-        choices.append([choice.get("index"), message, choice.get("finish_reason"), choice.get("logprobs")])
-    return {"choices": choices} | {key: answer.get(key) for key in ("id", "model", "object", "usage")}
-
 
 @needs_recordings
-@pytest.mark.parametrize("exchange", [each for each in STREAMS if each.id not in LIBRARY_FAILS], ids=ids)
+@pytest.mark.parametrize(
+    "exchange", [each for each in STREAMS if each.id not in CHAT_STREAMS_IT_FAILS], ids=ids
+)
 def test_fold_equals_what_the_official_library_assembles(exchange: Exchange):
     """Content, refusals, calls, reasoning, finish reasons, usage: as openai-python puts them together."""
     frames = frames_of(exchange.body)
 
-    assert comparable(library_snapshot(frames)) == comparable(json.loads(CHAT.fold(frames)))
+    assert comparable_chat(chat_snapshot(frames)) == comparable_chat(json.loads(CHAT.fold(frames)))
 
 
 @needs_recordings
@@ -479,15 +442,6 @@ def test_folding_what_is_not_json_is_the_upstreams_fault():
 # ------------------------------------------------------------------------------------ the unfold and the way back
 
 
-def without_redundant_members(answer: Any) -> Any:
-    """Leave out what chunks say by other means: a call's place, and Perplexity's empty delta beside a message."""
-    for choice in answer["choices"]:
-        choice.pop("delta", None)
-        for call in choice["message"].get("tool_calls") or ():
-            call.pop("index", None)
-    return answer
-
-
 @needs_recordings
 @pytest.mark.parametrize("exchange", PLAIN, ids=ids)
 def test_recorded_json_answers_survive_unfold_and_fold(exchange: Exchange):
@@ -497,21 +451,17 @@ def test_recorded_json_answers_survive_unfold_and_fold(exchange: Exchange):
     assert without_redundant_members(json.loads(exchange.body)) == there_and_back(answer)
 
 
-LIBRARY_MISREADS = {
-    "openrouter-openai-chat-p-898bf9881b": "merges reasoning of different types at one index",
-    "snowflake-openai-chat-p-6fc81d1ba2": "ignores an empty finish reason",
-    "snowflake-openai-chat-p-d3afe96e23": "ignores an empty finish reason",
-    "snowflake-openai-chat-p-d84ceb0a23": "ignores an empty finish reason",
-}
-
-
 @needs_recordings
-@pytest.mark.parametrize("exchange", [each for each in PLAIN if each.id not in LIBRARY_MISREADS], ids=ids)
+@pytest.mark.parametrize(
+    "exchange", [each for each in PLAIN if each.id not in CHAT_ANSWERS_IT_MISREADS], ids=ids
+)
 def test_the_official_library_reads_unfolded_answers(exchange: Exchange):
     """openai-python assembles from the unfolded stream what the JSON answer said."""
     answer = json.loads(exchange.body)
 
-    assert comparable(without_redundant_members(answer)) == comparable(library_snapshot(unfold(answer)))
+    assert comparable_chat(without_redundant_members(answer)) == comparable_chat(
+        chat_snapshot(unfold(answer))
+    )
 
 
 names = st.text(min_size=1, max_size=6)

@@ -1,46 +1,21 @@
 """The Responses dialect: watching, folding, unfolding, breaking off, replaying."""
 
 import json
-from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from openai import omit
 from openai._models import construct_type
-from openai.lib.streaming.responses._responses import ResponseStreamState
-from openai.types.responses import Response, ResponseStreamEvent
+from openai.types.responses import Response
 
 from antiphon.dialects.responses import RESPONSES
 from antiphon.dialects.responses_replay import ECHOED, asked_by, echoes, template, under_id
 from antiphon.recording.recording import Mode, State
 from antiphon.turn.grammar import violations
 from antiphon.turn.usage import Usage
-from antiphon.wire.sse import DONE, FrameReader, parse_frame, write_frame
+from antiphon.wire.sse import DONE, write_frame
+from official_library import TERMINALS, accumulate, events_of, first_answer, frames_of
 from recorded import exchanges, needs_recordings
-
-TERMINALS = ("response.completed", "response.incomplete", "response.failed")
-
-
-def frames_of(body: bytes) -> list[bytes]:
-    reader = FrameReader(1 << 24)
-    frames = reader.feed(body)
-    rest = reader.close()
-    return [*frames, rest] if rest else frames
-
-
-def first_answer(body: bytes) -> list[bytes]:
-    """Some recorders have put several streams into one file."""
-    frames = frames_of(body)
-    for number, single in enumerate(frames):
-        if any(f'"type":"{kind}"'.encode() in single.replace(b" ", b"") for kind in TERMINALS):
-            return frames[: number + 1]
-    return frames
-
-
-def events_of(frames) -> list[dict[str, Any]]:
-    parsed = [parse_frame(frame) for frame in frames]
-    return [json.loads(event.data) for event in parsed if event and event.data != b"[DONE]"]
 
 
 def frame(kind, **members):
@@ -51,14 +26,6 @@ def watched(frames, mode=Mode.STREAM, *, clean=True):
     watcher = RESPONSES.watch(mode)
     watcher.feed(frames)
     return watcher.close(clean=clean)
-
-
-def accumulate(events) -> ResponseStreamState[Any]:
-    """Drive the official client's accumulator; it raises where a stream is not what it expects."""
-    state = ResponseStreamState(input_tools=omit, text_format=omit)
-    for event in events:
-        state.handle_event(construct_type(type_=ResponseStreamEvent, value=event))
-    return state
 
 
 def streams():
@@ -236,7 +203,7 @@ def test_a_frame_is_read_in_every_shape_that_sse_allows(line_end, head, field):
         ('{"type":"response.completed","response":{"id":', State.FAILED, "invalid_json"),
         ('{"type":"response.completed","response":[]}', State.FAILED, "invalid_json"),
         ('{"type":"response.completed"  ,"no":"response"}', State.FAILED, "invalid_json"),
-        ('{"type":"response.output_text.delta","delta":"response"', State.FAILED, "no_terminal_event"),
+        ('{"type":"response.output_text.delta","delta":"response"', State.FAILED, "invalid_json"),
         ('{"type":"response.output_text.delta","delta":"error"}', State.FAILED, "no_terminal_event"),
         ("[DONE]", State.FAILED, "no_terminal_event"),
     ],
@@ -299,6 +266,14 @@ def test_the_status_of_a_json_answer_decides(body, state, reason):
     """What is not a finished response is never completed."""
     outcome = watched([json.dumps(body).encode()], Mode.JSON)
     assert (outcome.state, outcome.reason) == (state, reason)
+
+
+def test_the_id_of_another_object_is_not_the_responses():
+    """An upstream that answers with a chat completion is passed on as it is: there is no id to replace."""
+    watcher = RESPONSES.watch(Mode.JSON)
+    watcher.feed([b'{"id":"chatcmpl-1","object":"chat.completion","choices":[]}'])
+    assert watcher.response_id is None
+    assert watcher.close(clean=True).response_id is None
 
 
 def test_a_truncated_json_answer_has_failed():

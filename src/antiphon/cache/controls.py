@@ -1,15 +1,24 @@
 """What a client asks of the cache, by header or in the body (design, section 8)."""
 
 import math
+import re
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, Final
 
 from antiphon.wire.errors import ClientFault
 
 _TAGS_LIMIT = 16
 _TAG_LENGTH = 128
 _NAMESPACE_LENGTH = 256
+_MOST_SECONDS: Final = 2.0**31
+"""RFC 9111, section 1.2.2: what is longer counts as this."""
+
+_DIRECTIVE = re.compile(r'\s*([^\s=,"]+)\s*(?:=\s*("(?:[^"\\]|\\.)*"|[^,"]*))?\s*(?:,|\Z)')
+_MALFORMED = re.compile(r"([^,=]*)(?:=([^,]*))?(?:,|\Z)")
+_QUOTED = re.compile(r'"(?:[^"\\]|\\.)*"')
+_NUMBER = re.compile(r"\d+(?:\.\d+)?", re.ASCII)
+_SWITCH = {b"on": True, b"true": True, b"1": True, b"off": False, b"false": False, b"0": False}
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,7 +26,7 @@ class Controls:
     """The sum of all controls of one request."""
 
     bypass: str | None = None
-    """Why the cache is not looked into, or None: `no-store`, `no-cache`, `opt-in`."""
+    """Why the cache is not looked into, or None: `no-store`, `no-cache`, `opt-in`, `opt-out`."""
     write: bool = True
     max_age: float | None = None
     min_fresh: float = 0.0
@@ -42,70 +51,93 @@ def read_controls(
     """
     cache_control = headers.get(b"cache-control")
     tags = headers.get(b"x-antiphon-cache-tag")
-    if opt_in:
-        opted = opted or headers.get(b"x-antiphon-cache", b"").strip().lower() in {b"on", b"true", b"1"}
-        opted = opted or bool(member and member.get("use-cache"))
-        if not opted:
-            return NOT_OPTED_IN
-    if cache_control is None and tags is None and not member:
-        return PLAIN
+    switch = headers.get(b"x-antiphon-cache")
+    if cache_control is None and tags is None and switch is None and not member:
+        return PLAIN if opted or not opt_in else NOT_OPTED_IN
+    member = member or {}
     directives = _directives(cache_control.decode("latin-1")) if cache_control else {}
-    if member:
-        directives.update(_from_member(member))
-    no_store = "no-store" in directives
-    no_cache = "no-cache" in directives
-    return Controls(
+    no_store = "no-store" in directives or _flag(member, "no-store")
+    no_cache = "no-cache" in directives or _flag(member, "no-cache")
+    controls = Controls(
         bypass="no-store" if no_store else "no-cache" if no_cache else None,
         write=not no_store,
-        max_age=_seconds(directives, "max-age"),
+        max_age=_least(
+            _seconds(directives, "max-age"),
+            _member_seconds(member, "s-maxage"),
+            _member_seconds(member, "s-max-age"),
+        ),
         min_fresh=_seconds(directives, "min-fresh") or 0.0,
         max_stale=_stale(directives),
         only_if_cached="only-if-cached" in directives,
-        ttl=_member_seconds(member, "ttl") if member else None,
-        namespace=_namespace(member) if member else "",
+        ttl=_member_seconds(member, "ttl"),
+        namespace=_namespace(member),
         tags=_tags(tags.decode("utf-8", "replace")) if tags else (),
     )
+    switched = _switched(switch)
+    opted = opted or bool(switched) or _flag(member, "use-cache")
+    if switched is False or (opt_in and not opted):
+        why = "opt-out" if switched is False else "opt-in"
+        return replace(controls, bypass=controls.bypass or why, write=False)
+    return PLAIN if controls == PLAIN else controls
 
 
 def _directives(text: str) -> dict[str, str]:
+    """Read the directives of a field; of one that stands twice the first counts (RFC 9111, section 4.2.1)."""
     found: dict[str, str] = {}
-    for part in text.split(","):
-        name, _, value = part.strip().partition("=")
+    position = 0
+    while position < len(text):
+        directive = _DIRECTIVE.match(text, position) or _MALFORMED.match(text, position)
+        assert directive is not None
+        name, value = directive[1].strip().lower(), (directive[2] or "").strip()
+        if _QUOTED.fullmatch(value):
+            value = re.sub(r"\\(.)", r"\1", value[1:-1]).strip()
         if name:
-            found[name.strip().lower()] = value.strip().strip('"')
+            found.setdefault(name, value)
+        position = directive.end()
     return found
 
 
-def _from_member(member: Mapping[str, Any]) -> dict[str, str]:
-    found = {name: "" for name in ("no-cache", "no-store") if member.get(name)}
-    for name in ("s-maxage", "s-max-age"):
-        seconds = _member_seconds(member, name)
-        if seconds is not None:
-            found["max-age"] = str(seconds)
-    return found
+def _switched(value: bytes | None) -> bool | None:
+    if value is None:
+        return None
+    switched = _SWITCH.get(value.strip().lower())
+    if switched is None:
+        raise ClientFault(
+            f"X-Antiphon-Cache is `on` or `off`, not {value.decode('latin-1')[:40]!r}.",
+            code="invalid_value",
+            param="X-Antiphon-Cache",
+        )
+    return switched
+
+
+def _flag(member: Mapping[str, Any], name: str) -> bool:
+    value = member.get(name)
+    if value is None or isinstance(value, bool):
+        return bool(value)
+    raise ClientFault(f"cache.{name} must be a boolean.", code="invalid_type", param=f"cache.{name}")
 
 
 def _seconds(directives: Mapping[str, str], name: str) -> float | None:
     text = directives.get(name)
     if text is None:
         return None
-    try:
-        seconds = float(text)
-    except ValueError:
-        seconds = -1.0
-    if not math.isfinite(seconds) or seconds < 0:
+    if not _NUMBER.fullmatch(text):
         raise ClientFault(
-            f"Cache-Control: {name} needs a number of seconds, not {text!r}.",
+            f"Cache-Control: {name} needs a number of seconds, not {text[:40]!r}.",
             code="invalid_value",
             param="Cache-Control",
         )
-    return seconds
+    return min(float(text), _MOST_SECONDS)
 
 
 def _stale(directives: Mapping[str, str]) -> float:
     if directives.get("max-stale") == "":
         return math.inf
     return _seconds(directives, "max-stale") or 0.0
+
+
+def _least(*values: float | None) -> float | None:
+    return min((value for value in values if value is not None), default=None)
 
 
 def _member_seconds(member: Mapping[str, Any], name: str) -> float | None:
@@ -116,7 +148,7 @@ def _member_seconds(member: Mapping[str, Any], name: str) -> float | None:
         raise ClientFault(
             f"cache.{name} needs a number of seconds.", code="invalid_type", param=f"cache.{name}"
         )
-    return float(value)
+    return float(min(value, _MOST_SECONDS))
 
 
 def _namespace(member: Mapping[str, Any]) -> str:

@@ -29,8 +29,8 @@ class Entry:
     renditions: dict[object, object] = field(default_factory=dict)
     """Forms made for replays, by whoever replays; dropped with the entry."""
     rendition_bytes: int = 0
-    is_current: bool = True
-    """False once purged or evicted: whoever still holds the entry must look again."""
+    is_current: bool = False
+    """Whether it is in the memory of this process: whoever holds one that is not must look again."""
 
     def __post_init__(self) -> None:
         """Write the digest as text once."""

@@ -112,7 +112,9 @@ class Workers:
         if self._starting is not None and self._starting[1] in heard:
             pid, is_ready = self._starting
             self._starting = None
-            if not os.read(is_ready, 1):
+            if os.read(is_ready, 1):
+                _log.info("worker %d is ready", pid)
+            else:
                 self._ended(*os.waitpid(pid, 0))
             os.close(is_ready)
         if self._woken in heard and not _STOP_SIGNALS.isdisjoint(os.read(self._woken, 4096)):

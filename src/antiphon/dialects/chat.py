@@ -62,7 +62,8 @@ def _tells_error(frame: bytes) -> bool:
     if event is None:
         return False
     try:
-        return event.type == "error" or bool(_error(event.data).error)
+        # An `event: error` without this member is none to client libraries: they would take the stream for whole.
+        return bool(_error(event.data).error)
     except DECODE_FAULTS:
         return False
 

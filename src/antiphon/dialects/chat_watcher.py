@@ -110,12 +110,13 @@ def _text(value: Any) -> str | None:
 class StreamWatcher:
     """Watches the chunks of one streamed answer."""
 
-    __slots__ = ("_done", "_failure", "_id", "_last", "_model", "_reasons", "_usage")
+    __slots__ = ("_done", "_id", "_last", "_model", "_reasons", "_usage", "failure")
 
     def __init__(self) -> None:
         """Begin before the first frame."""
         self._done = False
-        self._failure: str | None = None
+        self.failure: str | None = None
+        """Why the answer can no longer end well."""
         self._id: str | None = None
         self._last: _Chunk | None = None
         self._model: str | None = None
@@ -125,7 +126,7 @@ class StreamWatcher:
     @property
     def ended(self) -> bool:
         """Whether `[DONE]` or an error has been seen."""
-        return self._done or self._failure is not None
+        return self._done or self.failure is not None
 
     @property
     def response_id(self) -> str | None:
@@ -173,7 +174,7 @@ class StreamWatcher:
         if chunk.usage is not None:
             self._count(chunk.usage)
         if chunk.error or chunk.object == "error":
-            self._failure = "upstream_error"
+            self.failure = "upstream_error"
 
     def _count(self, usage: Any) -> None:
         self._usage = read_usage(usage) or self._usage
@@ -181,21 +182,21 @@ class StreamWatcher:
     def _look(self, frame: bytes) -> None:
         """See a frame that is not one plain line of well-typed JSON."""
         if _ERROR_LINE.search(frame):
-            self._failure = "upstream_error"
+            self.failure = "upstream_error"
             return
         event = parse_frame(frame)
         if event is None:
             return
         data = event.data.strip()
         if event.type == "error":
-            self._failure = "upstream_error"
+            self.failure = "upstream_error"
         elif data == DONE_DATA:
             self._done = True
         elif data:
             try:
                 self._take(_lenient_chunk(read_object(data)))
             except ValueError:
-                self._failure = "invalid_json"
+                self.failure = "invalid_json"
 
     def close(self, *, clean: bool) -> Outcome:
         """Judge the stream."""
@@ -203,8 +204,8 @@ class StreamWatcher:
         return Outcome(state, reason, self._usage, self._id, self._model)
 
     def _judge(self, *, clean: bool) -> tuple[State, str | None]:
-        if self._failure is not None:
-            return State.FAILED, self._failure
+        if self.failure is not None:
+            return State.FAILED, self.failure
         finished = bool(self._reasons) and None not in self._reasons.values()
         if self._done and not finished:
             return State.INCOMPLETE, "no_finish_reason"
@@ -229,6 +230,9 @@ class JsonWatcher:
     """Watches one JSON answer; `member` is the list that makes it an answer (`choices`, `data`)."""
 
     __slots__ = ("_member", "_parts")
+
+    failure: str | None = None
+    """Not known before the end."""
 
     def __init__(self, member: str) -> None:
         """Begin before the body."""

@@ -20,6 +20,10 @@ class Watcher(Protocol):
         """The upstream's id of the answer, as soon as it has been seen."""
 
     @property
+    def failure(self) -> str | None:
+        """Why the answer can no longer end well (`invalid_json`, `upstream_error`, …), as soon as that is clear."""
+
+    @property
     def ended(self) -> bool:
         """Whether the terminal event has been seen, so that nothing more can change the outcome."""
 

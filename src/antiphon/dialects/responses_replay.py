@@ -101,12 +101,12 @@ class Template:
     ) -> bytes:
         """Return the answer under another id (without quotes) and time, echoing another request.
 
-        Without `created_at` the recorded time stays.
+        An empty id leaves the recorded one, and without `created_at` the recorded time stays.
         """
         pieces = list(self.pieces)
         for index, name in self.slots:
             if name == _ID:
-                pieces[index] = response_id
+                pieces[index] = response_id or pieces[index]
             elif name == _CREATED_AT:
                 if created_at is not None:
                     pieces[index] = created_at

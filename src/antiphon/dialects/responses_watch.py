@@ -4,6 +4,7 @@ The terminal event is the truth: neither `[DONE]` nor the end of the body says t
 inside the response wins over the name of the event that carries it. The first verdict stands.
 """
 
+import json
 from collections.abc import Sequence
 from typing import Any, Final
 
@@ -35,6 +36,9 @@ _PASSED_OVER: Final = tuple(
     for kind in (b"output_text", b"function_call_arguments", b"reasoning_summary_text", b"reasoning_text")
 )
 """How most frames of most streams start; none of them ends an answer."""
+_OBJECT_END: Final = b"}\n\n"
+_ERROR_LINE: Final = b"error:"
+"""llama.cpp's server tells errors in a field of this name, which is none of server-sent events."""
 _NOT_ENDED: Final = frozenset({"queued", "in_progress"})
 
 
@@ -66,9 +70,18 @@ class StreamWatcher:
         self._model: str | None = None
         self._verdict: Outcome | None = None
 
+    @property
+    def failure(self) -> str | None:
+        """Why the answer can no longer end well."""
+        verdict = self._verdict
+        return verdict.reason if verdict is not None and verdict.state is State.FAILED else None
+
     def feed(self, frames: Sequence[bytes]) -> None:
         """See the next frames."""
         for frame in frames:
+            if not frame.endswith(_OBJECT_END):
+                self._look(frame)  # perhaps it was cut off
+                continue
             if frame.startswith(_PASSED_OVER):
                 continue
             if RESPONSE_KEY in frame or b"error" in frame:
@@ -80,6 +93,8 @@ class StreamWatcher:
 
     def _look(self, frame: bytes) -> None:
         event = open_frame(frame)
+        if event is None and frame.startswith(_ERROR_LINE):
+            self._verdict = self._verdict or self._fault(UPSTREAM_ERROR)
         if event is None or self.ended:
             return
         try:
@@ -87,7 +102,7 @@ class StreamWatcher:
             if data.type in LIFECYCLE:
                 self._read_lifecycle(data)
         except ValueError:
-            if claims_lifecycle(event):
+            if claims_lifecycle(event) or _is_cut_off(event.data):
                 self._verdict = self._verdict or self._fault(INVALID_JSON)
                 self.ended = any(name.encode() in frame for name in TERMINAL)
             return
@@ -119,6 +134,9 @@ class BodyWatcher:
 
     __slots__ = ("_outcome", "ended", "response_id")
 
+    failure: str | None = None
+    """Not known before the end."""
+
     def __init__(self) -> None:
         """Start before the body."""
         self.response_id: str | None = None
@@ -132,17 +150,30 @@ class BodyWatcher:
         except ValueError:
             return
         self.ended = True
-        self.response_id = _string(answer.id)
         self._outcome = _judge_body(answer)
+        self.response_id = self._outcome.response_id
 
     def close(self, *, clean: bool) -> Outcome:  # noqa: ARG002  what is whole JSON is a whole answer
         """Judge the answer."""
         return self._outcome
 
 
+def _is_cut_off(data: bytes) -> bool:
+    """Whether data that cannot be read began like an event; half of a surrogate pair is nothing cut off."""
+    if not data.lstrip().startswith(b"{"):
+        return False
+    try:
+        json.loads(data)
+    except (ValueError, RecursionError):
+        return True
+    return False
+
+
 def _judge_body(answer: _Answer) -> Outcome:
-    response_id, model = _string(answer.id), _string(answer.model)
     is_response = answer.object == "response"
+    # The id of another object is not a response's: it is passed on as it is.
+    response_id = _string(answer.id) if is_response or answer.object is None else None
+    model = _string(answer.model)
     if answer.error and not is_response:
         return _judge(answer, State.FAILED, response_id, model)
     status = answer.status if isinstance(answer.status, str) else None
@@ -182,9 +213,13 @@ def _read_usage(usage: Any) -> Usage:
     )
 
 
+_MOST_TOKENS = 2**53
+"""More is no count, and would not fit where it is kept."""
+
+
 def _count(counts: Any, name: str) -> int:
     value = counts.get(name) if isinstance(counts, dict) else None
-    return int(value) if isinstance(value, int | float) and value > 0 else 0
+    return min(int(value), _MOST_TOKENS) if isinstance(value, int | float) and value > 0 else 0
 
 
 def _string(value: Any) -> str | None:

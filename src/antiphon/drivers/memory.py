@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from antiphon.cache.entry import Entry
 
 _SHORTCUT_OVERHEAD_BYTES = 512
+_SHORTCUTS_PER_ENTRY = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +63,7 @@ class MemoryCache:
         entry.is_current = False
         self.size -= entry.size
         entry.renditions.clear()
+        entry.rendition_bytes = 0
         holders = self._by_recording[entry.recording.id]
         holders.discard(digest)
         if not holders:
@@ -75,12 +77,13 @@ class MemoryCache:
             self.remove(digest)
 
     def add_rendition(self, entry: Entry, form: object, rendition: object, size: int) -> None:
-        """Keep a form of the entry for further replays."""
+        """Keep a form of the entry for further replays, as long as the entry is kept."""
+        if not entry.is_current or form in entry.renditions:
+            return
         entry.renditions[form] = rendition
         entry.rendition_bytes += size
-        if entry.is_current:
-            self.size += size
-            self._make_room()
+        self.size += size
+        self._make_room()
 
     def shortcut(self, key: Hashable) -> Shortcut | None:
         """Return what was noted for a request with exactly these bytes."""
@@ -94,8 +97,12 @@ class MemoryCache:
         if not entry.is_current or key in self._shortcuts:
             return
         size += _SHORTCUT_OVERHEAD_BYTES
+        keys = self._shortcuts_of.setdefault(entry.digest, [])
+        if len(keys) == _SHORTCUTS_PER_ENTRY:
+            # Requests that differ in what is not keyed, such as their user: they must not push other entries out.
+            self.size -= self._shortcuts.pop(keys.pop(0)).size
+        keys.append(key)
         self._shortcuts[key] = Shortcut(entry, value, size)
-        self._shortcuts_of.setdefault(entry.digest, []).append(key)
         self.size += size
         self._make_room()
 

@@ -166,37 +166,58 @@ class Accounts:
             int((turn.first_byte_at - received_at) * 1e6) if turn.first_byte_at else None,
             int((ended_at - received_at) * 1e6),
             ending.error,
+            recording.outcome.response_id,
         )
 
 
-_ENCODE = msgspec.json.Encoder().encode
+class _Line(msgspec.Struct, gc=False):
+    """One request in the log: no bodies, no secrets."""
+
+    time: float
+    level: str
+    event: str
+    request_id: str
+    key: str
+    route: str
+    model: str
+    provider: str
+    upstream_model: str
+    stream: bool
+    status: int
+    cache: str
+    input_tokens: int
+    output_tokens: int
+    cost: float | None
+    saved: float | None
+    first_byte_ms: float | None
+    last_byte_ms: float
+    error: str | None
+
+
+_encode = msgspec.json.Encoder().encode
 
 
 def _line(row: UsageRow) -> bytes:
-    """One request as a line of the log: no bodies, no secrets."""
-    return (
-        _ENCODE(
-            {
-                "time": round(row.time, 3),
-                "level": "info",
-                "event": "request",
-                "request_id": row.id,
-                "key": row.key,
-                "route": row.route,
-                "model": row.alias,
-                "provider": row.provider,
-                "upstream_model": row.model,
-                "stream": row.stream,
-                "status": row.status,
-                "cache": row.cache,
-                "input_tokens": row.input_tokens,
-                "output_tokens": row.output_tokens,
-                "cost": row.cost,
-                "saved": row.cost_saved,
-                "first_byte_ms": None if row.first_byte_us is None else row.first_byte_us / 1000,
-                "last_byte_ms": row.last_byte_us / 1000,
-                "error": row.error,
-            }
-        )
-        + b"\n"
+    first_byte_us = row.first_byte_us
+    line = _Line(
+        row.time,
+        "info",
+        "request",
+        row.id,
+        row.key,
+        row.route,
+        row.alias,
+        row.provider,
+        row.model,
+        row.stream,
+        row.status,
+        row.cache,
+        row.input_tokens,
+        row.output_tokens,
+        row.cost,
+        row.cost_saved,
+        None if first_byte_us is None else first_byte_us / 1000,
+        row.last_byte_us / 1000,
+        row.error,
     )
+    return _encode(line) + b"\n"

@@ -7,6 +7,8 @@ has read. When the reply has been sent, or the client has left, it tells once ho
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
+import msgspec
+
 from antiphon.dialects.chat import is_usage_only
 from antiphon.dialects.native import changed_echo
 from antiphon.dialects.responses_replay import asked_by, under_id
@@ -18,6 +20,8 @@ from antiphon.wire.errors import GatewayError, UpstreamFault, error_body
 from antiphon.wire.splice import replace_string
 
 _BATCH_FRAMES = 256
+_BATCH_BYTES = 256 * 1024
+"""Written at once; then we look whether the client keeps up."""
 CLIENT_CLOSED = 499
 
 
@@ -94,9 +98,10 @@ class LiveAnswer:
         frames = recording.frames
         count = len(frames)
         while self._position < count and not reply.congested:
-            end = min(count, self._position + _BATCH_FRAMES)
-            batch = frames[self._position : end]
-            self._position = end
+            batch = frames[self._position : self._position + _BATCH_FRAMES]
+            if recording.size - self.consumed > _BATCH_BYTES:
+                batch = _first_of(batch)
+            self._position += len(batch)
             data = batch[0] if len(batch) == 1 else b"".join(batch)
             self.consumed += len(data)
             self._write(self._passing(batch, data))
@@ -179,8 +184,7 @@ class LiveAnswer:
             self._error = fault.code
             dialect, seen = self.turn.ask.dialect, live.recording.frames
             frames = dialect.break_off(fault.message, fault.code or "server_error", seen)
-            if turn_id := self.turn.response_id:
-                frames = [asked_by(frame, Mode.STREAM, {"id": b'"%b"' % turn_id}) for frame in frames]
+            frames = [asked_by(frame, Mode.STREAM, self._own_members()) for frame in frames]
             self._write(self._passing(frames, b"".join(frames)))
         elif live.recording.outcome.state is State.FAILED:
             self._error = live.recording.outcome.reason
@@ -190,6 +194,15 @@ class LiveAnswer:
             self._started = True
             self.turn.reply.start(200, (*STREAM_HEADERS, *self._headers(self.turn, self._live)))
         self.turn.reply.end()
+
+    def _own_members(self) -> dict[str, bytes]:
+        """What a response that we tell of ourselves says of itself."""
+        recording, own_id = self._live.recording, self.turn.response_id
+        members = {"id": b'"%b"' % own_id} if own_id else {}
+        if self._live.response_id is None:
+            members["created_at"] = b"%d" % int(recording.started_at)
+            members["model"] = msgspec.json.encode(recording.model)
+        return members
 
     def _send_whole(self) -> None:
         """Send the whole answer at once: JSON, or a stream made from JSON."""
@@ -236,3 +249,13 @@ class LiveAnswer:
         self._live.detach(self)
         self.turn.first_byte_at = self._now()
         self.turn.reply.send(status, headers, body)
+
+
+def _first_of(batch: list[bytes]) -> list[bytes]:
+    """Return the first frames of `batch`, up to the limit in bytes, but one in any case."""
+    size = 0
+    for index, frame in enumerate(batch):
+        size += len(frame)
+        if size > _BATCH_BYTES:
+            return batch[: max(1, index)]
+    return batch

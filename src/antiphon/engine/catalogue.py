@@ -92,7 +92,7 @@ async def _list_models(source: Source) -> list[str] | None:
         async with asyncio.timeout(_LIST_SECONDS):
             body = await collected.body
         return [model.id for model in msgspec.json.decode(body, type=_List).data]
-    except (TimeoutError, GatewayError, msgspec.DecodeError) as error:
+    except (TimeoutError, GatewayError, ValueError, RecursionError) as error:
         call.cancel()
         _log.warning("provider %s gives no list of models: %s", source.name, error)
         return None

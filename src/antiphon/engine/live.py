@@ -9,15 +9,18 @@ only when all are more than a limit behind is the upstream read more slowly.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import lru_cache
+from itertools import takewhile
 from typing import Protocol
 
+from antiphon.dialects.chat_json import DONE_DATA, read_object
 from antiphon.dialects.dialect import Dialect, Watcher
+from antiphon.engine.error_answers import ErrorAnswer, error_answer, hidden_error, redact
 from antiphon.ports.upstream import Call
 from antiphon.recording import Head, Mode, Outcome, Recording, State
 from antiphon.wire.errors import GatewayError, UpstreamFault
-from antiphon.wire.sse import FrameReader, FrameTooLargeError
+from antiphon.wire.sse import FrameReader, FrameTooLargeError, parse_frame
 
 _BACKLOG_BYTES = 1024 * 1024
 _ERROR_BODY_BYTES = 1024 * 1024
@@ -40,16 +43,6 @@ class Listener(Protocol):
         """The recording has ended; nothing about it changes any more."""
 
 
-@dataclass(frozen=True, slots=True)
-class ErrorAnswer:
-    """An upstream's own error, to be passed on."""
-
-    status: int
-    content_type: bytes
-    headers: tuple[tuple[bytes, bytes], ...]
-    body: bytes
-
-
 class LiveRecording:
     """Implements `ports.upstream.AnswerSink`."""
 
@@ -63,13 +56,12 @@ class LiveRecording:
         "_parts_size",
         "_paused",
         "_reader",
-        "_redact",
+        "_secrets",
         "_sent_at",
         "_watcher",
         "echo",
         "error_answer",
         "fault",
-        "is_open",
         "listeners",
         "recording",
         "stored",
@@ -83,21 +75,20 @@ class LiveRecording:
         clock: Callable[[], float],
         max_frame_bytes: int,
         max_answer_bytes: int,
-        secret: bytes,
+        secrets: Sequence[bytes],
         on_ended: Callable[["LiveRecording"], None],
     ) -> None:
-        """Record into `recording`; `clock` is monotonic; `secret` is redacted from the upstream's errors."""
+        """Record into `recording`; `clock` is monotonic; `secrets` are redacted from the upstream's errors."""
         self.recording = recording
         self.listeners: list[Listener] = []
         self.echo: dict[str, bytes] = {}
-        self.is_open = False
         self.stored = False
         self.fault: GatewayError | None = None
         self.error_answer: ErrorAnswer | None = None
         self._dialect = dialect
         self._clock = clock
         self._limits = (max_frame_bytes, max_answer_bytes)
-        self._redact = secret
+        self._secrets = secrets
         self._on_ended = on_ended
         self._sent_at = clock()
         self._call: Call | None = None
@@ -149,6 +140,8 @@ class LiveRecording:
         try:
             frames = reader.feed(data)
         except FrameTooLargeError as error:
+            if error.frames:
+                self._append(error.frames)
             self._give_up(f"The upstream sent {error}.", "upstream_frame_too_large")
             return
         if frames:
@@ -157,9 +150,10 @@ class LiveRecording:
     def end(self) -> None:
         """The upstream's body is over, as HTTP says."""
         self._call = None
-        status = self.recording.head.status
-        if status >= _BAD_REQUEST:
-            self._end_error(status)
+        if not self.recording.is_live:
+            return
+        if self.recording.head.status >= _BAD_REQUEST:
+            self._end_error()
         elif self._reader is not None:
             self._end_stream(clean=True)
         else:
@@ -168,7 +162,11 @@ class LiveRecording:
     def broken(self, fault: UpstreamFault) -> None:
         """The upstream's answer broke off, or never came."""
         self._call = None
-        if self._reader is not None and self.recording.frames:
+        if not self.recording.is_live:
+            return
+        if self.recording.head.status >= _BAD_REQUEST:
+            self._end_error()  # the status says more than that its body is not whole
+        elif self._reader is not None and self.recording.frames:
             self._end_stream(clean=False, fault=fault)
         else:
             self._end(Outcome(State.FAILED, fault.code), fault)
@@ -180,20 +178,28 @@ class LiveRecording:
             self._end(Outcome(State.FAILED, fault.code), fault)
 
     def _append(self, frames: list[bytes]) -> None:
-        recording = self.recording
+        recording, watcher = self.recording, self._watcher
+        assert watcher is not None
+        watcher.feed(frames)
+        failure = watcher.failure
+        if failure is not None:
+            frames = [redact(frame, self._secrets) for frame in takewhile(_is_readable, frames)]
         recording.extend(frames, int((self._clock() - self._sent_at) * 1e6))
-        assert self._watcher is not None
-        self._watcher.feed(frames)
         if recording.size > self._limits[1]:
             self._give_up(f"The answer is longer than {self._limits[1]} bytes.", "upstream_answer_too_large")
             return
-        self.is_open = True
         for listener in tuple(self.listeners):
             listener.on_frames()
-        if not self._paused and self._call is not None:
+        if failure == "invalid_json" and recording.is_live:
+            # A client library would choke on the event before it could read what we say of it.
+            self._cancel_call()
+            self._end_stream(clean=False)
+        elif not self._paused and self._call is not None:
             self._hold_back()
 
     def _collect(self, data: bytes) -> None:
+        if not self.recording.is_live:
+            return
         self._parts.append(data)
         self._parts_size += len(data)
         limit = self._limits[1] if self.recording.head.status < _BAD_REQUEST else _ERROR_BODY_BYTES
@@ -203,8 +209,8 @@ class LiveRecording:
     def _end_stream(self, *, clean: bool, fault: GatewayError | None = None) -> None:
         assert self._reader is not None
         assert self._watcher is not None
-        rest = self._reader.close()
-        if rest.strip() and clean:
+        rest = self._reader.close() if clean else b""
+        if rest.strip():
             self._watcher.feed([rest])
         outcome = self._watcher.close(clean=clean)
         if rest and outcome.state in {State.COMPLETED, State.INCOMPLETE}:
@@ -213,7 +219,8 @@ class LiveRecording:
         if outcome.state is not State.FAILED:
             fault = None
         elif fault is None:
-            message, code = _BROKEN.get(outcome.reason or "", _BROKEN["no_terminal_event"])
+            reason = outcome.reason or "upstream_error"
+            message, code = _BROKEN.get(reason, (_BROKEN["upstream_error"][0], reason))
             fault = UpstreamFault(message, code=code)
         self._end(outcome, fault)
 
@@ -222,20 +229,22 @@ class LiveRecording:
             self._end(Outcome(State.FAILED, "upstream_protocol_error"), _no_body())
             return
         body = self._parts[0] if len(self._parts) == 1 else b"".join(self._parts)
-        self.recording.extend([body], int((self._clock() - self._sent_at) * 1e6))
         self._watcher.feed([body])
         outcome = self._watcher.close(clean=True)
         fault = None
-        if outcome.state is State.FAILED and outcome.reason == "invalid_json":
-            fault = UpstreamFault("The upstream's answer is not valid JSON.", code="upstream_invalid_json")
+        if outcome.state is State.FAILED:
+            body = redact(body, self._secrets)
+            self.error_answer = hidden_error(self.recording.head, body)
+            if outcome.reason == "invalid_json":
+                fault = UpstreamFault(
+                    "The upstream's answer is not valid JSON.", code="upstream_invalid_json"
+                )
+        self.recording.extend([body], int((self._clock() - self._sent_at) * 1e6))
         self._end(outcome, fault)
 
-    def _end_error(self, status: int) -> None:
-        head = self.recording.head
-        body = b"".join(self._parts)
-        if self._redact:
-            body = body.replace(self._redact, b"[redacted]")
-        self.error_answer = ErrorAnswer(status, head.content_type, head.headers, body)
+    def _end_error(self) -> None:
+        body = redact(b"".join(self._parts), self._secrets)
+        self.error_answer = error_answer(self.recording.head, body)
         self._end(Outcome(State.FAILED, "upstream_error"), None)
 
     def _give_up(self, message: str, code: str) -> None:
@@ -307,6 +316,18 @@ _BROKEN = {
     "invalid_json": ("The upstream sent an event that is not valid JSON.", "upstream_invalid_json"),
     "upstream_error": ("The upstream reported an error in the middle of its answer.", "upstream_error"),
 }
+
+
+def _is_readable(frame: bytes) -> bool:
+    event = parse_frame(frame)
+    data = event.data.strip() if event else b""
+    if data in (b"", DONE_DATA):
+        return True
+    try:
+        read_object(data)
+    except ValueError:
+        return False
+    return True
 
 
 def _no_body() -> UpstreamFault:

@@ -3,7 +3,7 @@
 import itertools
 import secrets
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from antiphon.cache.entry import Entry, is_storable
 from antiphon.cache.key import CacheKey
@@ -12,6 +12,7 @@ from antiphon.dialects.native import changed_echo
 from antiphon.drivers.memory import MemoryCache
 from antiphon.engine.accounts import Accounts
 from antiphon.engine.answers import Ending, LiveAnswer
+from antiphon.engine.error_answers import secrets_of
 from antiphon.engine.live import LiveRecording
 from antiphon.engine.rendition import Header
 from antiphon.engine.turn import Turn
@@ -34,6 +35,12 @@ class Source:
     name: str
     settings: Provider
     upstream: Upstream
+    secrets: tuple[bytes, ...] = field(init=False)
+    """What is not to be shown of what authenticates us there."""
+
+    def __post_init__(self) -> None:
+        """Find the secrets once."""
+        object.__setattr__(self, "secrets", secrets_of(self.settings.api_key, self.settings.headers))
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +74,7 @@ class Producing:
         self._now = wall_clock
         self._clock = clock
         self._recording_ids = _recording_ids()
-        self._flights: dict[bytes, LiveRecording] = {}
+        self._flights: dict[tuple[str, bytes], LiveRecording] = {}
         self._live: set[LiveRecording] = set()
         self._unpaid: dict[str, list[tuple[Turn, Ending]]] = {}
 
@@ -76,9 +83,9 @@ class Producing:
         """How many recordings are live."""
         return len(self._live)
 
-    def flight(self, key: CacheKey) -> LiveRecording | None:
-        """Return the live recording that answers equal requests, if there is one."""
-        return self._flights.get(key.digest)
+    def flight(self, turn: Turn, key: CacheKey) -> LiveRecording | None:
+        """Return the live recording that answers equal requests of the same owner, if there is one."""
+        return self._flights.get((turn.ask.owner.name, key.identity))
 
     def begin(self, turn: Turn, source: Source, key: CacheKey | None, *, shared: bool) -> LiveRecording:
         """Make a live recording for `turn`, which pays for it; `shared` lets equal requests join."""
@@ -99,12 +106,12 @@ class Producing:
             clock=self._clock,
             max_frame_bytes=settings.max_frame_bytes,
             max_answer_bytes=settings.max_answer_bytes,
-            secret=(settings.api_key or "").encode(),
+            secrets=source.secrets,
             on_ended=lambda live: self._ended(live, turn, key),
         )
         self._live.add(live)
         if key is not None and shared:
-            self._flights[key.digest] = live
+            self._flights[turn.ask.owner.name, key.identity] = live
         turn.pays = True
         live.echo = turn.ask.request.echo
         self.join(turn, live)
@@ -116,6 +123,7 @@ class Producing:
         live.attach(answer)
         if live.recording.frames:
             answer.on_frames()
+            live.caught_up()  # those before may have been slow enough to hold the upstream back
 
     def send(self, turn: Turn, live: LiveRecording, source: Source) -> None:
         """Ask the upstream."""
@@ -128,11 +136,12 @@ class Producing:
         upstream_request = UpstreamRequest(turn.ask.dialect.name, turn.ask.route, body, request.stream)
         live.started(source.upstream.send(upstream_request, live))
 
-    def withdraw(self, live: LiveRecording, key: CacheKey) -> list[Turn]:
+    def withdraw(self, turn: Turn, live: LiveRecording, key: CacheKey) -> list[Turn]:
         """Give up `live` before anything was sent upstream, and return the turns that wait for it."""
         turns = [listener.turn for listener in live.listeners if isinstance(listener, LiveAnswer)]
         live.listeners.clear()
-        self._forget(live, key)
+        self._forget(turn, live, key)
+        self._count_unpaid(live.recording)
         return turns
 
     def fail_all(self, fault: GatewayError) -> None:
@@ -145,9 +154,8 @@ class Producing:
     def _ended(self, live: LiveRecording, turn: Turn, key: CacheKey | None) -> None:
         recording = live.recording
         recording.ended_at = self._now()
-        self._forget(live, key)
-        for payer, ending in self._unpaid.pop(recording.id, ()):
-            self._accounts.count(payer, recording, ending)
+        self._forget(turn, live, key)
+        self._count_unpaid(recording)
         if recording.outcome.response_id and turn.is_kept_upstream and self._shelves.responses is not None:
             expires_at = self._now() + self._shelves.retention
             owner, provider = turn.ask.owner.name, recording.provider
@@ -161,10 +169,14 @@ class Producing:
             if isinstance(listener, LiveAnswer):
                 self.keep(listener.turn, recording, live.echo, None)
 
-    def _forget(self, live: LiveRecording, key: CacheKey | None) -> None:
+    def _forget(self, turn: Turn, live: LiveRecording, key: CacheKey | None) -> None:
         self._live.discard(live)
-        if key is not None and self._flights.get(key.digest) is live:
-            del self._flights[key.digest]
+        if key is not None and self.flight(turn, key) is live:
+            del self._flights[turn.ask.owner.name, key.identity]
+
+    def _count_unpaid(self, recording: Recording) -> None:
+        for payer, ending in self._unpaid.pop(recording.id, ()):
+            self._accounts.count(payer, recording, ending)
 
     def _store(self, recording: Recording, turn: Turn, key: CacheKey, public_id: str, cache: Cache) -> bool:
         if not is_storable(recording.outcome, limited=turn.ask.request.limited):

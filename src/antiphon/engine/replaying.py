@@ -111,8 +111,9 @@ class Replaying:
         turn.first_byte_at = self._clock()
         body = rendition.body
         if not isinstance(body, bytes):
-            created_at: int | None = int(now)
-            if self._original_ids:
+            # What the provider keeps itself is replayed under its own id.
+            created_at = int(now) if turn.response_id else None
+            if self._original_ids and entry.public_id:
                 turn.response_id, created_at = entry.public_id.encode(), None
             if turn.keeps:
                 self._keep(turn, entry.recording, entry.echo, created_at)

@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from typing import Any
 
 _log = logging.getLogger(__name__)
@@ -15,17 +15,23 @@ class Tasks:
         """Hold no task yet."""
         self._tasks: set[asyncio.Task[None]] = set()
 
-    def start(self, work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
-        """Run `work` in the background."""
+    def start(
+        self, work: Coroutine[Any, Any, None], name: str, on_death: Callable[[], None] | None = None
+    ) -> asyncio.Task[None]:
+        """Run `work` in the background; `on_death` is called if a defect of ours ends it."""
         task = asyncio.get_running_loop().create_task(work, name=name)
         self._tasks.add(task)
-        task.add_done_callback(self._ended)
-        return task
 
-    def _ended(self, task: asyncio.Task[None]) -> None:
-        self._tasks.discard(task)
-        if not task.cancelled() and (error := task.exception()) is not None:
+        def ended(task: asyncio.Task[None]) -> None:
+            self._tasks.discard(task)
+            if task.cancelled() or (error := task.exception()) is None:
+                return
             _log.error("task %s died", task.get_name(), exc_info=error)
+            if on_death is not None:
+                on_death()
+
+        task.add_done_callback(ended)
+        return task
 
     async def stop(self) -> None:
         """Cancel what is still running and wait for it."""

@@ -9,6 +9,7 @@ from antiphon.dialects.dialect import Dialect
 from antiphon.dialects.native import NativeRequest
 from antiphon.ports.reply import Reply
 from antiphon.recording import Mode
+from antiphon.recording.pace import INSTANT, Pace
 from antiphon.routing.names import Target
 
 
@@ -61,6 +62,7 @@ class Turn:
     is_kept_upstream: bool = False
     """Whether the provider keeps the response itself."""
     controls: Controls = PLAIN
+    pace: Pace = INSTANT
     key: CacheKey | None = None
     result: str = "off"
     """What the cache did: hit, miss, collapsed, bypass, off."""

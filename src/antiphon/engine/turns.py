@@ -5,11 +5,11 @@ unless a second level of the cache, or a list of models, has to be asked first.
 """
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from antiphon.cache.controls import PLAIN, Controls, read_controls
-from antiphon.cache.entry import Verdict, judge
+from antiphon.cache.controls import Controls, read_controls
+from antiphon.cache.entry import Entry, Verdict, judge
 from antiphon.cache.key import CacheKey, Circumstance, cache_key
 from antiphon.dialects.dialect import Dialect
 from antiphon.dialects.native import NativeRequest, read_request
@@ -88,8 +88,11 @@ class Turns:
         request = read_request(incoming.route.dialect.name, incoming.body)
         target = self._catalogue.resolve(request.model)
         if target is None:
-            listing = self._answer_listed(incoming, request)
-            self._tasks.start(listing, f"resolve {incoming.request_id.decode()}")
+            self._tasks.start(
+                self._answer_listed(incoming, request),
+                f"resolve {incoming.request_id.decode()}",
+                on_death=lambda: _refuse(incoming, _internal()),
+            )
             return
         self._look_up(self._turn(incoming, request, target), incoming.headers, shortcut_key)
 
@@ -99,8 +102,7 @@ class Turns:
             target = await self._catalogue.resolve_listed(request.model)
             self._look_up(self._turn(incoming, request, target), incoming.headers, None)
         except GatewayError as fault:
-            request_id = (b"x-request-id", incoming.request_id)
-            incoming.reply.send(fault.status, (JSON_TYPE, request_id, *fault.headers), error_body(fault))
+            _refuse(incoming, fault)
 
     def _shortcut_key(self, incoming: Incoming) -> tuple[str, str, bytes | None, bytes] | None:
         headers = incoming.headers
@@ -130,7 +132,7 @@ class Turns:
             raise ClientFault(
                 f"'{stateful}' is not supported yet.", code="unsupported_parameter", param=stateful
             )
-        pace = _pace(headers)
+        turn.pace = _pace(headers)
         cache = self._cache
         if cache is None:
             self._produce(turn, source, None)
@@ -138,6 +140,8 @@ class Turns:
         controls = self._controls(turn, headers, cache, stateful)
         turn.controls = controls
         key = self._key(turn, cache, controls.namespace) if controls.write else None
+        if controls.bypass is not None and controls.only_if_cached:
+            raise _not_cached()
         if controls.bypass is not None or key is None:
             turn.result, turn.detail = "bypass", controls.bypass or ""
             self._produce(turn, source, key)
@@ -148,22 +152,25 @@ class Turns:
         if (
             entry is not None
             and verdict is Verdict.HIT
-            and self._replaying.hit(turn, entry, pace, shortcut_key)
+            and self._replaying.hit(turn, entry, turn.pace, shortcut_key)
         ):
             return
         turn.result, turn.detail = "miss", "" if verdict is Verdict.MISS else verdict.value
-        flight = self._producing.flight(key)
-        if flight is not None and (flight.is_open or controls is PLAIN) and not controls.only_if_cached:
+        flight = None if controls.only_if_cached else self._producing.flight(turn, key)
+        if flight is not None:
             turn.result = "collapsed"
             self._producing.join(turn, flight)
         elif self._shelves.level is not None:
-            live = self._producing.begin(turn, source, key, shared=flight is None)
-            search = self._search(turn, live, source, key, pace, self._shelves.level)
-            self._tasks.start(search, f"look up {turn.request_id.decode()}")
+            # Who only takes what is cached leads nobody: its fault would be that of all who had joined.
+            live = self._producing.begin(turn, source, key, shared=not controls.only_if_cached)
+            search = self._search(turn, live, source, key, self._shelves.level)
+            self._tasks.start(
+                search, f"look up {turn.request_id.decode()}", on_death=lambda: live.fail(_internal())
+            )
         elif controls.only_if_cached:
             raise _not_cached()
         else:
-            self._produce(turn, source, key, shared=flight is None)
+            self._produce(turn, source, key, shared=True)
 
     @staticmethod
     def _controls(turn: Turn, headers: Mapping[bytes, bytes], cache: Cache, stateful: str | None) -> Controls:
@@ -189,25 +196,24 @@ class Turns:
         return cache_key(circumstance, turn.ask.request.members, own_cache=own_cache)
 
     async def _search(
-        self, turn: Turn, live: LiveRecording, source: Source, key: CacheKey, pace: Pace, level: CacheLevel
+        self, turn: Turn, live: LiveRecording, source: Source, key: CacheKey, level: CacheLevel
     ) -> None:
         """Ask the second level; equal requests that came meanwhile are answered with this one."""
-        entry = await level.get(key.digest)
+        found = await level.get(key.digest)
         if not live.recording.is_live:
             return  # everybody has left
-        if entry is not None and entry.identity != key.identity:
-            entry = None
-        verdict = judge(entry, turn.controls, self._now())
+        entry = self._shelves.memory.get(key.digest, key.identity)
+        if found is not None and found.identity != key.identity:
+            found = None
+        # A request that did not look has perhaps refreshed the entry in memory meanwhile.
+        if found is not None and (entry is None or entry.stored_at < found.stored_at):
+            entry = found
+        now = self._now()
+        verdict = judge(entry, turn.controls, now)
         if entry is not None and verdict is Verdict.HIT:
-            self._shelves.memory.put(entry)
-            waiting = self._producing.withdraw(live, key)
-            missed = [
-                each
-                for each in waiting
-                if not self._replaying.hit(each, entry, pace if each is turn else INSTANT, None)
-            ]
-            for each in missed:
-                self._produce(each, source, key, shared=True)
+            if entry is found:
+                self._shelves.memory.put(entry)
+            self._answer_all(self._producing.withdraw(turn, live, key), entry, source, key, now)
             return
         if verdict is not Verdict.MISS:
             turn.detail = verdict.value
@@ -215,6 +221,25 @@ class Turns:
             live.fail(_not_cached())
         else:
             self._producing.send(turn, live, source)
+
+    def _answer_all(
+        self, turns: Sequence[Turn], entry: Entry, source: Source, key: CacheKey, now: float
+    ) -> None:
+        """Replay `entry` to those who take it, and ask the upstream once for the others."""
+        live: LiveRecording | None = None
+        for turn in turns:
+            verdict = judge(entry, turn.controls, now)
+            if verdict is Verdict.HIT and self._replaying.hit(turn, entry, turn.pace, None):
+                continue
+            turn.result, turn.detail = "miss", "" if verdict is Verdict.HIT else verdict.value
+            if turn.controls.only_if_cached:
+                self._producing.begin(turn, source, key, shared=False).fail(_not_cached())
+            elif live is not None:
+                turn.result = "collapsed"
+                self._producing.join(turn, live)
+            else:
+                live = self._producing.begin(turn, source, key, shared=True)
+                self._producing.send(turn, live, source)
 
     def _produce(self, turn: Turn, source: Source, key: CacheKey | None, *, shared: bool = False) -> None:
         live = self._producing.begin(turn, source, key, shared=shared)
@@ -224,6 +249,15 @@ class Turns:
 def _pace(headers: Mapping[bytes, bytes]) -> Pace:
     text = headers.get(b"x-antiphon-replay")
     return INSTANT if text is None else parse_pace(text.decode("latin-1"))
+
+
+def _refuse(incoming: Incoming, fault: GatewayError) -> None:
+    request_id = (b"x-request-id", incoming.request_id)
+    incoming.reply.send(fault.status, (JSON_TYPE, request_id, *fault.headers), error_body(fault))
+
+
+def _internal() -> GatewayError:
+    return GatewayError("Internal error.", code="internal_error")
 
 
 def _not_cached() -> GatewayError:

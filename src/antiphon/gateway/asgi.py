@@ -7,7 +7,7 @@ from typing import Any, Protocol
 from antiphon.gateway.gateway import Gateway, refuse
 from antiphon.gateway.request import Request
 from antiphon.ports.reply import Headers, ReplyWatcher
-from antiphon.settings import Server
+from antiphon.settings import ConfigurationError, Server
 from antiphon.wire.errors import ClientFault
 
 Scope = MutableMapping[str, Any]
@@ -39,20 +39,24 @@ class AsgiApplication:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one ASGI connection."""
-        if scope["type"] == "lifespan":
-            await self._lifespan(receive, send)
-        elif scope["type"] == "http":
+        if scope["type"] == "http":
             await self._serve(scope, receive, send)
+        elif scope["type"] == "lifespan":
+            await self._lifespan(receive, send)
+        elif scope["type"] == "websocket":
+            await send({"type": "websocket.close"})
         else:
             raise ValueError(f"ASGI scope {scope['type']!r} is not served")
 
     async def aclose(self) -> None:
         """Finish all writes, where no lifespan does."""
-        running, self._running = self._running, None
+        running, self._running, self._starting = self._running, None, None
         if running is not None:
             await running.stop()
 
     async def _started(self) -> Running:
+        if self._running is not None:
+            return self._running
         if self._starting is None:
             self._starting = asyncio.Lock()
         async with self._starting:
@@ -64,7 +68,11 @@ class AsgiApplication:
         while True:
             message = await receive()
             if message["type"] == "lifespan.startup":
-                await self._started()
+                try:
+                    await self._started()
+                except ConfigurationError as error:
+                    await send({"type": "lifespan.startup.failed", "message": str(error)})
+                    return
                 await send({"type": "lifespan.startup.complete"})
             elif message["type"] == "lifespan.shutdown":
                 await self.aclose()
@@ -73,27 +81,22 @@ class AsgiApplication:
 
     async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
         running = await self._started()
-        reply = AsgiReply()
+        reply = AsgiReply(head_only=scope["method"] == "HEAD")
         headers: dict[bytes, bytes] = {}
         for name, value in scope["headers"]:
             name = name.lower()  # noqa: PLW2901 - ASGI asks servers for lower case, not all comply
             headers[name] = headers[name] + b", " + value if name in headers else value
-        body = await self._body(receive)
-        if body is None:
-            limit = self._limits.max_body_bytes
-            refuse(
-                reply,
-                b"",
-                ClientFault(
-                    f"The request's body is larger than {limit} bytes.", code="request_too_large", status=413
-                ),
-            )
+        try:
+            body = await self._body(headers, receive)
+        except ClientFault as fault:
+            refuse(reply, b"", fault)
         else:
+            if body is None:
+                return
             client = scope.get("client")
-            path = scope.get("raw_path") or scope["path"].encode()
             request = Request(
                 scope["method"].encode(),
-                path.partition(b"?")[0],
+                _path(scope),
                 scope.get("query_string", b""),
                 headers,
                 body,
@@ -102,33 +105,42 @@ class AsgiApplication:
             running.gateway.handle(request, reply)
         await reply.run(receive, send)
 
-    async def _body(self, receive: Receive) -> bytes | None:
-        parts: list[bytes] = []
-        size = 0
-        while True:
+    async def _body(self, headers: dict[bytes, bytes], receive: Receive) -> bytes | None:
+        """Return the whole body, or None if the client left before its end. Raises ClientFault."""
+        limit = self._limits.max_body_bytes
+        announced = headers.get(b"content-length", b"")
+        too_large = ClientFault(
+            f"The request's body is larger than {limit} bytes.", code="request_too_large", status=413
+        )
+        if announced.isdigit() and int(announced) > limit:
+            raise too_large
+        body = bytearray()
+        more = True
+        while more:
             message = await receive()
             if message["type"] != "http.request":
-                return b"".join(parts)
-            part = message.get("body", b"")
-            size += len(part)
-            if size > self._limits.max_body_bytes:
                 return None
-            parts.append(part)
-            if not message.get("more_body"):
-                return b"".join(parts)
+            body += message.get("body", b"")
+            if len(body) > limit:
+                raise too_large
+            more = message.get("more_body", False)
+        return bytes(body)
 
 
 class AsgiReply:
     """Implements `ports.reply.Reply`: what was written waits here until the server takes it."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, head_only: bool = False) -> None:
         """Nothing is written yet."""
+        self._head_only = head_only
         self._watcher: ReplyWatcher | None = None
         self._messages: list[Message] = []
         self._queued = 0
         self._wake = asyncio.Event()
+        self._begun = False
+        self._over = False
+        """Nothing more can be written."""
         self._ended = False
-        self._aborted = False
         self._gone = False
 
     @property
@@ -139,15 +151,22 @@ class AsgiReply:
     def watch(self, watcher: ReplyWatcher) -> None:
         """Tell `watcher`."""
         self._watcher = watcher
+        if self._gone:
+            # The client left before anybody watched. Told at once, the watcher would hear of it half made.
+            asyncio.get_running_loop().call_soon(self._tell_gone)
 
     def send(self, status: int, headers: Headers, body: bytes) -> None:
         """Send a whole answer."""
+        if self._begun:
+            self.abort()
+            return
         self.start(status, headers, len(body))
         self.write(body)
         self.end()
 
     def start(self, status: int, headers: Headers, length: int | None = None) -> None:
         """Begin an answer."""
+        self._begun = True
         fields = list(headers)
         if length is not None:
             fields.append((b"content-length", b"%d" % length))
@@ -155,21 +174,23 @@ class AsgiReply:
 
     def write(self, data: bytes) -> None:
         """Send more of the body."""
-        self._queued += len(data)
-        self._put({"type": "http.response.body", "body": data, "more_body": True})
+        if data and not self._head_only:
+            self._put({"type": "http.response.body", "body": data, "more_body": True})
 
     def end(self) -> None:
         """End the body."""
-        self._ended = True
         self._put({"type": "http.response.body", "body": b"", "more_body": False})
+        self._ended = self._ended or not self._over
+        self._over = True
 
     def abort(self) -> None:
         """Leave the body without its end."""
-        self._aborted = True
+        self._over = True
         self._wake.set()
 
     def _put(self, message: Message) -> None:
-        if not self._gone:
+        if not self._over:
+            self._queued += len(message.get("body", b""))
             self._messages.append(message)
             self._wake.set()
 
@@ -177,40 +198,60 @@ class AsgiReply:
         """Hand over what is written until the answer has ended or the client has left."""
         leaving = asyncio.ensure_future(_left(receive))
         try:
-            await self._hand_over(send, leaving)
+            broke_off = await self._hand_over(send, leaving)
         finally:
             leaving.cancel()
-            watcher, self._watcher = self._watcher, None
-            self._gone = True
-            if watcher is not None:
-                watcher.on_gone()
+            self._gone = self._over = True
+            self._messages.clear()
+            self._tell_gone()
+        if broke_off:
+            raise ConnectionAbortedError("the answer broke off")
 
-    async def _hand_over(self, send: Send, leaving: "asyncio.Future[None]") -> None:
+    async def _hand_over(self, send: Send, leaving: "asyncio.Future[None]") -> bool:
+        """Return whether the answer broke off."""
         while True:
+            was_congested = self.congested
             messages, self._messages = self._messages, []
             for message in messages:
-                await send(message)
-            written = sum(len(message.get("body", b"")) for message in messages)
-            self._queued -= written
+                try:
+                    await send(message)
+                except OSError:  # what servers raise when the client has left, says ASGI 2.4
+                    return False
+                self._queued -= len(message.get("body", b""))
+            if was_congested and not self.congested and self._watcher is not None:
+                self._watcher.on_writable()
             if self._messages:
                 continue
-            if self._ended:
-                watcher, self._watcher = self._watcher, None
-                if watcher is not None:
-                    watcher.on_sent()
-                return
-            if self._aborted:
-                raise ConnectionAbortedError("the answer broke off")
-            if written and self._watcher is not None:
-                self._watcher.on_writable()
-                if self._messages:
-                    continue
+            if self._over:
+                self._tell_sent()
+                return not self._ended
             self._wake.clear()
             waking = asyncio.ensure_future(self._wake.wait())
-            await asyncio.wait((waking, leaving), return_when=asyncio.FIRST_COMPLETED)
-            waking.cancel()
+            try:
+                await asyncio.wait((waking, leaving), return_when=asyncio.FIRST_COMPLETED)
+            finally:
+                waking.cancel()
             if leaving.done():
-                return
+                return False
+
+    def _tell_sent(self) -> None:
+        if self._ended:
+            watcher, self._watcher = self._watcher, None
+            if watcher is not None:
+                watcher.on_sent()
+
+    def _tell_gone(self) -> None:
+        watcher, self._watcher = self._watcher, None
+        if watcher is not None:
+            watcher.on_gone()
+
+
+def _path(scope: Scope) -> bytes:
+    """Return the path below the place where the application is mounted."""
+    path: bytes = scope.get("raw_path") or scope["path"].encode()
+    path = path.partition(b"?")[0]
+    mount = scope.get("root_path", "").encode()
+    return path[len(mount) :] if mount and path.startswith(mount + b"/") else path
 
 
 async def _left(receive: Receive) -> None:

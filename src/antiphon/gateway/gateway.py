@@ -4,22 +4,25 @@ import itertools
 import logging
 import secrets
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 
 from antiphon.dialects.chat import CHAT
 from antiphon.dialects.completions import COMPLETIONS
 from antiphon.dialects.embeddings import EMBEDDINGS
 from antiphon.dialects.responses import RESPONSES
+from antiphon.engine.tasks import Tasks
 from antiphon.engine.turns import Incoming, Route, Turns
 from antiphon.gateway.keys import Keyring
 from antiphon.gateway.request import Request
-from antiphon.ports.reply import Reply
+from antiphon.ports.reply import Headers, Reply
 from antiphon.wire.errors import ClientFault, GatewayError, error_body
 
 _log = logging.getLogger(__name__)
 
 Handler = Callable[[Request, bytes, Reply], None]
 """(request, request id, reply); may raise GatewayError before it has written."""
+
+_SHOWN = 200
 
 ROUTES = (
     Route("/v1/responses", "/responses", RESPONSES),
@@ -75,7 +78,7 @@ class Gateway:
             # The one place where anything may be caught: a defect of ours must not take the connection's
             # other requests with it, and the client needs the id under which the log tells what happened.
             _log.exception("request %s failed", request_id.decode())
-            refuse(reply, request_id, GatewayError("Internal error.", code="internal_error"))
+            refuse(reply, request_id, _internal())
 
     def _handler(self, request: Request) -> Handler:
         methods = self._methods(request.path)
@@ -86,7 +89,9 @@ class Gateway:
         handler = methods.get(method)
         if handler is not None:
             return handler
-        named = request.path.decode("utf-8", "replace")
+        if b"GET" in allowed:
+            allowed.add(b"HEAD")
+        named = request.path[:_SHOWN].decode("utf-8", "replace")
         if not allowed:
             raise ClientFault(f"There is no route {named}.", code="not_found", status=404)
         raise ClientFault(
@@ -115,6 +120,31 @@ def refuse(reply: Reply, request_id: bytes, fault: GatewayError) -> None:
         *fault.headers,
     )
     reply.send(fault.status, headers, error_body(fault))
+
+
+def answer_later(
+    tasks: Tasks,
+    request_id: bytes,
+    reply: Reply,
+    answer: Callable[[], Awaitable[tuple[int, Headers, bytes]]],
+) -> None:
+    """Answer with the status, headers and body that `answer` gives after waiting, or with its fault."""
+
+    async def run() -> None:
+        try:
+            status, headers, body = await answer()
+        except GatewayError as fault:
+            refuse(reply, request_id, fault)
+        else:
+            reply.send(status, (*headers, (b"x-request-id", request_id)), body)
+
+    tasks.start(
+        run(), f"answer {request_id.decode()}", on_death=lambda: refuse(reply, request_id, _internal())
+    )
+
+
+def _internal() -> GatewayError:
+    return GatewayError("Internal error.", code="internal_error")
 
 
 def _request_ids() -> Iterator[bytes]:

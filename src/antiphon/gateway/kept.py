@@ -1,6 +1,6 @@
 """The routes of one kept response: retrieve, delete, cancel."""
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from urllib.parse import parse_qs, unquote
 
 import msgspec
@@ -10,13 +10,13 @@ from antiphon.drivers.memory import MemoryCache
 from antiphon.engine.rendition import render
 from antiphon.engine.tasks import Tasks
 from antiphon.engine.turn import Asked
-from antiphon.gateway.gateway import Handler, refuse
+from antiphon.gateway.gateway import Handler, answer_later
 from antiphon.gateway.keys import Keyring
 from antiphon.gateway.request import Request
-from antiphon.ports.reply import Reply
+from antiphon.ports.reply import Headers, Reply
 from antiphon.ports.stores import CacheLevel, KeptResponse, ResponseStore
 from antiphon.recording import Mode
-from antiphon.wire.errors import ClientFault, GatewayError
+from antiphon.wire.errors import ClientFault
 
 _PREFIX = "/v1/responses/"
 
@@ -47,20 +47,14 @@ class KeptResponses:
             ("POST", _PREFIX + "{}/cancel"): self._later(self._cancel),
         }
 
-    def _later(self, answer: "Callable[[Request, str], object]") -> Handler:
+    def _later(self, body_for: Callable[[Request, str], Awaitable[bytes]]) -> Handler:
         def handler(request: Request, request_id: bytes, reply: Reply) -> None:
             owner = self._keyring.owner(request.headers).name
 
-            async def run() -> None:
-                try:
-                    body = await answer(request, owner)  # type: ignore[misc]
-                except GatewayError as fault:
-                    refuse(reply, request_id, fault)
-                    return
-                headers = ((b"content-type", b"application/json"), (b"x-request-id", request_id))
-                reply.send(200, headers, body)
+            async def answer() -> tuple[int, Headers, bytes]:
+                return 200, ((b"content-type", b"application/json"),), await body_for(request, owner)
 
-            self._tasks.start(run(), f"response {request_id.decode()}")
+            answer_later(self._tasks, request_id, reply, answer)
 
         return handler
 
@@ -78,12 +72,12 @@ class KeptResponses:
 
     async def _delete(self, request: Request, owner: str) -> bytes:
         response_id = _response_id(request)
-        kept = await self._store.delete(response_id, owner)
-        if kept is None:
+        recording_id = await self._store.delete(response_id, owner)
+        if recording_id is None:
             raise _unknown(response_id)
-        self._memory.remove_recording(kept.recording.id)
+        self._memory.remove_recording(recording_id)
         if self._level is not None:
-            self._level.remove_recording(kept.recording.id)
+            self._level.remove_recording(recording_id)
         return msgspec.json.encode({"id": response_id, "object": "response", "deleted": True})
 
     async def _cancel(self, request: Request, owner: str) -> bytes:

@@ -91,7 +91,7 @@ class Metrics:
             (
                 _id, _time, _key, _project, _owner, _alias, provider, model, dialect, _route, _stream, status, cache,
                 input_, output, _total, cached, cache_write, reasoning, audio_input, audio_output,
-                cost, saved, first_us, whole_us, _error,
+                cost, saved, first_us, whole_us, _error, _answer_id,
             ) = row
             # fmt: on
             labels = (provider, model, dialect, status, cache)

@@ -6,15 +6,16 @@ import msgspec
 
 from antiphon.engine.catalogue import Catalogue
 from antiphon.engine.tasks import Tasks
-from antiphon.gateway.gateway import Handler, refuse
+from antiphon.gateway.gateway import Handler, answer_later
 from antiphon.gateway.keys import Keyring, is_admin
 from antiphon.gateway.metrics import CONTENT_TYPE
 from antiphon.gateway.request import Request
-from antiphon.ports.reply import Reply
+from antiphon.ports.reply import Headers, Reply
 from antiphon.settings import is_loopback
-from antiphon.wire.errors import ClientFault, GatewayError
+from antiphon.wire.errors import ClientFault
 
 _JSON = (b"content-type", b"application/json")
+_FORWARDED = frozenset({b"forwarded", b"x-forwarded-for", b"x-real-ip"})
 
 
 class Operations:
@@ -51,38 +52,43 @@ class Operations:
         reply.send(200, (_JSON,), b'{"status":"ok"}')
 
     def _readyz(self, request: Request, request_id: bytes, reply: Reply) -> None:  # noqa: ARG002
-        async def run() -> None:
+        async def answer() -> tuple[int, Headers, bytes]:
             parts = await self._readiness()
             ready = all(state == "ok" for state in parts.values())
             body = msgspec.json.encode({"status": "ok" if ready else "unavailable", "parts": parts})
-            reply.send(200 if ready else 503, (_JSON,), body)
+            return 200 if ready else 503, (_JSON,), body
 
-        self._tasks.start(run(), f"readyz {request_id.decode()}")
+        answer_later(self._tasks, request_id, reply, answer)
 
     def _serve_metrics(self, request: Request, request_id: bytes, reply: Reply) -> None:
-        if self._admin_key is not None:
+        if self._admin_key:
             if not is_admin(request.headers, self._admin_key):
-                raise ClientFault("The admin key is needed.", code="invalid_api_key", status=401)
-        elif not is_loopback(request.peer or "127.0.0.1"):
+                raise ClientFault(
+                    "The admin key is needed.",
+                    code="invalid_api_key",
+                    status=401,
+                    headers=((b"www-authenticate", b"Bearer"),),
+                )
+        elif not _is_local(request):
             raise ClientFault("Without an admin key only this host may look.", code="forbidden", status=403)
 
-        async def run() -> None:
-            text = await self._metrics()
-            reply.send(200, ((b"content-type", CONTENT_TYPE),), text)
+        async def answer() -> tuple[int, Headers, bytes]:
+            return 200, ((b"content-type", CONTENT_TYPE),), await self._metrics()
 
-        self._tasks.start(run(), f"metrics {request_id.decode()}")
+        answer_later(self._tasks, request_id, reply, answer)
 
     def _models(self, request: Request, request_id: bytes, reply: Reply) -> None:
         self._keyring.owner(request.headers)
 
-        async def run() -> None:
-            try:
-                names = await self._catalogue.names()
-            except GatewayError as fault:
-                refuse(reply, request_id, fault)
-                return
+        async def answer() -> tuple[int, Headers, bytes]:
+            names = await self._catalogue.names()
             data = [{"id": name, "object": "model", "created": 0, "owned_by": "antiphon"} for name in names]
-            body = msgspec.json.encode({"object": "list", "data": data})
-            reply.send(200, (_JSON, (b"x-request-id", request_id)), body)
+            return 200, (_JSON,), msgspec.json.encode({"object": "list", "data": data})
 
-        self._tasks.start(run(), f"models {request_id.decode()}")
+        answer_later(self._tasks, request_id, reply, answer)
+
+
+def _is_local(request: Request) -> bool:
+    """Whether the request comes from this host: not through a proxy on it, nor from who knows where."""
+    forwarded = not _FORWARDED.isdisjoint(request.headers)
+    return bool(request.peer) and is_loopback(request.peer) and not forwarded

@@ -1,6 +1,7 @@
 """Listening, sweeping and stopping: the life of one worker's HTTP server."""
 
 import asyncio
+import contextlib
 import socket
 from email.utils import formatdate
 
@@ -8,7 +9,6 @@ from antiphon.gateway.http1 import Connection, Handler, Listening
 from antiphon.settings import Server
 
 _SWEEP_SECONDS = 0.25
-_STOP_STEP_SECONDS = 0.02
 
 
 class HttpServer:
@@ -51,9 +51,13 @@ class HttpServer:
 
     async def drain(self, deadline: float) -> int:
         """Wait until all connections are closed or the loop's clock says `deadline`; return how many are not."""
-        while self._listening.connections and self._loop.time() < deadline:
-            await asyncio.sleep(_STOP_STEP_SECONDS)
-        return len(self._listening.connections)
+        listening = self._listening
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout_at(deadline):
+                while listening.connections:
+                    listening.emptied.clear()
+                    await listening.emptied.wait()
+        return len(listening.connections)
 
     def abort(self) -> None:
         """Cut what is still open."""

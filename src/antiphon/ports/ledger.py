@@ -49,6 +49,8 @@ class UsageRow(NamedTuple):
     last_byte_us: int
     error: str | None
     """The code of the fault, if there was one."""
+    answer_id: str | None = None
+    """The id that the upstream gave its answer; that of the recorded one where it was served again."""
 
 
 class Ledger(Protocol):

@@ -43,8 +43,8 @@ class ResponseStore(Protocol):
     async def get(self, response_id: str, owner: str) -> KeptResponse | None:
         """Return the owner's response. Raises StoreFault."""
 
-    async def delete(self, response_id: str, owner: str) -> KeptResponse | None:
-        """Delete the owner's response and return what it was. Raises StoreFault."""
+    async def delete(self, response_id: str, owner: str) -> str | None:
+        """Delete the owner's response and return the id of its recording. Raises StoreFault."""
 
     def note_upstream(self, response_id: str, owner: str, provider: str, expires_at: float) -> None:
         """Note that `provider` itself keeps a response of the owner."""

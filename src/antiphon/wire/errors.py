@@ -3,6 +3,7 @@
 Status decides the class that client libraries raise; `code` and `param` say what to mend.
 """
 
+import json
 from typing import ClassVar
 
 import msgspec
@@ -56,13 +57,9 @@ class StoreFault(GatewayError):
 
 def error_body(fault: GatewayError) -> bytes:
     """Render the error envelope of the Responses API specification, section 1.2."""
-    return msgspec.json.encode(
-        {
-            "error": {
-                "message": fault.message,
-                "type": fault.type,
-                "param": fault.param,
-                "code": fault.code,
-            }
-        }
-    )
+    error = {"message": fault.message, "type": fault.type, "param": fault.param, "code": fault.code}
+    try:
+        return msgspec.json.encode({"error": error})
+    except UnicodeEncodeError:
+        # Half of a surrogate pair, from what a client or an upstream had sent.
+        return json.dumps({"error": error}, separators=(",", ":")).encode()

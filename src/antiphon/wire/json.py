@@ -1,6 +1,7 @@
 """JSON with as little work as possible: top-level members kept raw, and a canonical form to compare by."""
 
 import json
+import math
 import re
 from collections.abc import Mapping
 from typing import Any, NoReturn
@@ -14,14 +15,26 @@ Members = dict[str, msgspec.Raw]
 """The members of an object, values as the bytes that stood there."""
 
 _MEMBERS = msgspec.json.Decoder(Members)
-_ANY = msgspec.json.Decoder()
-_CANONICAL = msgspec.json.Encoder(order="deterministic")
-# A number that may be an integer although it is written as a float: `1.0`, `1e20`.
-_FLOAT_INTEGER = re.compile(rb"[:,\[{]-?\d[\d.]*(?:\.0[,\]}]|e)")
+_CANONICAL = msgspec.json.Encoder(order="deterministic").encode
 _HALF = re.compile(rb"\\u[dD][89a-fA-F]")
-_MEMBER_MARK = b'":'
-"""Stands once for each member, and in strings as often before as after they were read and written again."""
-_UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+_MARK = b":"
+"""Stands once for each member, and in strings as often before as after they were read and written again, …"""
+_ESCAPED_MARK = b"\\u003"
+"""… unless it is written so."""
+_UNREADABLE = (ValueError, RecursionError)
+
+
+def _number(text: str) -> int | float:
+    """Read a number that is written as a float: `1.0` and `1e2` are integers."""
+    number = float(text)
+    if number.is_integer():
+        return int(number)
+    if math.isinf(number):
+        raise ValueError(text)
+    return number
+
+
+_ANY = msgspec.json.Decoder(float_hook=_number).decode
 
 
 def read_members(body: bytes) -> Members:
@@ -59,10 +72,12 @@ def _with_halves(body: bytes) -> Members | None:
         return None
     try:
         names = json.loads(body.decode(), parse_int=str, parse_constant=_refuse_constant)
+        if not isinstance(names, dict):
+            return None
         spans = member_spans(body, [(name,) for name in names])
-    except (ValueError, RecursionError):
+    except _UNREADABLE:
         return None
-    if not isinstance(names, dict) or len(spans) != len(names):
+    if len(spans) != len(names):
         return None
     return {name: msgspec.Raw(body[start:stop]) for (name,), (start, stop) in spans.items()}
 
@@ -78,11 +93,11 @@ def write_members(members: Mapping[str, bytes | msgspec.Raw]) -> bytes:
 
 def repeats_members(body: bytes, members: Members) -> bool:
     """Whether a member stands twice in the outermost object of `body`, of which `members` holds the last."""
-    if body.count(_MEMBER_MARK) == _marks(members):
+    if body.count(_MARK) == _marks(members) and _ESCAPED_MARK not in body:
         return False
     try:
         return len(json.loads(body, object_pairs_hook=tuple, parse_int=str)) != len(members)
-    except (ValueError, RecursionError):
+    except _UNREADABLE:
         return True
 
 
@@ -94,12 +109,11 @@ def canonical(members: Mapping[str, msgspec.Raw]) -> bytes:
     then only equal bytes are equal.
     """
     try:
-        value = {name: _ANY.decode(raw) for name, raw in members.items()}
-        encoded = _encode(value)
+        encoded = _CANONICAL({name: _ANY(raw) for name, raw in members.items()})
     except _UNREADABLE:
         return _canonical_each(members)
-    # Fewer names than were read: some stand twice. More or fewer for other reasons (blanks, escapes) are rare.
-    if encoded.count(_MEMBER_MARK) != _marks(members) and any(map(_repeats, members.values())):
+    # Fewer names than were read: some stand twice.
+    if encoded.count(_MARK) != _marks(members) and any(map(_repeats, members.values())):
         return _canonical_each(members)
     return encoded
 
@@ -110,27 +124,23 @@ def _canonical_each(members: Mapping[str, msgspec.Raw]) -> bytes:
 
 def _canonical_or_raw(raw: msgspec.Raw) -> bytes:
     try:
-        return bytes(raw) if _repeats(raw) else _encode(_ANY.decode(raw))
+        return bytes(raw) if _repeats(raw) else _CANONICAL(_ANY(raw))
     except _UNREADABLE:
         return bytes(raw)
 
 
-def _encode(value: Any) -> bytes:
-    encoded = _CANONICAL.encode(value)
-    # Around it a number shows its neighbours; one that stands alone has none.
-    if isinstance(value, float) or _FLOAT_INTEGER.search(encoded):
-        return _CANONICAL.encode(_integers(value))
-    return encoded
-
-
 def _marks(members: Mapping[str, msgspec.Raw]) -> int:
-    return b",".join(members.values()).count(_MEMBER_MARK) + len(members)
+    """How often the mark stands in `members`; less than nothing if that cannot be told."""
+    values = b",".join(members.values())
+    if _ESCAPED_MARK in values:
+        return -1
+    return values.count(_MARK) + sum([1 + name.count(":") for name in members])
 
 
 def _repeats(raw: msgspec.Raw) -> bool:
     try:
         json.loads(bytes(raw), object_pairs_hook=_refuse_repeats, parse_int=str)
-    except (ValueError, RecursionError):
+    except _UNREADABLE:
         return True
     return False
 
@@ -138,16 +148,6 @@ def _repeats(raw: msgspec.Raw) -> bool:
 def _refuse_repeats(pairs: list[tuple[str, Any]]) -> None:
     if len({name for name, _ in pairs}) != len(pairs):
         raise ValueError("a name stands twice")
-
-
-def _integers(value: Any) -> Any:
-    if isinstance(value, float):
-        return int(value) if value.is_integer() else value
-    if isinstance(value, dict):
-        return {name: _integers(member) for name, member in value.items()}
-    if isinstance(value, list):
-        return [_integers(member) for member in value]
-    return value
 
 
 _KEYS: dict[str, bytes] = {}

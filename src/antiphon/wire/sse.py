@@ -6,6 +6,7 @@ passed on as they are; what is inside is only taken apart where somebody has to 
 
 import re
 from dataclasses import dataclass
+from itertools import takewhile
 
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 DONE = b"data: [DONE]\n\n"
@@ -16,7 +17,12 @@ _LINE_END = re.compile(rb"\r\n|\r|\n")
 
 
 class FrameTooLargeError(ValueError):
-    """A frame grew past the limit before it ended."""
+    """A frame grew past the limit before it ended; `frames` came whole in front of it."""
+
+    def __init__(self, message: str, frames: list[bytes]) -> None:
+        """Carry what can still be passed on."""
+        super().__init__(message)
+        self.frames = frames
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,32 +40,54 @@ class FrameReader:
     ends with one is held back until the next byte, or until `close`.
     """
 
-    __slots__ = ("_buffer", "_limit", "_scanned")
+    __slots__ = ("_held", "_limit", "_scanned", "_size")
 
     def __init__(self, limit: int) -> None:
         """Refuse frames of more than `limit` bytes."""
-        self._buffer = b""
+        self._held: list[bytes] = []
+        """The beginning of a frame; all pieces but the first are without line ends."""
+        self._size = 0
         self._limit = limit
         self._scanned = 0
 
     def feed(self, data: bytes) -> list[bytes]:
         """Return the frames that `data` completes. Raises FrameTooLargeError."""
-        buffer = self._buffer + data if self._buffer else data
-        if b"\r" not in buffer:
-            frames, rest = _split_line_feeds(buffer, self._scanned)
+        held = self._held
+        if not held:
+            buffer = data
+            if data[-2:] == b"\n\n" and data.find(b"\n\n") == len(data) - 2 and b"\r" not in data:
+                # Most reads bring one whole frame.
+                if len(data) > self._limit:
+                    raise FrameTooLargeError(f"an event of more than {self._limit} bytes", [])
+                return [data]
+        elif b"\n" in data or b"\r" in data or held[-1][-1:] == b"\r":
+            buffer = b"".join(held) + data
         else:
-            frames, rest = _split_any(buffer, self._scanned)
-        self._buffer = rest
+            # No frame ends here. A large one comes in many pieces, and joining each time would take the square.
+            held.append(data)
+            self._size += len(data)
+            self._check(self._size, [])
+            return []
+        split = _split_any if b"\r" in buffer else _split_line_feeds
+        frames, rest = split(buffer, self._scanned)
+        self._held = [rest] if rest else []
+        self._size = len(rest)
         # A blank line is at most four bytes long: look at the last three again next time.
         self._scanned = max(0, len(rest) - 3)
-        if len(rest) > self._limit or (frames and max(map(len, frames)) > self._limit):
-            raise FrameTooLargeError(f"an event of more than {self._limit} bytes")
+        self._check(max(map(len, frames), default=0), frames)
+        self._check(self._size, frames)
         return frames
 
     def close(self) -> bytes:
         """Return what came after the last complete frame; a frame held back for its CR is among it."""
-        rest, self._buffer, self._scanned = self._buffer, b"", 0
+        rest = b"".join(self._held)
+        self._held, self._size, self._scanned = [], 0, 0
         return rest
+
+    def _check(self, size: int, frames: list[bytes]) -> None:
+        if size > self._limit:
+            good = [*takewhile(lambda frame: len(frame) <= self._limit, frames)]
+            raise FrameTooLargeError(f"an event of more than {self._limit} bytes", good)
 
 
 def _split_line_feeds(buffer: bytes, scanned: int) -> tuple[list[bytes], bytes]:

@@ -8,13 +8,13 @@ import msgspec
 from antiphon.cache.entry import Entry
 from antiphon.drivers.sqlite.database import Database
 from antiphon.drivers.sqlite.recordings import keep_recording
-from antiphon.recording.codec import UnreadableRecordingError, decode
+from antiphon.recording.codec import decode
 from antiphon.wire.errors import StoreFault
 
 _log = logging.getLogger(__name__)
 
 _SELECT = """
-SELECT identity, data, public_id, echo, stored_at, expires_at, tags
+SELECT recording_id, identity, data, public_id, echo, stored_at, expires_at, tags
 FROM cache_entries JOIN recordings ON recordings.id = recording_id WHERE digest = ?
 """
 _REPLACE = """
@@ -27,6 +27,8 @@ _OLDEST = "SELECT digest, size FROM cache_entries ORDER BY stored_at LIMIT 100"
 _DELETE = "DELETE FROM cache_entries WHERE digest = ?"
 _DELETE_RECORDING = "DELETE FROM cache_entries WHERE recording_id = ?"
 
+_ECHO = msgspec.msgpack.Decoder(dict[str, bytes])
+_REMOVED_LIMIT = 10_000
 _STALE_SECONDS = 3600
 """Expired entries stay this long for requests that accept stale answers."""
 
@@ -38,6 +40,8 @@ class SqliteCache:
         """Hold at most about `max_bytes`, oldest out first."""
         self._database = database
         self._max_bytes = max_bytes
+        # What is not yet deleted in the file, or was read from it just before, is not to be found any more.
+        self._removed: dict[str, None] = {}
         self.unreadable = 0
 
     async def get(self, digest: bytes) -> Entry | None:
@@ -48,21 +52,22 @@ class SqliteCache:
             )
         except StoreFault:
             return None
-        if row is None:
+        if row is None or row[0] in self._removed:
             return None
-        identity, data, public_id, echo, stored_at, expires_at, tags = row
+        _, identity, data, public_id, echo, stored_at, expires_at, tags = row
         try:
             return Entry(
                 digest=digest,
                 identity=identity,
                 recording=decode(data),
-                public_id=public_id,
+                public_id=str(public_id),
                 echo=read_echo(echo),
-                stored_at=stored_at,
-                expires_at=expires_at,
+                stored_at=float(stored_at),
+                expires_at=float(expires_at),
                 tags=tuple(tags.split("\n")) if tags else (),
             )
-        except (UnreadableRecordingError, msgspec.DecodeError) as error:
+        except (ValueError, TypeError, AttributeError) as error:
+            # Also what is of another type than it was written with: a row may have been changed by anything.
             self.unreadable += 1
             _log.warning("a cache entry cannot be read and counts as a miss: %s", error)
             return None
@@ -89,6 +94,9 @@ class SqliteCache:
 
     def remove_recording(self, recording_id: str) -> None:
         """Remove the entries that hold this recording."""
+        self._removed[recording_id] = None
+        if len(self._removed) > _REMOVED_LIMIT:
+            del self._removed[next(iter(self._removed))]
         self._database.write(lambda connection: _run(connection, _DELETE_RECORDING, recording_id))
 
     def sweep(self, now: float) -> None:
@@ -99,7 +107,10 @@ class SqliteCache:
         connection.execute(_EXPIRED, (now - _STALE_SECONDS,))
         (total,) = connection.execute(_TOTAL).fetchone()
         while total > self._max_bytes:
-            for digest, size in connection.execute(_OLDEST).fetchall():
+            oldest = connection.execute(_OLDEST).fetchall()
+            if not oldest:
+                return
+            for digest, size in oldest:
                 connection.execute(_DELETE, (digest,))
                 total -= size
                 if total <= self._max_bytes:
@@ -107,13 +118,13 @@ class SqliteCache:
 
 
 def write_echo(echo: dict[str, bytes]) -> bytes:
-    """Write echoed members (JSON values) as one JSON object."""
-    return msgspec.json.encode({name: msgspec.Raw(value) for name, value in echo.items()})
+    """Write echoed members, whose values are JSON as it came."""
+    return msgspec.msgpack.encode(echo)
 
 
 def read_echo(data: bytes) -> dict[str, bytes]:
     """Read what `write_echo` wrote. Raises msgspec.DecodeError."""
-    return {name: bytes(raw) for name, raw in msgspec.json.decode(data, type=dict[str, msgspec.Raw]).items()}
+    return _ECHO.decode(data)
 
 
 def _run(connection: sqlite3.Connection, statement: str, *values: object) -> None:

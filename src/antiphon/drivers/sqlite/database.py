@@ -25,7 +25,6 @@ Write = Callable[[sqlite3.Connection], None]
 
 _SCHEMA_VERSION = 1
 _BATCH = 512
-_BUSY_SECONDS = 10.0
 _PRAGMAS = (
     "PRAGMA journal_mode = WAL",  # readers and the writer do not wait for each other
     "PRAGMA synchronous = NORMAL",  # a power cut may lose the last commits, never the file
@@ -42,18 +41,27 @@ class SchemaError(RuntimeError):
 class Database:
     """The two threads and what they were asked to do."""
 
-    def __init__(self, path: Path, *, max_queued_bytes: int = 64 * 1024 * 1024) -> None:
-        """Open the file, made if absent and readable by its owner alone. Raises OSError, sqlite3.Error, SchemaError."""
+    def __init__(
+        self, path: Path, *, max_queued_bytes: int = 64 * 1024 * 1024, busy_seconds: float = 10.0
+    ) -> None:
+        """Open the file, made if absent and readable by its owner alone. Raises OSError, sqlite3.Error, SchemaError.
+
+        `busy_seconds` is how long another process that writes is waited for.
+        """
         self._path = path
+        self._busy_seconds = busy_seconds
         _make_private(path)
-        connection = self._connect()
-        _migrate(connection)
-        self._reader = self._connect()
+        with contextlib.ExitStack() as opened:
+            connection = opened.enter_context(contextlib.closing(self._connect()))
+            _migrate(connection)
+            self._reader = self._connect()
+            opened.pop_all()
         self._read_pool = ThreadPoolExecutor(1, "antiphon-read")
         self._queue: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
         self._max_queued_bytes = max_queued_bytes
         self._lock = threading.Lock()
         self._queued_bytes = 0
+        self._closed = False
         self.queued = 0
         self.dropped = 0
         self.failed = 0
@@ -70,36 +78,41 @@ class Database:
         may_drop: bool = False,
         on_done: Callable[[], object] | None = None,
     ) -> bool:
-        """Do `work` in the next transaction; False if the queue is full and the work may be dropped.
+        """Do `work` in the next transaction; False if the queue is full and the work may be dropped, or closed.
 
         `on_done` is called on the event loop when the work was committed or has failed.
         """
+        if self._closed:
+            _log.error("a write came after storage was closed")
+            return False
         with self._lock:
             if may_drop and self._queued_bytes + size > self._max_queued_bytes:
                 self.dropped += 1
                 return False
         loop = asyncio.get_running_loop() if on_done is not None else None
 
-        def done(error: sqlite3.Error | None) -> None:
+        def done(error: Exception | None) -> None:
             if error is not None:
                 _log.error("a write to storage failed: %s", error)
-            if loop is not None and on_done is not None and not loop.is_closed():
-                loop.call_soon_threadsafe(on_done)
+            if loop is not None and on_done is not None:
+                _tell(loop, on_done)
 
         self._put(_Job(work, size, done))
         return True
 
     async def written(self, work: Callable[[sqlite3.Connection], _T]) -> _T:
         """Do `work` in a transaction and wait until it is committed. Raises StoreFault."""
+        if self._closed:
+            raise _store_fault("it is closed")
         loop = asyncio.get_running_loop()
         future: asyncio.Future[_T] = loop.create_future()
         results: list[_T] = []
 
-        def done(error: sqlite3.Error | None) -> None:
+        def done(error: Exception | None) -> None:
             if error is None:
-                loop.call_soon_threadsafe(_set_result, future, results[-1])
+                _tell(loop, _set_result, future, results[-1])
             else:
-                loop.call_soon_threadsafe(_set_exception, future, _store_fault(error))
+                _tell(loop, _set_exception, future, _store_fault(error))
 
         self._put(_Job(lambda connection: results.append(work(connection)), 0, done))
         return await future
@@ -112,6 +125,8 @@ class Database:
 
     async def read(self, work: Callable[[sqlite3.Connection], _T]) -> _T:
         """Do `work` on the reading thread. Raises StoreFault."""
+        if self._closed:
+            raise _store_fault("it is closed")
         try:
             return await asyncio.get_running_loop().run_in_executor(self._read_pool, work, self._reader)
         except sqlite3.Error as error:
@@ -119,6 +134,9 @@ class Database:
 
     async def close(self) -> None:
         """Finish all writes and close the file."""
+        if self._closed:
+            return
+        self._closed = True
         self._queue.put(None)
         await asyncio.get_running_loop().run_in_executor(None, self._thread.join)
         self._read_pool.shutdown(wait=True)
@@ -126,10 +144,14 @@ class Database:
 
     def _connect(self) -> sqlite3.Connection:
         connection = sqlite3.connect(
-            self._path, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False
+            self._path, timeout=self._busy_seconds, isolation_level=None, check_same_thread=False
         )
-        for pragma in _PRAGMAS:
-            connection.execute(pragma)
+        try:
+            for pragma in _PRAGMAS:
+                connection.execute(pragma)
+        except sqlite3.Error:
+            connection.close()
+            raise
         return connection
 
     def _work(self, connection: sqlite3.Connection) -> None:
@@ -144,19 +166,36 @@ class Database:
         connection.close()
 
     def _commit(self, connection: sqlite3.Connection, batch: list["_Job"]) -> None:
+        if not batch:
+            return
         try:
-            _transact(connection, batch)
+            connection.execute("BEGIN IMMEDIATE")
         except sqlite3.Error as error:
-            if len(batch) > 1:
-                # One bad write must not take the others with it.
-                for job in batch:
-                    self._commit(connection, [job])
-                return
-            self.failed += 1
-            batch[0].done(error)
-        else:
+            # Locked or gone: that is no job's fault, and each alone would wait as long again.
+            self._finish(batch, error)
+            return
+        try:
             for job in batch:
-                job.done(None)
+                job.work(connection)
+            connection.execute("COMMIT")
+        except Exception as error:
+            # Whatever it is, this thread lives on: without it nothing is ever written again, and nobody is told.
+            with contextlib.suppress(sqlite3.Error):
+                connection.execute("ROLLBACK")
+            if len(batch) == 1:
+                self._finish(batch, error)
+                return
+            # One bad write must not take the others with it.
+            for job in batch:
+                self._commit(connection, [job])
+        else:
+            self._finish(batch, None)
+
+    def _finish(self, batch: list["_Job"], error: Exception | None) -> None:
+        if error is not None:
+            self.failed += len(batch)
+        for job in batch:
+            job.done(error)
         with self._lock:
             self._queued_bytes -= sum(job.size for job in batch)
             self.queued -= len(batch)
@@ -166,21 +205,12 @@ class Database:
 class _Job:
     work: Write
     size: int
-    done: Callable[[sqlite3.Error | None], None]
+    done: Callable[[Exception | None], None]
 
 
-def _transact(connection: sqlite3.Connection, batch: list[_Job]) -> None:
-    if not batch:
-        return
-    connection.execute("BEGIN IMMEDIATE")
-    try:
-        for job in batch:
-            job.work(connection)
-        connection.execute("COMMIT")
-    except sqlite3.Error:
-        with contextlib.suppress(sqlite3.Error):
-            connection.execute("ROLLBACK")
-        raise
+def _tell(loop: asyncio.AbstractEventLoop, callback: Callable[..., object], *arguments: object) -> None:
+    with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
+        loop.call_soon_threadsafe(callback, *arguments)
 
 
 def _set_result(future: asyncio.Future[_T], result: _T) -> None:
@@ -193,7 +223,7 @@ def _set_exception(future: asyncio.Future[_T], fault: StoreFault) -> None:
         future.set_exception(fault)
 
 
-def _store_fault(error: sqlite3.Error) -> StoreFault:
+def _store_fault(error: Exception | str) -> StoreFault:
     _log.error("storage failed: %s", error)
     return StoreFault(
         "Storage is not available.", code="storage_unavailable", headers=((b"retry-after", b"5"),)
@@ -203,7 +233,11 @@ def _store_fault(error: sqlite3.Error) -> StoreFault:
 def _make_private(path: Path) -> None:
     # SQLite gives its journal files the mode of the database file.
     descriptor = os.open(path, os.O_CREAT | os.O_RDWR, 0o600)
-    os.close(descriptor)
+    try:
+        if os.fstat(descriptor).st_mode & 0o077:
+            os.fchmod(descriptor, 0o600)
+    finally:
+        os.close(descriptor)
 
 
 def _migrate(connection: sqlite3.Connection) -> None:

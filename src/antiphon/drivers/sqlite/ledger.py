@@ -6,10 +6,12 @@ from collections.abc import Sequence
 from antiphon.drivers.sqlite.database import Database
 from antiphon.ports.ledger import UsageRow
 
-_INSERT = f"INSERT INTO usage VALUES ({', '.join('?' * len(UsageRow._fields))})"  # noqa: S608 - only marks
+_MARKS = ", ".join("?" * len(UsageRow._fields))
+_INSERT = f"INSERT INTO usage VALUES ({_MARKS}) ON CONFLICT (id) DO NOTHING"  # noqa: S608 - only marks
 _SNAPSHOT = "REPLACE INTO worker_metrics (worker, time, snapshot) VALUES (?, ?, ?)"
 _SNAPSHOTS = "SELECT snapshot FROM worker_metrics WHERE worker != ?"
 _FORGET = "DELETE FROM worker_metrics WHERE time < ?"
+_MOST = 2**63 - 1
 
 
 class SqliteLedger:
@@ -20,10 +22,14 @@ class SqliteLedger:
         self._database = database
 
     async def append(self, rows: Sequence[UsageRow]) -> None:
-        """Keep rows for good. Raises StoreFault."""
+        """Keep rows for good, each once. Raises StoreFault."""
 
         def work(connection: sqlite3.Connection) -> None:
-            connection.executemany(_INSERT, rows)
+            try:
+                connection.executemany(_INSERT, rows)
+            except (UnicodeEncodeError, OverflowError):
+                # An upstream made up an id or a count that SQLite cannot hold: the other rows are none the worse.
+                connection.executemany(_INSERT, [tuple(map(_storable, row)) for row in rows])
 
         await self._database.written(work)
 
@@ -49,3 +55,11 @@ class SqliteLedger:
             connection.execute(_FORGET, (before,))
 
         await self._database.written(work)
+
+
+def _storable(value: object) -> object:
+    if isinstance(value, str):
+        return value.encode("utf-8", "replace").decode()
+    if isinstance(value, int):
+        return max(-_MOST, min(value, _MOST))
+    return value

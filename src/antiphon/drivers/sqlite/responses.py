@@ -3,14 +3,14 @@
 import logging
 import sqlite3
 import time
-
-import msgspec
+from collections.abc import Callable
+from typing import Any
 
 from antiphon.drivers.sqlite.cache import read_echo, write_echo
 from antiphon.drivers.sqlite.database import Database
 from antiphon.drivers.sqlite.recordings import keep_recording
 from antiphon.ports.stores import KeptResponse
-from antiphon.recording.codec import UnreadableRecordingError, decode
+from antiphon.recording.codec import decode
 from antiphon.wire.errors import StoreFault
 
 _log = logging.getLogger(__name__)
@@ -22,6 +22,7 @@ _SELECT = """
 SELECT data, responses.created_at, echo, expires_at
 FROM responses JOIN recordings ON recordings.id = recording_id WHERE responses.id = ? AND owner = ?
 """
+_HELD = "SELECT recording_id FROM responses WHERE id = ? AND owner = ? AND expires_at >= ?"
 _DELETE = "DELETE FROM responses WHERE id = ? AND owner = ?"
 _EXPIRED = "DELETE FROM responses WHERE expires_at < ?"
 _NOTE = "REPLACE INTO upstream_responses (id, owner, provider, expires_at) VALUES (?, ?, ?, ?)"
@@ -32,16 +33,18 @@ _EXPIRED_NOTES = "DELETE FROM upstream_responses WHERE expires_at < ?"
 class SqliteResponses:
     """Responses of all owners, each found by its owner alone."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, wall_clock: Callable[[], float] = time.time) -> None:
         """Keep responses in `database`."""
         self._database = database
+        self._now = wall_clock
         # What is not committed yet is already to be found.
-        self._pending: dict[str, KeptResponse] = {}
+        self._pending: dict[tuple[str, str], KeptResponse] = {}
         self._noted: dict[tuple[str, str], str] = {}
 
     def put(self, kept: KeptResponse) -> None:
         """Keep a response."""
-        self._pending[kept.id] = kept
+        name = (kept.id, kept.owner)
+        self._pending[name] = kept
         row = (
             kept.id,
             kept.owner,
@@ -55,23 +58,33 @@ class SqliteResponses:
             keep_recording(connection, kept.recording)
             connection.execute(_REPLACE, row)
 
-        self._database.write(work, kept.recording.size, on_done=lambda: self._pending.pop(kept.id, None))
+        def done() -> None:
+            if self._pending.get(name) is kept:
+                del self._pending[name]
+
+        self._database.write(work, kept.recording.size, on_done=done)
 
     async def get(self, response_id: str, owner: str) -> KeptResponse | None:
         """Return the owner's response."""
-        pending = self._pending.get(response_id)
+        pending = self._pending.get((response_id, owner))
         if pending is not None:
-            return pending if pending.owner == owner else None
-        return await self._database.read(lambda connection: _select(connection, response_id, owner))
+            return pending
+        now = self._now()
+        row = await self._database.read(
+            lambda connection: connection.execute(_SELECT, (response_id, owner)).fetchone()
+        )
+        return None if row is None or row[3] < now else _read(response_id, owner, row)
 
-    async def delete(self, response_id: str, owner: str) -> KeptResponse | None:
-        """Delete the owner's response and return what it was."""
+    async def delete(self, response_id: str, owner: str) -> str | None:
+        """Delete the owner's response and return the id of its recording."""
+        now = self._now()
 
-        def work(connection: sqlite3.Connection) -> KeptResponse | None:
-            kept = _select(connection, response_id, owner)
-            if kept is not None:
-                connection.execute(_DELETE, (response_id, owner))
-            return kept
+        def work(connection: sqlite3.Connection) -> str | None:
+            row = connection.execute(_HELD, (response_id, owner, now)).fetchone()
+            if row is None:
+                return None
+            connection.execute(_DELETE, (response_id, owner))
+            return str(row[0])
 
         return await self._database.written(work)
 
@@ -105,14 +118,11 @@ def _delete_expired(connection: sqlite3.Connection, now: float) -> None:
     connection.execute(_EXPIRED_NOTES, (now,))
 
 
-def _select(connection: sqlite3.Connection, response_id: str, owner: str) -> KeptResponse | None:
-    row = connection.execute(_SELECT, (response_id, owner)).fetchone()
-    if row is None or row[3] < time.time():
-        return None
+def _read(response_id: str, owner: str, row: tuple[Any, ...]) -> KeptResponse:
     data, created_at, echo, expires_at = row
     try:
         return KeptResponse(response_id, owner, decode(data), created_at, read_echo(echo), expires_at)
-    except (UnreadableRecordingError, msgspec.DecodeError) as error:
+    except (ValueError, TypeError, AttributeError) as error:
         _log.error("a kept response cannot be read: %s", error)
         raise StoreFault(
             "The stored response cannot be read.", code="storage_unreadable", status=500

@@ -1,0 +1,81 @@
+"""An upstream's own error, as a client is told of it: with its status, and without our key to it."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+
+from antiphon.recording import Head
+from antiphon.wire.errors import ClientFault, UpstreamFault, error_body
+
+_JSON_TYPE = b"application/json"
+_REDACTED = b"[redacted]"
+_SHORTEST_SECRET = 8
+"""What is shorter is no secret but a word (`ollama`, `EMPTY`, `none`) that may stand in any message."""
+_MOST_TEXT = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class ErrorAnswer:
+    """An upstream's own error, to be passed on."""
+
+    status: int
+    content_type: bytes
+    headers: tuple[tuple[bytes, bytes], ...]
+    body: bytes
+
+
+class _Answer(msgspec.Struct):
+    object: Any = None
+    error: Any = None
+    code: Any = None
+
+
+_answer = msgspec.json.Decoder(_Answer).decode
+
+
+def secrets_of(api_key: str | None, headers: Mapping[str, str]) -> tuple[bytes, ...]:
+    """Return what must not be shown of what authenticates us: values, and credentials behind their scheme."""
+    values = [api_key or "", *headers.values()]
+    values += [value.rpartition(" ")[2] for value in headers.values()]
+    found = {value.encode() for value in values if len(value) >= _SHORTEST_SECRET}
+    return tuple(sorted(found, key=len, reverse=True))
+
+
+def redact(text: bytes, secrets: Iterable[bytes]) -> bytes:
+    """Blank out `secrets`."""
+    for secret in secrets:
+        text = text.replace(secret, _REDACTED)
+    return text
+
+
+def error_answer(head: Head, body: bytes) -> ErrorAnswer:
+    """Return the error of an answer whose status is one; what is no JSON object is put into the usual envelope."""
+    if _decoded(body) is not None:
+        return ErrorAnswer(head.status, head.content_type, head.headers, body)
+    fault = ClientFault if head.status < 500 else UpstreamFault
+    message = f"The upstream answered with status {head.status}."
+    text = body.decode("utf-8", "replace").strip()
+    if text and head.content_type.startswith(b"text/plain"):
+        message = f"{message[:-1]}: {text[:_MOST_TEXT]}"
+    told = error_body(fault(message, code="upstream_error"))
+    return ErrorAnswer(head.status, _JSON_TYPE, head.headers, told)
+
+
+def hidden_error(head: Head, body: bytes) -> ErrorAnswer | None:
+    """Return the error that a body with status 200 is instead of an answer, if it is one."""
+    answer = _decoded(body)
+    if answer is None or answer.object == "response" or not (answer.error or answer.object == "error"):
+        return None
+    code = answer.error.get("code") if isinstance(answer.error, dict) else answer.code
+    # The status is in there at OpenRouter: https://openrouter.ai/docs/api/reference/errors-and-debugging
+    status = code if isinstance(code, int) and 400 <= code <= 599 else 502
+    return ErrorAnswer(status, head.content_type, head.headers, body)
+
+
+def _decoded(body: bytes) -> _Answer | None:
+    try:
+        return _answer(body)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return None

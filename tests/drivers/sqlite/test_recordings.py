@@ -1,0 +1,105 @@
+"""Recordings in SQLite: kept once, and as long as a name leads to them."""
+
+import pytest
+
+from antiphon.drivers.sqlite import cache, recordings, responses
+from antiphon.drivers.sqlite.cache import SqliteCache
+from antiphon.drivers.sqlite.recordings import drop_orphans, keep_recording
+from antiphon.drivers.sqlite.responses import SqliteResponses
+from drivers.sqlite.opening import NOW, committed, entry_of, kept_of, opened, recording_of, rows_of, run
+
+KEPT = "SELECT id FROM recordings ORDER BY id"
+LATER = NOW + 1000
+
+
+async def dropped(database, now=LATER):
+    await database.written(lambda connection: drop_orphans(connection, now))
+
+
+def test_a_recording_is_kept_once_under_many_names(tmp_path):
+    """And goes when the last of them goes."""
+    recording = recording_of("r")
+
+    async def test():
+        async with opened(tmp_path) as database:
+            entries, kept = SqliteCache(database, 10**9), SqliteResponses(database, lambda: NOW)
+            entries.put(entry_of("a", recording))
+            entries.put(entry_of("b", recording))
+            kept.put(kept_of("resp_1", recording))
+            kept.put(kept_of("resp_2", recording, owner="bob"))
+            await committed(database)
+            assert rows_of(tmp_path, KEPT) == [("r",)]
+
+            entries.remove_recording("r")
+            await kept.delete("resp_1", "alice")
+            await dropped(database)
+            assert rows_of(tmp_path, KEPT) == [("r",)]
+            assert await kept.get("resp_2", "bob") is not None
+
+            await kept.delete("resp_2", "bob")
+            await dropped(database)
+            assert rows_of(tmp_path, KEPT) == []
+
+    run(test())
+
+
+def test_a_recording_that_is_very_new_may_still_get_a_name(tmp_path):
+    """Only what ended more than a minute ago is looked at."""
+
+    async def test():
+        async with opened(tmp_path) as database:
+            for ended_at in (NOW - 61, NOW - 59, NOW):
+                recording = recording_of(f"ended {NOW - ended_at:g} ago", ended_at=ended_at)
+                await database.written(lambda connection, kept=recording: keep_recording(connection, kept))
+            await dropped(database, NOW)
+
+    run(test())
+    assert rows_of(tmp_path, KEPT) == [("ended 0 ago",), ("ended 59 ago",)]
+
+
+def test_a_recording_that_was_dropped_is_written_again_with_a_new_name(tmp_path):
+    """A replay from memory may be kept long after the file has forgotten the entry."""
+    recording = recording_of("r")
+
+    async def test():
+        async with opened(tmp_path) as database:
+            kept = SqliteResponses(database, lambda: NOW)
+            kept.put(kept_of("resp_1", recording))
+            await kept.delete("resp_1", "alice")
+            await dropped(database)
+            kept.put(kept_of("resp_2", recording))
+            await committed(database)
+            await dropped(database)
+            found = await kept.get("resp_2", "alice")
+            assert found is not None
+            assert found.recording == recording
+
+    run(test())
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        recordings._ORPHANS,
+        recordings._IS_THERE,
+        cache._EXPIRED,
+        cache._TOTAL,
+        cache._OLDEST,
+        cache._DELETE_RECORDING,
+        responses._EXPIRED,
+        responses._HELD,
+    ],
+)
+def test_what_is_done_often_reads_indexes_alone(tmp_path, statement):
+    """The tables are full of large values: to walk through them would hold up the writer for seconds."""
+
+    async def test():
+        async with opened(tmp_path) as database:
+            marks = [1] * statement.count("?")
+            plan = await database.read(
+                lambda connection: connection.execute(f"EXPLAIN QUERY PLAN {statement}", marks).fetchall()
+            )
+            steps = [step for *_, step in plan]
+            assert [step for step in steps if step.startswith("SCAN") and "COVERING INDEX" not in step] == []
+
+    run(test())

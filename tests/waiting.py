@@ -1,0 +1,21 @@
+"""Waiting for what happens soon, without guessing how soon."""
+
+import asyncio
+import inspect
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+T = TypeVar("T")
+
+
+async def eventually(condition: Callable[[], T | Awaitable[T]], seconds: float = 5.0) -> T:
+    """Return what `condition` gives as soon as that is true; fail when time is up."""
+    loop = asyncio.get_running_loop()
+    deadline = loop.time() + seconds
+    while True:
+        given = condition()
+        value: T = await given if inspect.isawaitable(given) else given  # type: ignore[assignment]
+        if value:
+            return value
+        assert loop.time() < deadline, "it did not happen in time"
+        await asyncio.sleep(0.001)
