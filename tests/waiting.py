@@ -19,3 +19,14 @@ async def eventually(condition: Callable[[], T | Awaitable[T]], seconds: float =
             return value
         assert loop.time() < deadline, "it did not happen in time"
         await asyncio.sleep(0.001)
+
+
+async def settled(value: Callable[[], object], seconds: float = 0.3) -> None:
+    """Return once `value` has been the same for so long: what it counts has come to rest."""
+    loop = asyncio.get_running_loop()
+    last, since = value(), loop.time()
+    while loop.time() < since + seconds:
+        await asyncio.sleep(0.01)
+        now = value()
+        if now != last:
+            last, since = now, loop.time()

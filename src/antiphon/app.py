@@ -65,7 +65,9 @@ class Application:
         cache = settings.cache
         self.memory = MemoryCache(cache.memory.max_bytes if cache else 0)
         self._level = (
-            SqliteCache(self._database, cache.max_bytes) if cache and cache.store == "storage" else None
+            SqliteCache(self._database, cache.max_bytes, is_shared=settings.server.workers > 1)
+            if cache and cache.store == "storage"
+            else None
         )
         self._responses = SqliteResponses(self._database, wall_clock)
         self._ledger = SqliteLedger(self._database)
@@ -108,6 +110,7 @@ class Application:
                 memory=self.memory,
                 original_ids=cache is not None and cache.ids == "original",
                 keep=self.producing.keep,
+                is_full=lambda: self._responses.is_full,
                 on_ending=self.accounts.count,
                 wall_clock=wall_clock,
                 clock=time.monotonic,
@@ -124,7 +127,7 @@ class Application:
             readiness=self._readiness,
             metrics=self._render_metrics,
         )
-        kept = KeptResponses(self._responses, self.memory, self._level, keyring, self._tasks)
+        kept = KeptResponses(self._responses, self.memory, self._level, self._sources, keyring, self._tasks)
         self.gateway = Gateway(turns, keyring, {**operations.handlers(), **kept.handlers()})
 
     def start(self) -> None:

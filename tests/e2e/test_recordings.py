@@ -65,12 +65,6 @@ ERROR_ADDED = {
 }
 """Streams to which the gateway adds an ending, since theirs is none that a client would notice."""
 
-MISLABELLED = {
-    "openai-openai-chat-s-27a8413c97": "recorded by hand: both have the headers of one plain answer",
-    "openai-openai-completions-s-f23d307e39": "recorded by hand: both have the headers of one plain answer",
-}
-"""Streams whose recorded content type is application/json."""
-
 RESPONSES_THE_LIBRARY_REFUSES = {
     "bedrock-mantle-openai-responses-s-c55c0d7a4c": "begins a content part that it never added",
     "openai-openai-responses-s-49e94fd55d": "gives an item another id at its end",
@@ -109,8 +103,6 @@ class Play:
 
     @property
     def content_type(self) -> str:
-        if self.exchange.id in MISLABELLED:
-            return "text/event-stream"
         recorded = (value for name, value in self.exchange.headers if name.lower() == "content-type")
         return next(recorded, "application/json")
 

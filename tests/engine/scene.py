@@ -8,7 +8,7 @@ from pathlib import Path
 from antiphon.cache.entry import Entry
 from antiphon.drivers.simulator import Answer, Received, Simulator, samples
 from antiphon.ports.ledger import UsageRow
-from antiphon.settings import Cache, MemoryLevel, Size
+from antiphon.settings import Cache, MemoryLevel, Server, Size
 from antiphon.wire.sse import DONE, write_frame
 from drivers.sqlite.opening import rows_of
 from e2e.plain_client import Answer as Got
@@ -28,6 +28,8 @@ ASKED = {
 }
 SMALL = MemoryLevel(max_bytes=Size(1))
 """No entry has room in it: the second level answers."""
+SHARING = Server(port=0, workers=2)
+"""Others may have put entries into the second level: it is asked for whatever memory does not have."""
 
 
 def answering(received: Received, number: int) -> Answer:

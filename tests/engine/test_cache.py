@@ -16,6 +16,7 @@ from engine.scene import (
     COMPLETIONS,
     EMBEDDINGS,
     RESPONSES,
+    SHARING,
     SMALL,
     gateway,
     number_in,
@@ -839,8 +840,8 @@ def test_workers_share_the_second_level(tmp_path):
     async def test():
         async with (
             upstream() as simulator,
-            gateway(tmp_path, simulator, clock=clock, cache={"ttl": 100}) as one,
-            gateway(tmp_path, simulator, clock=clock, cache={"ttl": 100}) as other,
+            gateway(tmp_path, simulator, clock=clock, cache={"ttl": 100}, server=SHARING) as one,
+            gateway(tmp_path, simulator, clock=clock, cache={"ttl": 100}, server=SHARING) as other,
         ):
             assert await one.outcome() == "miss"
             await one.committed()

@@ -15,6 +15,7 @@ from e2e.plain_client import plain_client
 from engine.scene import (
     CHAT,
     RESPONSES,
+    SHARING,
     gateway,
     number_in,
     outcome_of,
@@ -124,7 +125,7 @@ def test_requests_that_come_while_the_second_level_is_asked_share_the_call(tmp_p
     """They wait together, and the upstream hears of the first alone."""
 
     async def test():
-        async with scene(tmp_path) as play, play.clients(4) as clients:
+        async with scene(tmp_path, server=SHARING) as play, play.clients(4) as clients:
             with second_level_held(play):
                 for client, stream in zip(clients, MIXES["stream first"], strict=True):
                     send(client, stream=stream)
@@ -380,7 +381,7 @@ def test_who_leaves_while_the_second_level_is_asked_is_counted_once(tmp_path):
         async with upstream() as simulator:
             async with gateway(tmp_path, simulator) as play:
                 await play.ask()
-            async with gateway(tmp_path, simulator) as play:
+            async with gateway(tmp_path, simulator, server=SHARING) as play:
                 with second_level_held(play):
                     async with play.clients(1) as (leaver,):
                         send(leaver)
@@ -423,7 +424,10 @@ def test_a_failure_reaches_all_of_them(tmp_path, fault, status, code):
     """With its status, its code, and when to come again."""
 
     async def test():
-        async with scene(tmp_path, [Answer(body=b"{}", fault=fault)]) as play, play.clients(4) as clients:
+        async with (
+            scene(tmp_path, [Answer(body=b"{}", fault=fault)], server=SHARING) as play,
+            play.clients(4) as clients,
+        ):
             with second_level_held(play):
                 for client, stream in zip(clients, MIXES["stream first"], strict=True):
                     send(client, stream=stream)
@@ -449,7 +453,10 @@ def test_a_refused_connection_reaches_all_of_them(tmp_path):
     async def test():
         with refused_base_url() as url:
             providers = {"chat": Provider(type="openai-chat", base_url=url, models=())}
-            async with scene(tmp_path, providers=providers) as play, play.clients(3) as clients:
+            async with (
+                scene(tmp_path, providers=providers, server=SHARING) as play,
+                play.clients(3) as clients,
+            ):
                 with second_level_held(play):
                     for client in clients:
                         send(client)
@@ -494,7 +501,7 @@ def test_a_defect_of_ours_leaves_nobody_waiting(tmp_path):
     """All who wait are told, without internals, and with the id under which the log tells more."""
 
     async def test():
-        async with scene(tmp_path) as play, play.clients(2) as clients:
+        async with scene(tmp_path, server=SHARING) as play, play.clients(2) as clients:
 
             async def broken(digest):
                 await asyncio.sleep(0)
@@ -615,7 +622,10 @@ def test_who_only_takes_what_is_cached_neither_joins_nor_leads(tmp_path, store):
 
     async def test():
         answer = answer_for(CHAT, stream=False, gate=gate)
-        async with scene(tmp_path, [answer], cache={"store": store}) as play, play.clients(3) as clients:
+        async with (
+            scene(tmp_path, [answer], cache={"store": store}, server=SHARING) as play,
+            play.clients(3) as clients,
+        ):
             with second_level_held(play):
                 send(clients[0], **only)
                 send(clients[1])

@@ -8,7 +8,7 @@ import pytest
 
 from antiphon.drivers.simulator import Answer, Simulator
 from antiphon.drivers.simulator.samples import responses_body, responses_frames
-from antiphon.settings import Key, Secret
+from antiphon.settings import Key, Provider, Secret
 from gateway.wire import wire
 from serving import Clock, serving, settings_for
 
@@ -274,3 +274,85 @@ def test_storage_that_is_gone_is_a_503(tmp_path):
             assert int(answer.headers["retry-after"]) > 0
 
     play(tmp_path, scenario)
+
+
+# Where the provider keeps them.
+
+
+def keeping(received):
+    """An upstream that keeps one response."""
+    if received.method == "POST" and received.path == "/v1/responses":
+        return Answer(body=responses_body(900))
+    if received.path.startswith("/v1/responses/resp_simulated"):
+        return Answer(
+            body=json.dumps([received.method, received.path]).encode(), headers=(("x-secret", "s"),)
+        )
+    return Answer(status=404, body=b'{"error":{"message":"not here"}}')
+
+
+def play_upstream(tmp_path, scenario, **changes):
+    async def scene():
+        async with Simulator(keeping) as upstream:
+            provider = Provider(
+                type="openai", base_url=upstream.base_url, models=("gpt-test",), state="upstream"
+            )
+            settings = settings_for(tmp_path, upstream.base_url, providers={"up": provider}, **changes)
+            async with serving(settings) as gateway, wire(gateway.port) as client:
+                await scenario(client, upstream)
+
+    asyncio.run(scene())
+
+
+def test_a_response_that_a_provider_keeps_is_asked_for_there(tmp_path):
+    """Retrieving, cancelling and deleting are passed on as they are, query included; so is the answer."""
+
+    async def scenario(client, upstream):
+        created = await create(client)
+        assert created["id"] == "resp_simulated"
+        path = f"{PATH}/resp_simulated"
+        for method, end, passed in (
+            ("GET", "", ["GET", path]),
+            ("GET", "?include=a&x=%20#b", ["GET", f"{path}?include=a&x=%20%23b"]),
+            ("POST", "/cancel", ["POST", f"{path}/cancel"]),
+            ("DELETE", "", ["DELETE", path]),
+        ):
+            answer = await client.ask(method, path + end)
+            assert (answer.status, answer.json()) == (200, passed)
+            assert answer.headers["x-request-id"].startswith("req_")
+            assert "x-secret" not in answer.headers
+        head = await client.ask("HEAD", path)
+        assert head.status == 200
+        assert upstream.calls[-1].method == "GET"
+
+    play_upstream(tmp_path, scenario)
+
+
+def test_only_its_owner_is_passed_on_to_the_provider(tmp_path):
+    """The provider's key would open everybody's responses: what was not created here is not asked for there."""
+
+    async def scenario(client, upstream):
+        await create(client, **ALICE)
+        asked = len(upstream.calls)
+        for headers, response_id in (
+            (BOB, "resp_simulated"),
+            (ALICE, "resp_simulated2"),
+            (ALICE, "resp%2Fx"),
+        ):
+            for method, end in (("GET", ""), ("DELETE", ""), ("POST", "/cancel")):
+                answer = await client.ask(method, f"{PATH}/{response_id}{end}", **headers)
+                assert answer.status == 404
+        assert len(upstream.calls) == asked
+        assert (await client.ask("GET", f"{PATH}/resp_simulated", **ALICE)).status == 200
+
+    play_upstream(tmp_path, scenario, keys=KEYS)
+
+
+def test_a_provider_that_is_gone_is_a_502(tmp_path):
+    """What it keeps is not lost, only out of reach."""
+
+    async def scenario(client, upstream):
+        await create(client)
+        await upstream.stop()
+        assert (await client.ask("GET", f"{PATH}/resp_simulated")).status == 502
+
+    play_upstream(tmp_path, scenario)

@@ -1,8 +1,10 @@
 """`antiphon serve`: one process, or several that share a port, until it is told to stop."""
 
 import asyncio
+import contextlib
 import gc
 import logging
+import resource
 import signal
 import socket
 import sys
@@ -48,6 +50,7 @@ def configure_log(level: str) -> None:
 def serve(settings: Settings, ready: Callable[[int], None]) -> int:
     """Serve until SIGTERM or SIGINT; `ready` hears the port. Raises OSError, ConfigurationError."""
     configure_log(settings.log.level)
+    _allow_connections()
     server = settings.server
     # Several sockets may share a port, those of another gateway too: ask for it alone first.
     sock = listening_socket(server.host, server.port, shared=False)
@@ -64,6 +67,13 @@ def serve(settings: Settings, ready: Callable[[int], None]) -> int:
         uvloop.run(_run(settings, own, is_ready, abandoned))
 
     return Workers(server.workers, work).run(lambda: ready(port))
+
+
+def _allow_connections() -> None:
+    """A stream takes two descriptors, and many shells allow 1,024."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with contextlib.suppress(ValueError):  # macOS says that there is no limit, and has one
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 async def _run(

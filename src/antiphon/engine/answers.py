@@ -87,12 +87,12 @@ class LiveAnswer:
 
     # The recording.
 
-    def on_frames(self) -> None:
+    def on_frames(self) -> bool:
         """Pass on what has come, if the client asked for a stream and keeps up."""
         turn = self.turn
         if turn.ask.asked.mode is not Mode.STREAM:
             self.consumed = self._live.recording.size
-            return
+            return True
         reply = turn.reply
         recording = self._live.recording
         frames = recording.frames
@@ -105,6 +105,7 @@ class LiveAnswer:
             data = batch[0] if len(batch) == 1 else b"".join(batch)
             self.consumed += len(data)
             self._write(self._passing(batch, data))
+        return self._position == count
 
     def on_end(self) -> None:
         """Finish the answer, or say honestly that it is none."""

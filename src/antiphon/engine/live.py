@@ -36,8 +36,8 @@ class Listener(Protocol):
     def consumed(self) -> int:
         """How many bytes of the recording have been passed on."""
 
-    def on_frames(self) -> None:
-        """There are more frames than before."""
+    def on_frames(self) -> bool:
+        """There are more frames than before. Returns whether all of them were passed on."""
 
     def on_end(self) -> None:
         """The recording has ended; nothing about it changes any more."""
@@ -128,15 +128,18 @@ class LiveRecording:
                 return
             recording.mode = mode
         if recording.mode is Mode.STREAM:
-            self._reader = FrameReader(self._limits[0])
-        self._watcher = self._dialect.watch(recording.mode)
+            self._read_as_stream()
+        else:
+            self._watcher = self._dialect.watch(Mode.JSON)
 
     def data(self, data: bytes) -> None:
         """See more of the upstream's body."""
         reader = self._reader
         if reader is None:
-            self._collect(data)
-            return
+            if self._parts or not self._is_mislabelled(data):
+                self._collect(data)
+                return
+            reader = self._read_as_stream()
         try:
             frames = reader.feed(data)
         except FrameTooLargeError as error:
@@ -146,6 +149,17 @@ class LiveRecording:
             return
         if frames:
             self._append(frames)
+
+    def _is_mislabelled(self, data: bytes) -> bool:
+        """Whether events come under the content type of JSON, as some servers send them."""
+        is_answer = self.recording.is_live and self.recording.head.status < _BAD_REQUEST
+        return is_answer and data.lstrip()[:6].startswith((b"data:", b"event:"))
+
+    def _read_as_stream(self) -> FrameReader:
+        self.recording.mode = Mode.STREAM
+        self._watcher = self._dialect.watch(Mode.STREAM)
+        self._reader = reader = FrameReader(self._limits[0])
+        return reader
 
     def end(self) -> None:
         """The upstream's body is over, as HTTP says."""
@@ -188,13 +202,15 @@ class LiveRecording:
         if recording.size > self._limits[1]:
             self._give_up(f"The answer is longer than {self._limits[1]} bytes.", "upstream_answer_too_large")
             return
+        all_behind = True
         for listener in tuple(self.listeners):
-            listener.on_frames()
+            if listener.on_frames():
+                all_behind = False
         if failure == "invalid_json" and recording.is_live:
             # A client library would choke on the event before it could read what we say of it.
             self._cancel_call()
             self._end_stream(clean=False)
-        elif not self._paused and self._call is not None:
+        elif all_behind and not self._paused and self._call is not None:
             self._hold_back()
 
     def _collect(self, data: bytes) -> None:

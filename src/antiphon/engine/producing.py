@@ -213,6 +213,7 @@ class Producing:
                 created_at=created_at,
                 echoed=changed_echo(turn.ask.request.echo, recorded_echo),
                 expires_at=self._now() + self._shelves.retention,
+                is_replay=turn.result == "hit",
             )
         )
 

@@ -48,14 +48,19 @@ class Replaying:
         memory: MemoryCache,
         original_ids: bool,
         keep: Keep,
+        is_full: Callable[[], bool],
         on_ending: OnEnding,
         wall_clock: Callable[[], float],
         clock: Callable[[], float],
     ) -> None:
-        """`original_ids`: replays carry the id of the first answer instead of one of their own."""
+        """`original_ids`: replays carry the id of the first answer instead of one of their own.
+
+        `is_full`: whether nothing more can be kept at the moment.
+        """
         self._memory = memory
         self._original_ids = original_ids
         self._keep = keep
+        self._is_full = is_full
         self._on_ending = on_ending
         self._now = wall_clock
         self._clock = clock
@@ -73,6 +78,8 @@ class Replaying:
         turn = Turn(noted.ask, request_id, reply, received_at)
         turn.key = noted.key
         if noted.has_id:
+            if noted.keeps and self._is_full():
+                return False
             turn.response_id = mint_response_id()
             turn.keeps = noted.keeps
         self._replay(turn, entry, noted.rendition, noted.echoed, INSTANT, now)

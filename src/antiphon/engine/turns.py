@@ -27,7 +27,7 @@ from antiphon.recording import Mode
 from antiphon.recording.pace import INSTANT, Pace, parse_pace
 from antiphon.routing.names import Target
 from antiphon.settings import Cache
-from antiphon.wire.errors import ClientFault, GatewayError, error_body
+from antiphon.wire.errors import ClientFault, GatewayError, StoreFault, error_body
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,6 +131,13 @@ class Turns:
         if stateful is not None and source.settings.state == "gateway":
             raise ClientFault(
                 f"'{stateful}' is not supported yet.", code="unsupported_parameter", param=stateful
+            )
+        responses = self._shelves.responses
+        if turn.keeps and responses is not None and responses.is_full:
+            raise StoreFault(
+                "Storage cannot keep up with what is to be kept; `store: false` needs none.",
+                code="storage_busy",
+                headers=((b"retry-after", b"1"),),
             )
         turn.pace = _pace(headers)
         cache = self._cache

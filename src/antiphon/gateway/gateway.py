@@ -126,16 +126,21 @@ def answer_later(
     tasks: Tasks,
     request_id: bytes,
     reply: Reply,
-    answer: Callable[[], Awaitable[tuple[int, Headers, bytes]]],
+    answer: Callable[[], Awaitable[tuple[int, Headers, bytes] | None]],
 ) -> None:
-    """Answer with the status, headers and body that `answer` gives after waiting, or with its fault."""
+    """Answer with the status, headers and body that `answer` gives after waiting, or with its fault.
+
+    None: somebody else has taken the reply.
+    """
 
     async def run() -> None:
         try:
-            status, headers, body = await answer()
+            answered = await answer()
         except GatewayError as fault:
             refuse(reply, request_id, fault)
-        else:
+            return
+        if answered is not None:
+            status, headers, body = answered
             reply.send(status, (*headers, (b"x-request-id", request_id)), body)
 
     tasks.start(

@@ -19,10 +19,15 @@ class KeptResponse:
     echoed: dict[str, bytes]
     """Members in which the answer differs from the recorded one, because it echoes another request; as JSON."""
     expires_at: float
+    is_replay: bool = False
+    """Whether the recording was there before."""
 
 
 class CacheLevel(Protocol):
     """A level of the cache behind the memory of this process."""
+
+    def may_hold(self, digest: bytes) -> bool:
+        """Whether a look-up can find anything; costs nothing."""
 
     async def get(self, digest: bytes) -> Entry | None:
         """Return the entry, expired or not; what cannot be read is none. Never raises."""
@@ -36,6 +41,10 @@ class CacheLevel(Protocol):
 
 class ResponseStore(Protocol):
     """Kept responses. `get` finds what was put before it, at once."""
+
+    @property
+    def is_full(self) -> bool:
+        """Whether storage cannot keep up, so that no more should be promised."""
 
     def put(self, kept: KeptResponse) -> None:
         """Keep a response; it is on disk before a graceful stop ends."""

@@ -22,7 +22,7 @@ _PLAIN = 0
 _DEFLATED = 1
 _CHECKED = 4
 _START = 12
-_WORTH_DEFLATING = 256
+_WORTH_DEFLATING = 2048
 
 _USAGE_COUNTS = tuple(field.name for field in fields(Usage))
 _usage_counts = attrgetter(*_USAGE_COUNTS)

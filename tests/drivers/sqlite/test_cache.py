@@ -2,6 +2,7 @@
 
 import pytest
 
+from antiphon.drivers.sqlite import cache as sqlite_cache
 from antiphon.drivers.sqlite.cache import SqliteCache
 from antiphon.drivers.sqlite.recordings import drop_orphans
 from drivers.sqlite.opening import NOW, change, committed, entry_of, held, opened, recording_of, rows_of, run
@@ -265,3 +266,48 @@ def test_recordings_go_with_the_entries_that_are_swept(tmp_path):
 
     run(test())
     assert rows_of(tmp_path, "SELECT id FROM recordings") == [("b",)]
+
+
+def test_who_is_alone_knows_what_can_be_found(tmp_path):
+    """What was in the file at the start, and what was put since: for anything else there is no need to look."""
+
+    async def test():
+        async with opened(tmp_path) as database:
+            cache = SqliteCache(database, 10**9, is_shared=False)
+            assert not cache.may_hold(entry_of("a").digest)
+            cache.put(entry_of("a"))
+            assert cache.may_hold(entry_of("a").digest)
+        async with opened(tmp_path, max_queued_bytes=1) as database:
+            cache = SqliteCache(database, 10**9, is_shared=False)
+            cache.put(entry_of("b"))
+            assert [cache.may_hold(entry_of(name).digest) for name in "ab"] == [True, False]
+            assert await cache.get(entry_of("a").digest) is not None
+
+    run(test())
+
+
+def test_who_is_not_alone_has_to_look(tmp_path):
+    """Another worker may have put anything."""
+
+    async def test():
+        async with opened(tmp_path) as database:
+            assert SqliteCache(database, 10**9).may_hold(b"anything")
+
+    run(test())
+
+
+def test_too_many_entries_are_not_known_by_heart(tmp_path, monkeypatch):
+    """Memory is bounded: from then on the file is asked."""
+    monkeypatch.setattr(sqlite_cache, "_KNOWN_LIMIT", 3)
+
+    async def test():
+        async with opened(tmp_path) as database:
+            cache = SqliteCache(database, 10**9, is_shared=False)
+            for name in "abcd":
+                assert not cache.may_hold(entry_of("unknown").digest)
+                cache.put(entry_of(name))
+            assert cache.may_hold(entry_of("unknown").digest)
+        async with opened(tmp_path) as database:
+            assert SqliteCache(database, 10**9, is_shared=False).may_hold(entry_of("unknown").digest)
+
+    run(test())

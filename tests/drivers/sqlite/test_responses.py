@@ -102,6 +102,9 @@ def test_a_response_expires(tmp_path):
             store = SqliteResponses(database, clock)
             store.put(kept_of("resp_1", expires_at=NOW + 10))
             store.put(kept_of("resp_2", expires_at=NOW + 20))
+            with held(database):
+                store.put(kept_of("resp_3", expires_at=NOW - 1))
+                assert await store.get("resp_3", "alice") is None
             await committed(database)
             clock.now = NOW + 10
             assert await store.get("resp_1", "alice") is not None

@@ -87,7 +87,7 @@ class Simulator:
     async def __aenter__(self) -> Self:
         loop = asyncio.get_running_loop()
         self._server = await loop.create_server(
-            lambda: _Connection(self), "127.0.0.1", self._port, ssl=self._tls
+            lambda: _Connection(self), "127.0.0.1", self._port, ssl=self._tls, backlog=4096
         )
         self._port = self._server.sockets[0].getsockname()[1]
         return self

@@ -28,6 +28,8 @@ _DELETE = "DELETE FROM cache_entries WHERE digest = ?"
 _DELETE_RECORDING = "DELETE FROM cache_entries WHERE recording_id = ?"
 
 _ECHO = msgspec.msgpack.Decoder(dict[str, bytes])
+_DIGESTS = "SELECT digest FROM cache_entries LIMIT ?"
+_KNOWN_LIMIT = 200_000
 _REMOVED_LIMIT = 10_000
 _STALE_SECONDS = 3600
 """Expired entries stay this long for requests that accept stale answers."""
@@ -36,13 +38,18 @@ _STALE_SECONDS = 3600
 class SqliteCache:
     """Cache entries of all workers that share the file."""
 
-    def __init__(self, database: Database, max_bytes: int) -> None:
-        """Hold at most about `max_bytes`, oldest out first."""
+    def __init__(self, database: Database, max_bytes: int, *, is_shared: bool = True) -> None:
+        """Hold at most about `max_bytes`, oldest out first. `is_shared`: other processes put entries too."""
         self._database = database
+        self._known = None if is_shared else _digests(database)
         self._max_bytes = max_bytes
         # What is not yet deleted in the file, or was read from it just before, is not to be found any more.
         self._removed: dict[str, None] = {}
         self.unreadable = 0
+
+    def may_hold(self, digest: bytes) -> bool:
+        """Whether a look-up can find anything; costs nothing."""
+        return self._known is None or digest in self._known
 
     async def get(self, digest: bytes) -> Entry | None:
         """Return the entry; whatever cannot be read is a miss."""
@@ -90,7 +97,10 @@ class SqliteCache:
             keep_recording(connection, entry.recording)
             connection.execute(_REPLACE, row)
 
-        self._database.write(work, entry.size, may_drop=True)
+        if self._database.write(work, entry.size, may_drop=True) and self._known is not None:
+            self._known.add(entry.digest)
+            if len(self._known) > _KNOWN_LIMIT:
+                self._known = None
 
     def remove_recording(self, recording_id: str) -> None:
         """Remove the entries that hold this recording."""
@@ -115,6 +125,14 @@ class SqliteCache:
                 total -= size
                 if total <= self._max_bytes:
                     break
+
+
+def _digests(database: Database) -> set[bytes] | None:
+    """All digests in the file; None if they are too many to be held in memory."""
+    rows = database.read_at_start(
+        lambda connection: connection.execute(_DIGESTS, (_KNOWN_LIMIT + 1,)).fetchall()
+    )
+    return {digest for (digest,) in rows} if len(rows) <= _KNOWN_LIMIT else None
 
 
 def write_echo(echo: dict[str, bytes]) -> bytes:

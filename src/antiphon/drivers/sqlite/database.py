@@ -30,7 +30,6 @@ _PRAGMAS = (
     "PRAGMA synchronous = NORMAL",  # a power cut may lose the last commits, never the file
     "PRAGMA temp_store = MEMORY",
     "PRAGMA cache_size = -8192",
-    "PRAGMA mmap_size = 268435456",
 )
 
 
@@ -117,11 +116,20 @@ class Database:
         self._put(_Job(lambda connection: results.append(work(connection)), 0, done))
         return await future
 
+    @property
+    def is_full(self) -> bool:
+        """Whether more is waiting to be written than may be held in memory."""
+        return self._queued_bytes > self._max_queued_bytes
+
     def _put(self, job: "_Job") -> None:
         with self._lock:
             self._queued_bytes += job.size
             self.queued += 1
         self._queue.put(job)
+
+    def read_at_start(self, work: Callable[[sqlite3.Connection], _T]) -> _T:
+        """Do `work` at once, before anything else reads. Raises sqlite3.Error."""
+        return work(self._reader)
 
     async def read(self, work: Callable[[sqlite3.Connection], _T]) -> _T:
         """Do `work` on the reading thread. Raises StoreFault."""

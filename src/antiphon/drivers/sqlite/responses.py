@@ -29,6 +29,8 @@ _NOTE = "REPLACE INTO upstream_responses (id, owner, provider, expires_at) VALUE
 _NOTED = "SELECT provider FROM upstream_responses WHERE id = ? AND owner = ?"
 _EXPIRED_NOTES = "DELETE FROM upstream_responses WHERE expires_at < ?"
 
+_ROW_BYTES = 1024
+
 
 class SqliteResponses:
     """Responses of all owners, each found by its owner alone."""
@@ -40,6 +42,11 @@ class SqliteResponses:
         # What is not committed yet is already to be found.
         self._pending: dict[tuple[str, str], KeptResponse] = {}
         self._noted: dict[tuple[str, str], str] = {}
+
+    @property
+    def is_full(self) -> bool:
+        """Whether storage cannot keep up."""
+        return self._database.is_full
 
     def put(self, kept: KeptResponse) -> None:
         """Keep a response."""
@@ -62,14 +69,16 @@ class SqliteResponses:
             if self._pending.get(name) is kept:
                 del self._pending[name]
 
-        self._database.write(work, kept.recording.size, on_done=done)
+        # The recording of a replay is shared with the cache, and written already.
+        size = _ROW_BYTES if kept.is_replay else _ROW_BYTES + kept.recording.size
+        self._database.write(work, size, on_done=done)
 
     async def get(self, response_id: str, owner: str) -> KeptResponse | None:
         """Return the owner's response."""
+        now = self._now()
         pending = self._pending.get((response_id, owner))
         if pending is not None:
-            return pending
-        now = self._now()
+            return pending if pending.expires_at >= now else None
         row = await self._database.read(
             lambda connection: connection.execute(_SELECT, (response_id, owner)).fetchone()
         )
@@ -121,7 +130,14 @@ def _delete_expired(connection: sqlite3.Connection, now: float) -> None:
 def _read(response_id: str, owner: str, row: tuple[Any, ...]) -> KeptResponse:
     data, created_at, echo, expires_at = row
     try:
-        return KeptResponse(response_id, owner, decode(data), created_at, read_echo(echo), expires_at)
+        return KeptResponse(
+            id=response_id,
+            owner=owner,
+            recording=decode(data),
+            created_at=created_at,
+            echoed=read_echo(echo),
+            expires_at=expires_at,
+        )
     except (ValueError, TypeError, AttributeError) as error:
         _log.error("a kept response cannot be read: %s", error)
         raise StoreFault(
