@@ -32,9 +32,10 @@ class Hearer:
         self.ends = 0
         stage.live.attach(self)
 
-    def on_frames(self) -> None:
+    def on_frames(self) -> bool:
         if not self.slow:
             self.read()
+        return not self.slow
 
     def on_end(self) -> None:
         self.ends += 1
@@ -114,6 +115,21 @@ class TestRecording:
         at.live.end()
 
         assert (at.recording.mode, at.recording.outcome.state) == (Mode.JSON, State.COMPLETED)
+
+    @pytest.mark.parametrize("space", [b"", b"\n"])
+    @pytest.mark.parametrize("frames", [WHOLE, (b'event: x\ndata: {"choices":[]}\n\n', *WHOLE)])
+    def test_events_under_the_name_of_json_are_a_stream(self, frames, space):
+        """Some servers say that their streams are JSON: the first bytes tell what it is."""
+        at = stage(head=False)
+        at.live.head(200, JSON_HEAD)
+        hearer = Hearer(at)
+        at.live.data(space + frames[0])
+        assert [space + frames[0]] == hearer.heard
+        for frame in frames[1:]:
+            at.live.data(frame)
+        at.live.end()
+
+        assert (at.recording.mode, at.recording.outcome.state) == (Mode.STREAM, State.COMPLETED)
 
     def test_a_last_frame_without_its_blank_line_belongs_to_it(self):
         """The terminal event counts, and is recorded, though the blank line behind it is missing."""

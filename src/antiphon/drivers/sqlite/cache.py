@@ -23,8 +23,8 @@ REPLACE INTO cache_entries
 """
 _EXPIRED = "DELETE FROM cache_entries WHERE expires_at < ?"
 _TOTAL = "SELECT coalesce(sum(size), 0) FROM cache_entries"
-_OLDEST = "SELECT digest, size FROM cache_entries ORDER BY stored_at LIMIT 100"
-_DELETE = "DELETE FROM cache_entries WHERE digest = ?"
+_OLDEST = "SELECT rowid, size FROM cache_entries ORDER BY stored_at LIMIT 100"
+_DELETE = "DELETE FROM cache_entries WHERE rowid = ?"
 _DELETE_RECORDING = "DELETE FROM cache_entries WHERE recording_id = ?"
 
 _ECHO = msgspec.msgpack.Decoder(dict[str, bytes])
@@ -120,8 +120,8 @@ class SqliteCache:
             oldest = connection.execute(_OLDEST).fetchall()
             if not oldest:
                 return
-            for digest, size in oldest:
-                connection.execute(_DELETE, (digest,))
+            for rowid, size in oldest:
+                connection.execute(_DELETE, (rowid,))
                 total -= size
                 if total <= self._max_bytes:
                     break

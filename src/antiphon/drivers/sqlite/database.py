@@ -30,6 +30,7 @@ _PRAGMAS = (
     "PRAGMA synchronous = NORMAL",  # a power cut may lose the last commits, never the file
     "PRAGMA temp_store = MEMORY",
     "PRAGMA cache_size = -8192",
+    "PRAGMA wal_autocheckpoint = 4000",  # pages written several times meanwhile are copied once
 )
 
 

@@ -4,11 +4,11 @@ CREATE TABLE recordings (
     size       INTEGER NOT NULL,
     created_at REAL NOT NULL,
     data       BLOB NOT NULL
-) WITHOUT ROWID;
+);
 CREATE INDEX recordings_by_age ON recordings (created_at);
 
 CREATE TABLE cache_entries (
-    digest       BLOB PRIMARY KEY,
+    digest       BLOB NOT NULL PRIMARY KEY,
     recording_id TEXT NOT NULL,
     public_id    TEXT NOT NULL,
     echo         BLOB NOT NULL,
@@ -17,7 +17,7 @@ CREATE TABLE cache_entries (
     expires_at   REAL NOT NULL,
     size         INTEGER NOT NULL,
     identity     BLOB NOT NULL
-) WITHOUT ROWID;
+);
 CREATE INDEX cache_entries_by_recording ON cache_entries (recording_id);
 -- With the size: the sweep reads this index and not the table.
 CREATE INDEX cache_entries_by_age ON cache_entries (stored_at, size);
