@@ -154,7 +154,7 @@ class LiveAnswer:
         turn = self.turn
         if turn.response_id:
             return self._under_own_id(batch, data, self._live.response_id)
-        if self._hides_usage and b"usage" in data:
+        if self._hides_usage and b"[]" in data and b"usage" in data:
             return b"".join(frame for frame in batch if not is_usage_only(frame))
         return data
 
