@@ -9,6 +9,7 @@ import msgspec
 from antiphon.recording import Head
 from antiphon.wire.errors import ClientFault, UpstreamFault, error_body
 
+MAX_ERROR_BYTES = 1024 * 1024
 _JSON_TYPE = b"application/json"
 _REDACTED = b"[redacted]"
 _SHORTEST_SECRET = 8
@@ -72,6 +73,13 @@ def hidden_error(head: Head, body: bytes) -> ErrorAnswer | None:
     # The status is in there at OpenRouter: https://openrouter.ai/docs/api/reference/errors-and-debugging
     status = code if isinstance(code, int) and 400 <= code <= 599 else 502
     return ErrorAnswer(status, head.content_type, head.headers, body)
+
+
+def not_followed(status: int) -> UpstreamFault:
+    """A redirect: following it would send our key to somebody who is not configured."""
+    return UpstreamFault(
+        f"The upstream answered with status {status}, which is not followed.", code="upstream_status"
+    )
 
 
 def _decoded(body: bytes) -> _Answer | None:

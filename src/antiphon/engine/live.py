@@ -16,14 +16,20 @@ from typing import Protocol
 
 from antiphon.dialects.chat_json import DONE_DATA, read_object
 from antiphon.dialects.dialect import Dialect, Watcher
-from antiphon.engine.error_answers import ErrorAnswer, error_answer, hidden_error, redact
+from antiphon.engine.error_answers import (
+    MAX_ERROR_BYTES,
+    ErrorAnswer,
+    error_answer,
+    hidden_error,
+    not_followed,
+    redact,
+)
 from antiphon.ports.upstream import Call
 from antiphon.recording import Head, Mode, Outcome, Recording, State
 from antiphon.wire.errors import GatewayError, UpstreamFault
 from antiphon.wire.sse import FrameReader, FrameTooLargeError, parse_frame
 
 _BACKLOG_BYTES = 1024 * 1024
-_ERROR_BODY_BYTES = 1024 * 1024
 _OK = 200
 _MULTIPLE_CHOICES = 300
 _BAD_REQUEST = 400
@@ -116,9 +122,7 @@ class LiveRecording:
         if status >= _BAD_REQUEST:
             return
         if not _OK <= status < _MULTIPLE_CHOICES:
-            self._give_up(
-                f"The upstream answered with status {status}, which is not followed.", "upstream_status"
-            )
+            self.fail(not_followed(status))
             return
         if content_type:
             mode = mode_of(content_type)
@@ -218,7 +222,7 @@ class LiveRecording:
             return
         self._parts.append(data)
         self._parts_size += len(data)
-        limit = self._limits[1] if self.recording.head.status < _BAD_REQUEST else _ERROR_BODY_BYTES
+        limit = self._limits[1] if self.recording.head.status < _BAD_REQUEST else MAX_ERROR_BYTES
         if self._parts_size > limit:
             self._give_up(f"The answer is longer than {limit} bytes.", "upstream_answer_too_large")
 

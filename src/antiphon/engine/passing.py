@@ -2,10 +2,12 @@
 
 from collections.abc import Sequence
 
+from antiphon.engine.error_answers import MAX_ERROR_BYTES, error_answer, not_followed, redact
 from antiphon.engine.live import passed_on
 from antiphon.engine.producing import Source
 from antiphon.ports.reply import Reply
 from antiphon.ports.upstream import Call, UpstreamRequest
+from antiphon.recording import Head
 from antiphon.wire.errors import UpstreamFault, error_body
 
 
@@ -14,22 +16,31 @@ class Passing:
 
     def __init__(self, source: Source, request: UpstreamRequest, request_id: bytes, reply: Reply) -> None:
         """Ask `source`, and let `reply` have whatever comes."""
+        self._source = source
         self._reply = reply
         self._request_id = request_id
         self._started = False
-        self._head: tuple[int, tuple[tuple[bytes, bytes], ...]] = (200, ())
+        self._head = Head()
+        self._error = b""
         self._call: Call | None = None
         reply.watch(self)
         self._call = source.upstream.send(request, self)
 
     def head(self, status: int, headers: Sequence[tuple[bytes, bytes]]) -> None:
         """See the upstream's status and headers."""
-        content_type = [header for header in headers if header[0] == b"content-type"]
-        request_id = () if dict(headers).get(b"x-request-id") else ((b"x-request-id", self._request_id),)
-        self._head = status, (*content_type, *passed_on(headers), *request_id)
+        named = dict(headers)
+        request_id = () if named.get(b"x-request-id") else ((b"x-request-id", self._request_id),)
+        content_type = named.get(b"content-type", b"application/json")
+        self._head = Head(status, content_type, (*passed_on(headers), *request_id))
+        if 300 <= status < 400:
+            self.on_gone()
+            self.broken(not_followed(status))
 
     def data(self, data: bytes) -> None:
-        """Pass on more of the body."""
+        """Pass on more of the body; an error is passed on when it is whole, without our key."""
+        if self._head.status >= 400:
+            self._error = (self._error + data)[:MAX_ERROR_BYTES]
+            return
         self._start()
         self._reply.write(data)
         if self._reply.congested and self._call is not None:
@@ -38,13 +49,20 @@ class Passing:
     def end(self) -> None:
         """The body is whole."""
         self._call = None
+        if self._head.status >= 400:
+            answer = error_answer(self._head, redact(self._error, self._source.secrets))
+            headers = ((b"content-type", answer.content_type), *answer.headers)
+            self._reply.send(answer.status, headers, answer.body)
+            return
         self._start()
         self._reply.end()
 
     def broken(self, fault: UpstreamFault) -> None:
         """The body is not whole, or there is none."""
         self._call = None
-        if self._started:
+        if self._head.status >= 400:
+            self.end()  # the status says more than that its body is not whole
+        elif self._started:
             self._reply.abort()
         else:
             headers = ((b"content-type", b"application/json"), (b"x-request-id", self._request_id))
@@ -67,4 +85,5 @@ class Passing:
     def _start(self) -> None:
         if not self._started:
             self._started = True
-            self._reply.start(*self._head)
+            head = self._head
+            self._reply.start(head.status, ((b"content-type", head.content_type), *head.headers))

@@ -167,7 +167,7 @@ class Turns:
         if flight is not None:
             turn.result = "collapsed"
             self._producing.join(turn, flight)
-        elif self._shelves.level is not None:
+        elif self._shelves.level is not None and self._shelves.level.may_hold(key.digest):
             # Who only takes what is cached leads nobody: its fault would be that of all who had joined.
             live = self._producing.begin(turn, source, key, shared=not controls.only_if_cached)
             search = self._search(turn, live, source, key, self._shelves.level)
