@@ -3,6 +3,7 @@
 import os
 import sys
 from pathlib import Path
+from typing import NoReturn
 
 import click
 
@@ -27,6 +28,9 @@ def serve(config: Path | None, host: str | None, port: int | None, workers: int 
 
     try:
         settings = _settings(config, host, port, workers)
+    except (ConfigurationError, OSError) as error:
+        _fail(str(error))
+    try:
         sys.exit(run(settings, lambda bound: _greet(settings, bound)))
     except ConfigurationError as error:
         _fail(str(error))
@@ -66,6 +70,6 @@ def _greet(settings: Settings, port: int) -> None:
         click.echo(f"Models: {', '.join(settings.models)}, or provider/model", err=True)
 
 
-def _fail(message: str) -> None:
+def _fail(message: str) -> NoReturn:
     click.echo(f"antiphon: {message}", err=True)
     sys.exit(2)

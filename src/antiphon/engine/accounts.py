@@ -19,6 +19,7 @@ from antiphon.wire.errors import StoreFault
 _log = logging.getLogger(__name__)
 
 _FLUSH_SECONDS = 0.5
+_RETRY_SECONDS = 5.0
 _FLUSH_TURNS = 1_000
 _FLUSH_BYTES = 16 * 1024 * 1024
 """Of answers held in memory until their rows are written down."""
@@ -102,10 +103,12 @@ class Accounts:
         try:
             await self._ledger.append(rows)
         except StoreFault:
-            # They are written with the next batch, as far as memory may be filled with them.
+            # They are written later, as far as memory may be filled with them.
             kept = rows[-_MOST_ROWS:]
             self.lost += len(rows) - len(kept)
             self._unwritten = kept + self._unwritten
+            if self._timer is None:
+                self._timer = asyncio.get_running_loop().call_later(_RETRY_SECONDS, self._start_flush)
             _log.error("the ledger cannot be written: %d rows wait, %d were lost", len(kept), self.lost)
 
     def _rows_of(self, ended: Sequence[_Ended]) -> list[UsageRow]:
