@@ -65,7 +65,9 @@ def test_a_request_that_has_begun_is_answered_during_a_stop(run):
         async with listening() as (server, port), wire(port) as in_head, wire(port) as in_body:
             in_head.send(GET[:10])
             in_body.send(post(b"abc")[:-1])
-            await eventually(lambda: [c._in_message for c in server._listening.connections] == [True, True])
+            await eventually(
+                lambda: {c._reader.part for c in server._listening.connections} == {"head", "body"}
+            )
             stopping = asyncio.ensure_future(server.stop(soon()))
             await eventually(lambda: server.stopping)
             in_head.send(GET[10:])

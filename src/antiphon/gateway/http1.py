@@ -1,18 +1,16 @@
-"""HTTP/1.1 in: one protocol object per connection, on httptools (llhttp).
+"""HTTP/1.1 in: one protocol object per connection.
 
-llhttp refuses what is malformed or ambiguous (both lengths, bad chunk sizes, folded headers); limits, time
-and the order of pipelined replies are kept here. Requests of one connection are answered one after the
-other. Nothing is awaited: a handler is called with the whole request and writes to its reply when it can.
+Time, the order of pipelined replies and the end of a connection are kept here; its requests come from
+`http1_reader`. Requests of one connection are answered one after the other. Nothing is awaited: a handler
+is called with the whole request and writes to its reply when it can.
 """
 
 import asyncio
 import contextlib
-from collections import deque
 from collections.abc import Callable
 from typing import cast
 
-import httptools
-
+from antiphon.gateway.http1_reader import RequestReader
 from antiphon.gateway.http1_reply import Http1Reply
 from antiphon.gateway.request import Request
 from antiphon.ports.reply import Reply
@@ -62,33 +60,15 @@ class Connection(asyncio.Protocol):
     """One client's connection."""
 
     __slots__ = (
-        "_ahead",
-        "_body",
-        "_body_size",
         "_closing",
-        "_continue_due",
-        "_deaf",
-        "_fault",
-        "_framing",
-        "_headers",
-        "_in_head",
-        "_in_message",
-        "_large_read",
         "_limits",
         "_linger_until",
         "_listening",
-        "_modern",
-        "_parser",
         "_paused",
-        "_peer",
-        "_repeated",
+        "_reader",
         "_reply",
-        "_requests",
         "_transport",
-        "_unbodied",
         "_unsent",
-        "_upgrade",
-        "_url",
         "congested",
         "deadline",
     )
@@ -97,30 +77,9 @@ class Connection(asyncio.Protocol):
         """Serve one connection of `listening`."""
         self._listening = listening
         self._limits = listening.settings
-        self._parser = httptools.HttpRequestParser(self)
         self._transport: asyncio.Transport = cast("asyncio.Transport", None)
-        self._peer = ""
-        # Requests that wait for their turn: the request, keep-alive, HTTP/1.1.
-        self._requests: deque[tuple[Request, bool, bool]] = deque()
-        self._ahead = 0  # bytes of their bodies
+        self._reader: RequestReader = cast("RequestReader", None)
         self._reply: Http1Reply | None = None
-        self._fault: GatewayError | None = None
-        # The message being read.
-        self._in_message = False
-        self._in_head = False
-        self._url = b""
-        self._headers: dict[bytes, bytes] = {}
-        self._repeated = 0  # headers beyond the first of their name
-        self._modern = True
-        self._upgrade = False
-        self._framing = b""  # the header that announces a body
-        self._body: bytes | bytearray = b""
-        self._body_size = 0
-        self._unbodied = 0  # bytes read since its first piece, or since its last piece of body
-        self._large_read = False
-        self._continue_due = False
-        # The connection.
-        self._deaf = False  # takes no more requests
         self._paused = False
         self._closing = False
         self._linger_until = _NEVER
@@ -133,7 +92,7 @@ class Connection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)
         peer = transport.get_extra_info("peername")
-        self._peer = str(peer[0]) if isinstance(peer, tuple) else ""
+        self._reader = RequestReader(self._limits, str(peer[0]) if isinstance(peer, tuple) else "")
         listening = self._listening
         is_full = len(listening.connections) - listening.lingering >= self._limits.max_connections
         if listening.stopping or (is_full and listening.lingering >= _MOST_LINGERING):
@@ -142,29 +101,27 @@ class Connection(asyncio.Protocol):
         listening.connections.add(self)
         self.deadline = listening.loop.time() + self._limits.header_timeout
         if is_full:
-            self._refuse(_too_many_connections())
+            self._reader.refuse(_too_many_connections())
             self._next()
 
     def data_received(self, data: bytes) -> None:
-        if self._fault is not None or self._deaf:
-            if self._closing:
-                self.deadline = min(self._linger_until, self._listening.loop.time() + _LINGER)
+        reader = self._reader
+        if self._closing:
+            self.deadline = min(self._linger_until, self._listening.loop.time() + _LINGER)
             return
-        if self._in_message:
-            self._unbodied += len(data)
-        self._large_read = len(data) > self._limits.max_header_bytes
-        try:
-            self._parser.feed_data(data)
-        except httptools.HttpParserUpgrade as upgrade:
-            self._ignore_upgrade(data[upgrade.args[0] :])
-        except httptools.HttpParserError as error:
-            self._refuse(_malformed(error))
-        if self._in_message and self._unbodied > self._limits.max_header_bytes:
-            # Trailers and what else may stand between pieces of a body count like a head.
-            self._refuse(_head_too_large(self._limits.max_header_bytes))
+        if reader.deaf:
+            return
+        part = reader.part
+        reader.feed(data)
         if self._reply is None:
+            if reader.part != part:
+                self._time_part()
+            if reader.continue_at_once:
+                self._transport.write(_CONTINUE)
+                # Where requests are waiting by now, one that is due is another message's.
+                reader.continue_due = reader.continue_due and bool(reader.requests)
             self._next()
-        if self._requests and self._is_far_ahead and not self._paused:
+        if reader.requests and self._is_far_ahead and not self._paused:
             # Pipelined: leave further requests in the kernel until these are answered.
             self._paused = True
             self._transport.pause_reading()
@@ -183,9 +140,9 @@ class Connection(asyncio.Protocol):
             listening.emptied.set()
         if self._closing:
             listening.lingering -= 1
-        self._closing = self._deaf = True
+        self._closing = True
         self.deadline = _NEVER
-        self._requests.clear()
+        self._reader.requests.clear()
         reply, self._reply = self._reply, None
         if reply is not None:
             reply.lost()
@@ -200,182 +157,60 @@ class Connection(asyncio.Protocol):
             self.deadline = _NEVER
             self._reply.writable()
 
-    # What the parser calls.
-
-    def on_message_begin(self) -> None:
-        self._in_message = self._in_head = True
-        self._url = b""
-        self._headers = {}
-        self._repeated = 0
-        self._framing = b""
-        self._body_size = 0
-        self._unbodied = 0
-        if self._reply is None:
-            self.deadline = self._listening.loop.time() + self._limits.header_timeout
-
-    def on_url(self, url: bytes) -> None:
-        self._url = self._url + url if self._url else url
-
-    def on_header(self, name: bytes, value: bytes) -> None:
-        if not self._in_head:
-            return  # a trailer
-        name = name.lower()
-        headers = self._headers
-        if len(headers) + self._repeated >= self._limits.max_headers:
-            self._refuse(_too_many_headers(self._limits.max_headers))
-            return
-        if name in headers:
-            if name in _SINGLE:
-                self._refuse(
-                    ClientFault(f"More than one {name.decode('latin-1')} header.", code="bad_request")
-                )
-                return
-            self._repeated += 1
-            value = headers[name] + b", " + value
-        headers[name] = value
-
-    def on_headers_complete(self) -> None:
-        self._in_head = False
-        if self._fault is not None:
-            return
-        version = self._parser.get_http_version()
-        self._modern = modern = version == "1.1"
-        self._upgrade = self._parser.should_upgrade()
-        fault = self._fault_of_head(version, modern=modern)
-        if self._upgrade and self._parser.get_method() == b"CONNECT":
-            self._framing = b""  # what follows is no body but the tunnel
-        if fault is not None:
-            self._refuse(fault)
-        elif self._framing:
-            if self._reply is None:
-                self.deadline = self._listening.loop.time() + self._limits.body_timeout
-            if modern and b"expect" in self._headers:
-                if self._reply is None and not self._requests:
-                    self._transport.write(_CONTINUE)
-                else:
-                    self._continue_due = True
-
-    def on_body(self, data: bytes) -> None:
-        if self._fault is not None:
-            return
-        self._unbodied = 0
-        self._body_size += len(data)
-        if self._body_size > self._limits.max_body_bytes:
-            self._refuse(_body_too_large(self._limits.max_body_bytes))
-            return
-        body = self._body
-        if not body:
-            self._body = data
-        elif isinstance(body, bytearray):
-            body += data
-        else:
-            # Not a list: chunks of a byte or two would take many times their size.
-            self._body = bytearray(body) + data
-
-    def on_message_complete(self) -> None:
-        if self._fault is not None or (self._upgrade and self._framing):
-            return
-        self._in_message = self._continue_due = False
-        body, self._body = self._body, b""
-        self._ahead += len(body)
-        path, _, query = self._url.partition(b"?")
-        if path[:1] != b"/":
-            path = _without_authority(path)
-        parser = self._parser
-        request = Request(parser.get_method(), path, query, self._headers, bytes(body), self._peer)
-        keep_alive = parser.should_keep_alive() and not self._upgrade
-        self._requests.append((request, keep_alive, self._modern))
-
-    def _fault_of_head(self, version: str, *, modern: bool) -> ClientFault | None:
-        """Return what is wrong with a whole head, and note whether a body follows it."""
-        headers, limits = self._headers, self._limits
-        if (self._large_read or self._unbodied) and self._size_of_head() > limits.max_header_bytes:
-            return _head_too_large(limits.max_header_bytes)
-        if modern:
-            if not headers.get(b"host"):
-                return ClientFault("No Host header.", code="bad_request")
-            if b"expect" in headers and headers[b"expect"].lower() != b"100-continue":
-                return ClientFault("The expectation cannot be met.", code="expectation_failed", status=417)
-        elif version != "1.0":
-            return ClientFault(
-                f"HTTP/{version} is not spoken here.", code="http_version_not_supported", status=505
-            )
-        length = headers.get(b"content-length")
-        if length is not None:
-            size = int(length)
-            if size > limits.max_body_bytes:
-                return _body_too_large(limits.max_body_bytes)
-            if size:
-                self._framing = b"content-length: " + length
-        elif b"transfer-encoding" in headers:
-            if not modern or headers[b"transfer-encoding"].lower() != b"chunked":
-                return ClientFault("Transfer-Encoding is not understood.", code="bad_request")
-            self._framing = b"transfer-encoding: chunked"
-        return None
-
-    def _size_of_head(self) -> int:
-        headers = self._headers
-        return len(self._url) + sum(map(len, headers)) + sum(map(len, headers.values())) + 4 * len(headers)
-
-    def _ignore_upgrade(self, rest: bytes) -> None:
-        """Nothing is upgraded here: the request is answered as HTTP/1.1, and the connection ends with it.
-
-        llhttp stops at the end of such a head. Java's clients offer h2c with each request that has a body
-        (github.com/MagicStack/httptools/issues/124, 2025): what follows is read by a parser that has seen
-        no offer.
-        """
-        framing, self._framing = self._framing, b""
-        if self._fault is not None or not framing:
-            self._deaf = True
-            return
-        self._parser, method = httptools.HttpRequestParser(_BodyOnly(self)), self._parser.get_method()
-        self._parser.feed_data(method + b" / HTTP/1.1\r\nconnection: close\r\n" + framing + b"\r\n\r\n")
-        try:
-            self._parser.feed_data(rest)
-        except httptools.HttpParserError as error:
-            self._refuse(_malformed(error))
-
     # The order of things.
 
     @property
     def _is_far_ahead(self) -> bool:
-        return len(self._requests) >= _MOST_AHEAD or self._ahead > _MOST_AHEAD_BYTES
+        requests = self._reader.requests
+        return (
+            len(requests) >= _MOST_AHEAD
+            or sum(len(request.body) for request, _, _ in requests) > _MOST_AHEAD_BYTES
+        )
 
     def _next(self) -> None:
         """Answer the next request, or refuse what could not be read, or wait."""
-        if self._requests:
+        reader = self._reader
+        if reader.requests:
             self.deadline = _NEVER
-            request, keep_alive, modern = self._requests.popleft()
-            self._ahead -= len(request.body)
+            request, keep_alive, modern = reader.requests.popleft()
             if self._paused and not self._is_far_ahead:
                 self._paused = False
                 self._transport.resume_reading()
             self._reply = reply = Http1Reply(self, keep_alive, modern, request.method == b"HEAD")
             self._listening.handler(request, reply)
-        elif self._fault is not None:
-            fault, reply = self._fault, Http1Reply(self, keep_alive=False, modern=True, head_only=False)
+        elif reader.fault is not None:
+            fault, reply = reader.fault, Http1Reply(self, keep_alive=False, modern=True, head_only=False)
             self._reply = reply
             headers = ((b"content-type", b"application/json"), *fault.headers)
             reply.send(fault.status, headers, error_body(fault))
-        elif self._continue_due and self._in_message:
-            self._continue_due = False
-            self._transport.write(_CONTINUE)
+        elif reader.continue_due:
+            self._continue()
+
+    def _continue(self) -> None:
+        self._reader.continue_due = False
+        self._transport.write(_CONTINUE)
+
+    def _time_part(self) -> None:
+        """Give the client time for the part of a message that it is sending, if it is."""
+        part, limits = self._reader.part, self._limits
+        if part is not None:
+            seconds = limits.header_timeout if part == "head" else limits.body_timeout
+            self.deadline = self._listening.loop.time() + seconds
 
     def replied(self, *, keep_alive: bool) -> None:
         """Go on after the reply under way was written."""
+        reader = self._reader
         self._reply = None
         if self._transport.is_closing():
             self._allow_to_read()
         elif not keep_alive:
             self._close()
-        elif self._requests or self._fault is not None:
+        elif reader.requests or reader.fault is not None:
             self._listening.loop.call_soon(self._resume)
-        elif self._in_message:
-            limits = self._limits
-            seconds = limits.header_timeout if self._in_head else limits.body_timeout
-            self.deadline = self._listening.loop.time() + seconds
-            if self._continue_due:
-                self._next()
+        elif reader.part is not None:
+            self._time_part()
+            if reader.continue_due:
+                self._continue()
         elif self._listening.stopping:
             self._close()
         else:
@@ -385,18 +220,13 @@ class Connection(asyncio.Protocol):
         if self._reply is None and not self._closing and not self._transport.is_closing():
             self._next()
 
-    def _refuse(self, fault: GatewayError) -> None:
-        if self._fault is None:
-            self._fault = fault
-        self._in_head = self._in_message = self._continue_due = False
-        self._body = b""
-
     # The end.
 
     def _close(self) -> None:
         """End the connection once the client could read what was written."""
-        is_sending = self._in_message or self._fault is not None or self._deaf or bool(self._requests)
-        self._closing = self._deaf = True
+        reader = self._reader
+        is_sending = reader.part is not None or reader.deaf or bool(reader.requests)
+        self._closing = True
         self._listening.lingering += 1
         if not is_sending:
             self._allow_to_read()
@@ -425,10 +255,9 @@ class Connection(asyncio.Protocol):
             self._unsent = unsent
         elif self.congested or self._closing or unsent:
             self._transport.abort()
-        elif self._in_message:
-            what = "head" if self._in_head else "body"
-            self._refuse(
-                ClientFault(f"The request's {what} took too long.", code="request_timeout", status=408)
+        elif (part := self._reader.part) is not None:
+            self._reader.refuse(
+                ClientFault(f"The request's {part} took too long.", code="request_timeout", status=408)
             )
             self._next()
         else:
@@ -436,7 +265,7 @@ class Connection(asyncio.Protocol):
 
     def stop(self) -> None:
         """Take no further request but one that has begun."""
-        if not (self._reply or self._requests or self._in_message or self._closing):
+        if not (self._reply or self._reader.requests or self._reader.part or self._closing):
             self._close()
 
     def abort(self) -> None:
@@ -466,43 +295,6 @@ class Connection(asyncio.Protocol):
     def soon(self, reply: Http1Reply) -> None:
         """Call `reply.tell_gone` in the loop's next turn."""
         self._listening.loop.call_soon(reply.tell_gone)
-
-
-class _BodyOnly:
-    """Shows a connection the body of a message and its end."""
-
-    def __init__(self, connection: Connection) -> None:
-        self.on_body = connection.on_body
-        self.on_message_complete = connection.on_message_complete
-
-
-_SINGLE = frozenset({b"host", b"authorization", b"content-type", b"content-length", b"transfer-encoding"})
-
-
-def _without_authority(target: bytes) -> bytes:
-    """Return the path of a target in absolute form; what has none is left as it is."""
-    _, is_absolute, rest = target.partition(b"://")
-    return b"/" + rest.partition(b"/")[2] if is_absolute else target
-
-
-def _malformed(error: httptools.HttpParserError) -> ClientFault:
-    return ClientFault(f"Bad request: {error}", code="bad_request")
-
-
-def _head_too_large(limit: int) -> ClientFault:
-    return ClientFault(
-        f"The request's head is larger than {limit} bytes.", code="headers_too_large", status=431
-    )
-
-
-def _too_many_headers(limit: int) -> ClientFault:
-    return ClientFault(f"The request has more than {limit} headers.", code="headers_too_large", status=431)
-
-
-def _body_too_large(limit: int) -> ClientFault:
-    return ClientFault(
-        f"The request's body is larger than {limit} bytes.", code="request_too_large", status=413
-    )
 
 
 def _too_many_connections() -> GatewayError:

@@ -88,7 +88,7 @@ def _refuse_constant(name: str) -> NoReturn:
 
 def write_members(members: Mapping[str, bytes | msgspec.Raw]) -> bytes:
     """Write an object whose values are JSON already."""
-    return b"{" + b",".join(b"%b:%b" % (_key(name), value) for name, value in members.items()) + b"}"
+    return b"{" + b",".join([b"%b:%b" % (_key(name), value) for name, value in members.items()]) + b"}"
 
 
 def repeats_members(body: bytes, members: Members) -> bool:
