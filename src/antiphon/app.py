@@ -7,6 +7,7 @@ import secrets
 import sqlite3
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -44,6 +45,9 @@ _log = logging.getLogger(__name__)
 _SWEEP_SECONDS = 60.0
 _PUBLISH_SECONDS = 2.0
 _FORGET_SECONDS = 3600.0
+_FORGET_DELETED_SECONDS = 0.5
+_OVERLAP_SECONDS = 5.0
+"""A deletion is committed a little later than its time says."""
 
 
 class Application:
@@ -135,6 +139,7 @@ class Application:
         self._tasks.start(self._sweep(), "sweep")
         if self.settings.server.workers > 1:
             self._tasks.start(self._publish(), "publish metrics")
+            self._tasks.start(self._forget_deleted(), "forget deleted responses")
 
     async def stop(self, drained: Callable[[], Awaitable[object]] | None = None) -> None:
         """Break off what is still live, wait until clients were told (`drained`), and finish all writes."""
@@ -155,7 +160,7 @@ class Application:
             if self._level is not None:
                 self._level.sweep(now)
             self._responses.sweep(now)
-            self._database.write(lambda connection, now=now: drop_orphans(connection, now))  # type: ignore[misc]
+            self._database.write(partial(drop_orphans, now=now))
             await asyncio.sleep(_SWEEP_SECONDS)
 
     async def _publish(self) -> None:
@@ -166,6 +171,17 @@ class Application:
                 await self._ledger.forget(self._now() - _FORGET_SECONDS)
             except StoreFault as fault:
                 _log.warning("metrics are not shared with the other workers: %s", fault)
+
+    async def _forget_deleted(self) -> None:
+        """Drop from memory what other workers have deleted."""
+        while True:
+            since = self._now() - _OVERLAP_SECONDS
+            await asyncio.sleep(_FORGET_DELETED_SECONDS)
+            try:
+                for recording_id in await self._responses.deleted_since(since):
+                    self.memory.remove_recording(recording_id)
+            except StoreFault as fault:
+                _log.warning("deletions by other workers are not heard of: %s", fault)
 
     async def _render_metrics(self) -> bytes:
         await self.accounts.flush()

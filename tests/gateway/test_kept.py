@@ -8,9 +8,10 @@ import pytest
 
 from antiphon.drivers.simulator import Answer, Simulator
 from antiphon.drivers.simulator.samples import responses_body, responses_frames
-from antiphon.settings import Key, Provider, Secret
+from antiphon.settings import Key, Provider, Secret, Server
 from gateway.wire import wire
 from serving import Clock, serving, settings_for
+from waiting import eventually
 
 PATH = "/v1/responses"
 REQUEST = {"model": "up/gpt-test", "input": "Hi"}
@@ -356,3 +357,28 @@ def test_a_provider_that_is_gone_is_a_502(tmp_path):
         assert (await client.ask("GET", f"{PATH}/resp_simulated")).status == 502
 
     play_upstream(tmp_path, scenario)
+
+
+def test_a_response_deleted_at_one_worker_is_not_replayed_by_another(tmp_path):
+    """Each worker has a memory of its own, and hears of what the others delete."""
+
+    async def scene():
+        async with Simulator(Answer(body=responses_body(900))) as upstream:
+            settings = settings_for(tmp_path, upstream.base_url, server=Server(port=0, workers=2))
+            async with (
+                serving(settings) as one,
+                serving(settings) as other,
+                wire(one.port) as client,
+                wire(other.port) as client_of_other,
+            ):
+                created = await create(client)
+                await eventually(lambda: one.application._database.queued == 0)
+                found = await client_of_other.ask("POST", PATH, REQUEST)
+                assert found.headers["x-cache"] == "HIT (exact)"
+                await client.ask("DELETE", f"{PATH}/{created['id']}")
+                await eventually(lambda: len(other.application.memory) == 0)
+                calls = len(upstream.calls)
+                again = await client_of_other.ask("POST", PATH, REQUEST)
+                assert ("x-cache" in again.headers, len(upstream.calls)) == (False, calls + 1)
+
+    asyncio.run(scene())

@@ -4,36 +4,8 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from antiphon.gateway.metrics import MODEL_LIMIT, OTHER, Gauge, Metrics, render
-from antiphon.ports.ledger import UsageRow
+from usage_rows import ROW
 
-ROW = UsageRow(
-    id="resp_1",
-    time=1_790_000_000.0,
-    key="alice",
-    project="search",
-    owner="key:alice",
-    alias="fast",
-    provider="openai",
-    model="gpt-5",
-    dialect="responses",
-    route="/v1/responses",
-    stream=True,
-    status=200,
-    cache="miss",
-    input_tokens=100,
-    output_tokens=20,
-    total_tokens=120,
-    cached_tokens=30,
-    cache_write_tokens=4,
-    reasoning_tokens=5,
-    audio_input_tokens=6,
-    audio_output_tokens=7,
-    cost=0.25,
-    cost_saved=None,
-    first_byte_us=1_500,
-    last_byte_us=2_000_000,
-    error=None,
-)
 HIT = ROW._replace(cache="hit", cost=None, cost_saved=0.25, first_byte_us=100, last_byte_us=100)
 
 

@@ -24,12 +24,17 @@ FROM responses JOIN recordings ON recordings.id = recording_id WHERE responses.i
 """
 _HELD = "SELECT recording_id FROM responses WHERE id = ? AND owner = ? AND expires_at >= ?"
 _DELETE = "DELETE FROM responses WHERE id = ? AND owner = ?"
+_DELETED = "REPLACE INTO deleted_recordings (recording_id, deleted_at) VALUES (?, ?)"
+_DELETED_SINCE = "SELECT recording_id FROM deleted_recordings WHERE deleted_at >= ?"
+_FORGET_DELETED = "DELETE FROM deleted_recordings WHERE deleted_at < ?"
 _EXPIRED = "DELETE FROM responses WHERE expires_at < ?"
 _NOTE = "REPLACE INTO upstream_responses (id, owner, provider, expires_at) VALUES (?, ?, ?, ?)"
 _NOTED = "SELECT provider FROM upstream_responses WHERE id = ? AND owner = ?"
 _EXPIRED_NOTES = "DELETE FROM upstream_responses WHERE expires_at < ?"
 
 _ROW_BYTES = 1024
+_DELETED_SECONDS = 600
+"""By then every worker has heard of a deletion."""
 
 
 class SqliteResponses:
@@ -93,9 +98,17 @@ class SqliteResponses:
             if row is None:
                 return None
             connection.execute(_DELETE, (response_id, owner))
+            connection.execute(_DELETED, (row[0], now))
             return str(row[0])
 
         return await self._database.written(work)
+
+    async def deleted_since(self, time: float) -> list[str]:
+        """Return the recordings of responses deleted since `time`, by any worker. Raises StoreFault."""
+        rows = await self._database.read(
+            lambda connection: connection.execute(_DELETED_SINCE, (time,)).fetchall()
+        )
+        return [recording_id for (recording_id,) in rows]
 
     def note_upstream(self, response_id: str, owner: str, provider: str, expires_at: float) -> None:
         """Note that `provider` itself keeps a response of the owner."""
@@ -125,6 +138,7 @@ class SqliteResponses:
 def _delete_expired(connection: sqlite3.Connection, now: float) -> None:
     connection.execute(_EXPIRED, (now,))
     connection.execute(_EXPIRED_NOTES, (now,))
+    connection.execute(_FORGET_DELETED, (now - _DELETED_SECONDS,))
 
 
 def _read(response_id: str, owner: str, row: tuple[Any, ...]) -> KeptResponse:

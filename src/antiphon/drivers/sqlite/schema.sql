@@ -36,6 +36,12 @@ CREATE TABLE responses (
 CREATE INDEX responses_by_recording ON responses (recording_id);
 CREATE INDEX responses_by_expiry ON responses (expires_at);
 
+-- What was deleted lately, for the workers that may still have it in memory.
+CREATE TABLE deleted_recordings (
+    recording_id TEXT PRIMARY KEY,
+    deleted_at   REAL NOT NULL
+) WITHOUT ROWID;
+
 -- Responses that a provider keeps itself (`state: upstream`).
 CREATE TABLE upstream_responses (
     id         TEXT NOT NULL,
