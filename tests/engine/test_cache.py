@@ -482,6 +482,7 @@ def test_only_if_cached_never_asks_the_upstream(tmp_path, store):
             for control in ("only-if-cached", "only-if-cached, no-cache", "only-if-cached, no-store"):
                 got = await play.ask(headers={"Cache_Control": control})
                 assert (got.status, got.json()["error"]["code"]) == (504, "not_cached")
+                assert got.headers["cache-status"].startswith("antiphon; fwd=")
             assert play.calls == 0
             await play.ask()
             assert await play.outcome(headers={"Cache_Control": "only-if-cached"}) == "hit"

@@ -147,11 +147,12 @@ class Turns:
         controls = self._controls(turn, headers, cache, stateful)
         turn.controls = controls
         key = self._key(turn, cache, controls.namespace) if controls.write else None
-        if controls.bypass is not None and controls.only_if_cached:
-            raise _not_cached()
         if controls.bypass is not None or key is None:
             turn.result, turn.detail = "bypass", controls.bypass or ""
-            self._produce(turn, source, key)
+            if controls.only_if_cached:
+                self._refuse_uncached(turn, source)
+            else:
+                self._produce(turn, source, key)
             return
         turn.key = key
         entry = self._shelves.memory.get(key.digest, key.identity)
@@ -175,7 +176,7 @@ class Turns:
                 search, f"look up {turn.request_id.decode()}", on_death=lambda: live.fail(_internal())
             )
         elif controls.only_if_cached:
-            raise _not_cached()
+            self._refuse_uncached(turn, source)
         else:
             self._produce(turn, source, key, shared=True)
 
@@ -240,13 +241,16 @@ class Turns:
                 continue
             turn.result, turn.detail = "miss", "" if verdict is Verdict.HIT else verdict.value
             if turn.controls.only_if_cached:
-                self._producing.begin(turn, source, key, shared=False).fail(_not_cached())
+                self._refuse_uncached(turn, source)
             elif live is not None:
                 turn.result = "collapsed"
                 self._producing.join(turn, live)
             else:
                 live = self._producing.begin(turn, source, key, shared=True)
                 self._producing.send(turn, live, source)
+
+    def _refuse_uncached(self, turn: Turn, source: Source) -> None:
+        self._producing.begin(turn, source, None, shared=False).fail(_not_cached())
 
     def _produce(self, turn: Turn, source: Source, key: CacheKey | None, *, shared: bool = False) -> None:
         live = self._producing.begin(turn, source, key, shared=shared)
