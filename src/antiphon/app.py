@@ -205,6 +205,12 @@ class Application:
             Gauge("live_recordings", "Answers that are being recorded now.", self.producing.count),
             Gauge("cache_memory_entries", "Entries in the memory level of the cache.", len(self.memory)),
             Gauge("cache_memory_bytes", "Bytes in the memory level of the cache.", self.memory.size),
+            Gauge("cache_memory_evictions", "Entries that had to make room.", self.memory.evictions),
+            Gauge(
+                "cache_unreadable_entries",
+                "Stored entries that counted as misses because they cannot be read.",
+                self._level.unreadable if self._level else 0,
+            ),
             Gauge("ledger_queued_rows", "Usage rows that are not written yet.", self.accounts.queued),
             Gauge("ledger_lost_rows", "Usage rows lost because storage was gone.", self.accounts.lost),
             Gauge("storage_queued_writes", "Writes that wait for storage.", self._database.queued),

@@ -8,8 +8,9 @@ from hypothesis import strategies as st
 from openai._models import construct_type
 from openai.types.responses import Response
 
+from antiphon.dialects.native import read_request
 from antiphon.dialects.responses import RESPONSES
-from antiphon.dialects.responses_replay import ECHOED, asked_by, echoes, template, under_id
+from antiphon.dialects.responses_replay import ECHOED, asked_by, template, under_id
 from antiphon.recording.recording import Mode, State
 from antiphon.turn.grammar import violations
 from antiphon.turn.usage import Usage
@@ -412,7 +413,8 @@ def test_events_are_counted_where_the_upstream_numbers_none():
 
 def test_a_replay_echoes_the_request_that_asks():
     """Members that only echo are those of the asking request; null means the default."""
-    asked = echoes(b'{"metadata": {"a":\n "b"}, "store": false, "user": null, "input": "x"}')
+    body = b'{"model": "m", "metadata": {"a":\n "b"}, "store": false, "user": null, "input": "x"}'
+    asked = {**ECHOED, **read_request("responses", body).echo}
     assert asked == {**ECHOED, "metadata": b'{"a":"b"}', "store": b"false"}
     body = b'{ "metadata": null, "store": true, "output": [{"metadata": 1}], "service_tier": "flex" }'
     expected = (

@@ -8,8 +8,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-import msgspec
-
 from antiphon.dialects.responses_frames import RESPONSE_KEY, data_span, open_frame
 from antiphon.recording.recording import Mode
 from antiphon.wire.splice import Path, Span, member_spans, replace_string, splice, string_spans
@@ -31,28 +29,6 @@ ECHOED: Final = {
 _NOTHING: Final[Mapping[str, bytes]] = {}
 _ID: Final = "id"
 _CREATED_AT: Final = "created_at"
-
-
-class _Request(msgspec.Struct):
-    metadata: msgspec.Raw = msgspec.Raw()
-    store: msgspec.Raw = msgspec.Raw()
-    user: msgspec.Raw = msgspec.Raw()
-    safety_identifier: msgspec.Raw = msgspec.Raw()
-    prompt_cache_key: msgspec.Raw = msgspec.Raw()
-    background: msgspec.Raw = msgspec.Raw()
-
-
-_REQUEST: Final = msgspec.json.Decoder(_Request)
-
-
-def echoes(request: bytes) -> dict[str, bytes]:
-    """Return what a response to `request` says in its echoed members. Raises ValueError."""
-    asked = _REQUEST.decode(request)
-    values = ((name, bytes(getattr(asked, name)), default) for name, default in ECHOED.items())
-    return {
-        name: default if value in (b"", b"null") else msgspec.json.format(value, indent=-1)
-        for name, value, default in values
-    }
 
 
 def asked_by(document: bytes, mode: Mode, changes: Mapping[str, bytes]) -> bytes:

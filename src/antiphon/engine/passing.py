@@ -5,10 +5,11 @@ from collections.abc import Sequence
 from antiphon.engine.error_answers import MAX_ERROR_BYTES, error_answer, not_followed, redact
 from antiphon.engine.live import passed_on
 from antiphon.engine.producing import Source
+from antiphon.engine.refusals import refuse
 from antiphon.ports.reply import Reply
 from antiphon.ports.upstream import Call, UpstreamRequest
 from antiphon.recording import Head
-from antiphon.wire.errors import UpstreamFault, error_body
+from antiphon.wire.errors import UpstreamFault
 
 
 class Passing:
@@ -65,8 +66,7 @@ class Passing:
         elif self._started:
             self._reply.abort()
         else:
-            headers = ((b"content-type", b"application/json"), (b"x-request-id", self._request_id))
-            self._reply.send(fault.status, (*headers, *fault.headers), error_body(fault))
+            refuse(self._reply, self._request_id, fault)
 
     def on_writable(self) -> None:
         """The client has read."""

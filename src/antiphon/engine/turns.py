@@ -17,7 +17,7 @@ from antiphon.dialects.responses import RESPONSES
 from antiphon.engine.catalogue import Catalogue
 from antiphon.engine.live import LiveRecording
 from antiphon.engine.producing import Producing, Shelves, Source
-from antiphon.engine.rendition import JSON_TYPE
+from antiphon.engine.refusals import internal_error, refuse
 from antiphon.engine.replaying import Replaying
 from antiphon.engine.tasks import Tasks
 from antiphon.engine.turn import Ask, Asked, Owner, Turn, mint_response_id
@@ -27,7 +27,7 @@ from antiphon.recording import Mode
 from antiphon.recording.pace import INSTANT, Pace, parse_pace
 from antiphon.routing.names import Target
 from antiphon.settings import Cache
-from antiphon.wire.errors import ClientFault, GatewayError, StoreFault, error_body
+from antiphon.wire.errors import ClientFault, GatewayError, StoreFault
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +91,7 @@ class Turns:
             self._tasks.start(
                 self._answer_listed(incoming, request),
                 f"resolve {incoming.request_id.decode()}",
-                on_death=lambda: _refuse(incoming, _internal()),
+                on_death=lambda: refuse(incoming.reply, incoming.request_id, internal_error()),
             )
             return
         self._look_up(self._turn(incoming, request, target), incoming.headers, shortcut_key)
@@ -102,7 +102,7 @@ class Turns:
             target = await self._catalogue.resolve_listed(request.model)
             self._look_up(self._turn(incoming, request, target), incoming.headers, None)
         except GatewayError as fault:
-            _refuse(incoming, fault)
+            refuse(incoming.reply, incoming.request_id, fault)
 
     def _shortcut_key(self, incoming: Incoming) -> tuple[str, str, bytes | None, bytes] | None:
         headers = incoming.headers
@@ -173,7 +173,7 @@ class Turns:
             live = self._producing.begin(turn, source, key, shared=not controls.only_if_cached)
             search = self._search(turn, live, source, key, self._shelves.level)
             self._tasks.start(
-                search, f"look up {turn.request_id.decode()}", on_death=lambda: live.fail(_internal())
+                search, f"look up {turn.request_id.decode()}", on_death=lambda: live.fail(internal_error())
             )
         elif controls.only_if_cached:
             self._refuse_uncached(turn, source)
@@ -260,15 +260,6 @@ class Turns:
 def _pace(headers: Mapping[bytes, bytes]) -> Pace:
     text = headers.get(b"x-antiphon-replay")
     return INSTANT if text is None else parse_pace(text.decode("latin-1"))
-
-
-def _refuse(incoming: Incoming, fault: GatewayError) -> None:
-    request_id = (b"x-request-id", incoming.request_id)
-    incoming.reply.send(fault.status, (JSON_TYPE, request_id, *fault.headers), error_body(fault))
-
-
-def _internal() -> GatewayError:
-    return GatewayError("Internal error.", code="internal_error")
 
 
 def _not_cached() -> GatewayError:

@@ -4,7 +4,8 @@ import asyncio
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any, Protocol
 
-from antiphon.gateway.gateway import Gateway, refuse
+from antiphon.engine.refusals import refuse
+from antiphon.gateway.gateway import Gateway
 from antiphon.gateway.request import Request
 from antiphon.ports.reply import Headers, ReplyWatcher
 from antiphon.settings import ConfigurationError, Server

@@ -10,12 +10,13 @@ from antiphon.dialects.chat import CHAT
 from antiphon.dialects.completions import COMPLETIONS
 from antiphon.dialects.embeddings import EMBEDDINGS
 from antiphon.dialects.responses import RESPONSES
+from antiphon.engine.refusals import internal_error, refuse
 from antiphon.engine.tasks import Tasks
 from antiphon.engine.turns import Incoming, Route, Turns
 from antiphon.gateway.keys import Keyring
 from antiphon.gateway.request import Request
 from antiphon.ports.reply import Headers, Reply
-from antiphon.wire.errors import ClientFault, GatewayError, error_body
+from antiphon.wire.errors import ClientFault, GatewayError
 
 _log = logging.getLogger(__name__)
 
@@ -78,7 +79,7 @@ class Gateway:
             # The one place where anything may be caught: a defect of ours must not take the connection's
             # other requests with it, and the client needs the id under which the log tells what happened.
             _log.exception("request %s failed", request_id.decode())
-            refuse(reply, request_id, _internal())
+            refuse(reply, request_id, internal_error())
 
     def _handler(self, request: Request) -> Handler:
         methods = self._methods(request.path)
@@ -112,16 +113,6 @@ class Gateway:
         return {}
 
 
-def refuse(reply: Reply, request_id: bytes, fault: GatewayError) -> None:
-    """Answer with a fault."""
-    headers = (
-        (b"content-type", b"application/json"),
-        (b"x-request-id", request_id),
-        *fault.headers,
-    )
-    reply.send(fault.status, headers, error_body(fault))
-
-
 def answer_later(
     tasks: Tasks,
     request_id: bytes,
@@ -144,12 +135,8 @@ def answer_later(
             reply.send(status, (*headers, (b"x-request-id", request_id)), body)
 
     tasks.start(
-        run(), f"answer {request_id.decode()}", on_death=lambda: refuse(reply, request_id, _internal())
+        run(), f"answer {request_id.decode()}", on_death=lambda: refuse(reply, request_id, internal_error())
     )
-
-
-def _internal() -> GatewayError:
-    return GatewayError("Internal error.", code="internal_error")
 
 
 def _request_ids() -> Iterator[bytes]:
