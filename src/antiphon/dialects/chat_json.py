@@ -45,6 +45,14 @@ def write_object(value: JsonObject) -> bytes:
         return json.dumps(value, separators=(",", ":")).encode()
 
 
+def write_text(value: Any) -> str:
+    """Write JSON of any shape as text."""
+    try:
+        return _encode(value).decode()
+    except (UnicodeEncodeError, OverflowError):
+        return json.dumps(value, separators=(",", ":"))
+
+
 def read_chunks(frames: Sequence[bytes]) -> list[JsonObject]:
     """Parse the chunks of a stream up to its `[DONE]`. Raises UpstreamFault."""
     chunks = []

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 import msgspec
 
-from antiphon.engine.producing import Source
+from antiphon.engine.source import Source
 from antiphon.ports.upstream import UpstreamRequest
 from antiphon.routing.names import Resolver, Target
 from antiphon.wire.errors import ClientFault, GatewayError, UpstreamFault

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 
 from antiphon.engine.error_answers import MAX_ERROR_BYTES, error_answer, not_followed, redact
 from antiphon.engine.live import passed_on
-from antiphon.engine.producing import Source
 from antiphon.engine.refusals import refuse
+from antiphon.engine.source import Source
 from antiphon.ports.reply import Reply
 from antiphon.ports.upstream import Call, UpstreamRequest
 from antiphon.recording import Head

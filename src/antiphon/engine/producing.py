@@ -3,7 +3,7 @@
 import itertools
 import secrets
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from antiphon.cache.entry import Entry, is_storable
 from antiphon.cache.key import CacheKey
@@ -12,35 +12,23 @@ from antiphon.dialects.native import changed_echo
 from antiphon.drivers.memory import MemoryCache
 from antiphon.engine.accounts import Accounts
 from antiphon.engine.answers import Ending, LiveAnswer
-from antiphon.engine.error_answers import secrets_of
 from antiphon.engine.live import LiveRecording
 from antiphon.engine.rendition import Header
+from antiphon.engine.source import Source
 from antiphon.engine.turn import Turn
 from antiphon.ports.stores import CacheLevel, KeptResponse, ResponseStore
-from antiphon.ports.upstream import Upstream, UpstreamRequest
+from antiphon.ports.upstream import UpstreamRequest
 from antiphon.recording import Recording, State
-from antiphon.settings import Cache, Provider
+from antiphon.settings import Cache
 from antiphon.wire.errors import GatewayError
+
+Translate = Callable[[Turn, LiveRecording, Source], None]
+"""Sends a turn whose upstream speaks another dialect."""
 
 Keep = Callable[[Turn, Recording, Mapping[str, bytes], int | None], None]
 """(turn, recording, echoed members of the recorded request, time to show as created)"""
 
 _KEPT = frozenset({State.COMPLETED, State.INCOMPLETE})
-
-
-@dataclass(frozen=True, slots=True)
-class Source:
-    """A provider that can be asked."""
-
-    name: str
-    settings: Provider
-    upstream: Upstream
-    secrets: tuple[bytes, ...] = field(init=False)
-    """What is not to be shown of what authenticates us there."""
-
-    def __post_init__(self) -> None:
-        """Find the secrets once."""
-        object.__setattr__(self, "secrets", secrets_of(self.settings.api_key, self.settings.headers))
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +52,7 @@ class Producing:
         cache: Cache | None,
         shelves: Shelves,
         accounts: Accounts,
+        translate: Translate,
         wall_clock: Callable[[], float],
         clock: Callable[[], float],
     ) -> None:
@@ -71,6 +60,7 @@ class Producing:
         self._cache = cache
         self._shelves = shelves
         self._accounts = accounts
+        self._translate = translate
         self._now = wall_clock
         self._clock = clock
         self._recording_ids = _recording_ids()
@@ -90,7 +80,8 @@ class Producing:
     def begin(self, turn: Turn, source: Source, key: CacheKey | None, *, shared: bool) -> LiveRecording:
         """Make a live recording for `turn`, which pays for it; `shared` lets equal requests join."""
         settings = source.settings
-        asks_usage = settings.usage_in_streams and turn.ask.request.stream
+        is_translated = turn.ask.upstream_dialect is not None
+        asks_usage = (settings.usage_in_streams or is_translated) and turn.ask.request.stream
         recording = Recording(
             id=next(self._recording_ids),
             dialect=turn.ask.dialect.name,
@@ -127,6 +118,9 @@ class Producing:
 
     def send(self, turn: Turn, live: LiveRecording, source: Source) -> None:
         """Ask the upstream."""
+        if turn.ask.upstream_dialect is not None:
+            self._translate(turn, live, source)
+            return
         request, settings = turn.ask.request, source.settings
         body = request.upstream_body(
             turn.ask.target.model,

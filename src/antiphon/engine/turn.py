@@ -44,6 +44,8 @@ class Ask:
     request: NativeRequest
     target: Target
     asked: Asked
+    upstream_dialect: str | None = None
+    """What the upstream is asked in, where that is another dialect than the client's."""
 
 
 @dataclass(slots=True, eq=False)

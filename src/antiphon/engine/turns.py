@@ -13,12 +13,15 @@ from antiphon.cache.entry import Entry, Verdict, judge
 from antiphon.cache.key import CacheKey, Circumstance, cache_key
 from antiphon.dialects.dialect import Dialect
 from antiphon.dialects.native import NativeRequest, read_request
+from antiphon.dialects.providers import upstream_dialect
+from antiphon.dialects.registry import CLIENTS
 from antiphon.dialects.responses import RESPONSES
 from antiphon.engine.catalogue import Catalogue
 from antiphon.engine.live import LiveRecording
-from antiphon.engine.producing import Producing, Shelves, Source
+from antiphon.engine.producing import Producing, Shelves
 from antiphon.engine.refusals import internal_error, refuse
 from antiphon.engine.replaying import Replaying
+from antiphon.engine.source import Source
 from antiphon.engine.tasks import Tasks
 from antiphon.engine.turn import Ask, Asked, Owner, Turn, mint_response_id
 from antiphon.ports.reply import Reply
@@ -113,10 +116,12 @@ class Turns:
     def _turn(self, incoming: Incoming, request: NativeRequest, target: Target) -> Turn:
         route = incoming.route
         asked = Asked(Mode.STREAM if request.stream else Mode.JSON, request.include_usage)
-        ask = Ask(incoming.owner, route.dialect, route.upstream_path, request, target, asked)
+        source = self._sources[target.provider]
+        translated_to = upstream_dialect(source.profile, route.dialect.name, CLIENTS)
+        ask = Ask(incoming.owner, route.dialect, route.upstream_path, request, target, asked, translated_to)
         turn = Turn(ask, incoming.request_id, incoming.reply, incoming.received_at)
         if route.dialect is RESPONSES:
-            if self._sources[target.provider].settings.state == "gateway":
+            if translated_to is not None or source.settings.state == "gateway":
                 turn.response_id = mint_response_id()
                 turn.keeps = request.store
             else:
@@ -128,7 +133,7 @@ class Turns:
     def _look_up(self, turn: Turn, headers: Mapping[bytes, bytes], shortcut_key: object) -> None:
         source = self._sources[turn.ask.target.provider]
         stateful = turn.ask.request.stateful_member
-        if stateful is not None and source.settings.state == "gateway":
+        if stateful is not None and turn.response_id:
             raise ClientFault(
                 f"'{stateful}' is not supported yet.", code="unsupported_parameter", param=stateful
             )

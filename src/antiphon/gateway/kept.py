@@ -8,8 +8,8 @@ import msgspec
 from antiphon.dialects.responses import RESPONSES
 from antiphon.drivers.memory import MemoryCache
 from antiphon.engine.passing import Passing
-from antiphon.engine.producing import Source
 from antiphon.engine.rendition import render
+from antiphon.engine.source import Source
 from antiphon.engine.tasks import Tasks
 from antiphon.engine.turn import Asked
 from antiphon.gateway.gateway import Handler, answer_later

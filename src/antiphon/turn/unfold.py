@@ -87,7 +87,7 @@ def unfold(response: Event) -> list[Event]:
         {"type": "response.in_progress", "response": _begun(response)},
     ]
     for index, item in enumerate(_list(response, "output")):
-        events.extend(_unfold_item(index, item))
+        events.extend(unfold_item(index, item))
     events.append({"type": ending, "response": response})
     return [
         {"type": event.pop("type"), "sequence_number": number, **event} for number, event in enumerate(events)
@@ -138,7 +138,8 @@ def _begun(response: Event) -> Event:
     return begun
 
 
-def _unfold_item(index: int, item: Any) -> Iterator[Event]:
+def unfold_item(index: int, item: Any) -> Iterator[Event]:
+    """Yield the events of one finished item in the place `index` of the output, not numbered yet."""
     if not isinstance(item, dict):
         item_events: Iterator[Event] = iter(())
         start = item

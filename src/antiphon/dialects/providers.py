@@ -1,0 +1,165 @@
+"""What is known of providers: which dialects each speaks, and in what its dialect differs from the usual.
+
+One row a provider type. A difference that only some have is a member with a default, never a condition
+elsewhere. Sources: the providers' documentation in autumn 2026, and their recorded answers.
+"""
+
+import re
+from collections.abc import Container
+from dataclasses import dataclass, replace
+from typing import Final, Literal
+from urllib.parse import urlsplit
+
+from antiphon.wire.errors import ClientFault
+
+_OPENAI_ROUTES: Final = ("chat", "completions", "embeddings", "rerank", "transcriptions")
+GENERATIVE: Final = ("responses", "chat", "messages", "gemini", "ollama", "completions")
+"""Dialects that answers can be translated from, the richest first."""
+
+
+@dataclass(frozen=True, slots=True)
+class Profile:
+    """What a provider has, and how it wants to be told."""
+
+    label: str
+    """What errors call it."""
+    speaks: tuple[str, ...]
+    """The dialects that pass through unchanged."""
+    hosted_tools: frozenset[str] = frozenset()
+    """Types of tools that it runs itself and that its dialect can be told of."""
+    schema: Literal["native", "tool", "json"] = "native"
+    """How it answers with JSON of a schema."""
+    schema_models: str = ""
+    """Pattern of the models that take a schema natively; the others are given a tool. Empty: all."""
+    budget_models: str = ""
+    """Pattern of the models whose thinking is set by a budget of tokens instead of an effort."""
+    # Chat Completions and what imitates them.
+    limit_member: str = "max_tokens"
+    """What the limit of output tokens is called."""
+    developer_role: bool = False
+    """Whether `developer` is a role; else it is told as `system`."""
+    custom_tools: bool = False
+    """Whether it has free-form tools; else they are wrapped as functions."""
+    effort: Literal["reasoning_effort", "reasoning", "none"] = "reasoning_effort"
+    """How an effort is told: a member, OpenRouter's object, or not at all."""
+    reasoning_back: Literal["reasoning_content", "reasoning", "reasoning_details", "none"] = "none"
+    """The member of an assistant message that takes earlier reasoning back."""
+    files: bool = False
+    """Whether messages may hold files."""
+    image_urls: bool = True
+    """Whether it fetches images itself."""
+    prompt_cache_key: bool = False
+    parallel_tool_calls: bool = True
+    """Whether it knows the member; else surplus calls are dropped."""
+    store: bool = False
+    """Whether it takes `metadata`, `store`, `safety_identifier` and `service_tier`."""
+
+    def takes_schema(self, model: str) -> bool:
+        """Whether `model` takes a JSON schema natively."""
+        return self.schema == "native" and (
+            not self.schema_models or re.search(self.schema_models, model) is not None
+        )
+
+    def has_budget(self, model: str) -> bool:
+        """Whether the thinking of `model` is set by a budget of tokens."""
+        return bool(self.budget_models) and re.search(self.budget_models, model) is not None
+
+    @property
+    def translates_to(self) -> str | None:
+        """The dialect that requests of other dialects are translated into."""
+        return next((dialect for dialect in GENERATIVE if dialect in self.speaks), None)
+
+
+_CHAT: Final = Profile("an OpenAI-compatible server", _OPENAI_ROUTES)
+
+PROVIDERS: Final[dict[str, Profile]] = {
+    "openai": Profile(
+        "OpenAI",
+        ("responses", *_OPENAI_ROUTES),
+        limit_member="max_completion_tokens",
+        developer_role=True,
+        custom_tools=True,
+        files=True,
+        prompt_cache_key=True,
+        store=True,
+    ),
+    "openai-chat": replace(_CHAT, label="this chat provider"),
+    "openai-completions": Profile("this provider of text completions", ("completions",), schema="json"),
+    "azure": Profile(
+        "Azure OpenAI",
+        ("responses", *_OPENAI_ROUTES),
+        limit_member="max_completion_tokens",
+        developer_role=True,
+        files=True,
+        prompt_cache_key=True,
+    ),
+    "vllm": replace(_CHAT, label="vLLM", reasoning_back="reasoning"),
+    "llamacpp": replace(_CHAT, label="llama.cpp", reasoning_back="reasoning_content", image_urls=False),
+    "lmstudio": replace(_CHAT, label="LM Studio", image_urls=False),
+    "groq": replace(_CHAT, label="Groq", limit_member="max_completion_tokens", reasoning_back="reasoning"),
+    "deepseek": replace(
+        _CHAT, label="DeepSeek", schema="tool", effort="none", reasoning_back="reasoning_content"
+    ),
+    "mistral": replace(_CHAT, label="Mistral", effort="none", parallel_tool_calls=True),
+    "openrouter": replace(
+        _CHAT, label="OpenRouter", effort="reasoning", reasoning_back="reasoning_details", files=True
+    ),
+    "xai": replace(_CHAT, label="xAI", speaks=("responses", *_OPENAI_ROUTES)),
+    "together": replace(_CHAT, label="Together", reasoning_back="reasoning"),
+    "anthropic": Profile(
+        "Anthropic",
+        ("messages",),
+        hosted_tools=frozenset({"web_search", "web_search_preview", "code_interpreter"}),
+        schema_models=r"claude-(?:opus-4-[1-9]|sonnet-4-[5-9]|haiku-4-[5-9]|[a-z]+-[5-9])",
+        budget_models=r"claude-(?:3|[a-z]+-4(?:-[0-5])?(?:-\d{8})?$|[a-z]+-4-[0-5])",
+    ),
+    "gemini": Profile(
+        "Gemini",
+        ("gemini",),
+        hosted_tools=frozenset({"web_search", "web_search_preview", "code_interpreter"}),
+        budget_models=r"gemini-2",
+        image_urls=False,
+    ),
+    "ollama": Profile("Ollama", ("ollama",), image_urls=False),
+    "playback": Profile(
+        "the cassette",
+        ("responses", "chat", "messages", "completions", "embeddings", "rerank", "transcriptions"),
+    ),
+}
+
+HOSTS: Final = {
+    "api.openai.com": "openai",
+    "api.groq.com": "groq",
+    "api.deepseek.com": "deepseek",
+    "api.mistral.ai": "mistral",
+    "openrouter.ai": "openrouter",
+    "api.x.ai": "xai",
+    "api.together.xyz": "together",
+}
+"""Providers that are known by their address, whatever OpenAI-compatible type the configuration gives them."""
+
+
+def upstream_dialect(profile: Profile, client: str, translated: Container[str]) -> str | None:
+    """Return the dialect that a provider is asked in for a client's; None where it speaks that itself.
+
+    `translated` are the dialects that can be translated. Raises ClientFault where there is no way.
+    """
+    if client in profile.speaks:
+        return None
+    target = profile.translates_to
+    if client in translated and target is not None:
+        return target
+    raise ClientFault(
+        f"{profile.label[:1].upper()}{profile.label[1:]} has no {client}: choose a model of another provider.",
+        code="unsupported_parameter",
+        param="model",
+    )
+
+
+def profile_of(provider_type: str, base_url: str | None) -> Profile:
+    """Return what is known of a provider; a general type at a known address has that address's differences."""
+    if provider_type == "openai-chat" and base_url:
+        known = HOSTS.get(urlsplit(base_url).hostname or "")
+        if known is not None:
+            return replace(PROVIDERS[known], speaks=PROVIDERS[provider_type].speaks)
+    return PROVIDERS[provider_type]

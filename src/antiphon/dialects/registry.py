@@ -1,0 +1,50 @@
+"""Every dialect that can stand on either side of a translation: how requests are read and written, and answers.
+
+Adding a dialect is adding a row.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Final
+
+from antiphon.dialects.chat_answer_reader import ChatAnswerReader
+from antiphon.dialects.chat_request_writer import write_chat_request
+from antiphon.dialects.responses_answer_writer import ResponsesAnswerWriter
+from antiphon.dialects.translation import AnswerReader, AnswerWriter, Asking, Framing, Telling
+from antiphon.turn.request import HubRequest, normalized
+
+
+@dataclass(frozen=True, slots=True)
+class UpstreamForm:
+    """A dialect as upstreams speak it."""
+
+    path: Callable[[str, bool], str]
+    """(model, whether streamed) -> path below the provider's base URL."""
+    write: Callable[[HubRequest, Asking], dict[str, Any]]
+    """Writes the body of a request. Raises ClientFault."""
+    reader: Callable[[Telling], AnswerReader]
+    framing: Framing = Framing.SSE
+
+
+@dataclass(frozen=True, slots=True)
+class ClientForm:
+    """A dialect as clients speak it."""
+
+    read: Callable[[dict[str, Any]], HubRequest]
+    """Reads the body of a request. Raises ClientFault."""
+    writer: Callable[[Telling], AnswerWriter]
+    id_prefix: str
+    """What the ids of answers start with."""
+
+
+UPSTREAMS: Final[dict[str, UpstreamForm]] = {
+    "chat": UpstreamForm(
+        path=lambda model, stream: "/chat/completions",  # noqa: ARG005
+        write=write_chat_request,
+        reader=ChatAnswerReader,
+    ),
+}
+
+CLIENTS: Final[dict[str, ClientForm]] = {
+    "responses": ClientForm(read=normalized, writer=ResponsesAnswerWriter, id_prefix="resp_"),
+}
