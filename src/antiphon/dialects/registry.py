@@ -8,8 +8,12 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from antiphon.dialects.chat_answer_reader import ChatAnswerReader
+from antiphon.dialects.chat_answer_writer import ChatAnswerWriter
+from antiphon.dialects.chat_request_reader import read_chat_request
 from antiphon.dialects.chat_request_writer import write_chat_request
+from antiphon.dialects.responses_answer_reader import ResponsesAnswerReader
 from antiphon.dialects.responses_answer_writer import ResponsesAnswerWriter
+from antiphon.dialects.responses_request_writer import write_responses_request
 from antiphon.dialects.translation import AnswerReader, AnswerWriter, Asking, Framing, Telling
 from antiphon.turn.request import HubRequest, normalized
 
@@ -43,8 +47,14 @@ UPSTREAMS: Final[dict[str, UpstreamForm]] = {
         write=write_chat_request,
         reader=ChatAnswerReader,
     ),
+    "responses": UpstreamForm(
+        path=lambda model, stream: "/responses",  # noqa: ARG005
+        write=write_responses_request,
+        reader=ResponsesAnswerReader,
+    ),
 }
 
 CLIENTS: Final[dict[str, ClientForm]] = {
     "responses": ClientForm(read=normalized, writer=ResponsesAnswerWriter, id_prefix="resp_"),
+    "chat": ClientForm(read=read_chat_request, writer=ChatAnswerWriter, id_prefix="chatcmpl-"),
 }
