@@ -5,6 +5,7 @@ items overlap (wire_quirks). So the events are made anew, and what an item or th
 compared with what was told: the rest is told then. The terminal event is the truth.
 """
 
+from collections import Counter
 from collections.abc import Callable
 from typing import Any, Final
 
@@ -122,16 +123,18 @@ class ResponsesAnswerReader:
             self._rest(told, "call", 0, item.get(_CALLS[kind]) or "")
             self._maker.end_call(told.call, item.get("status") or "completed")
         elif kind == "message":
-            for place, part in enumerate(item.get("content") or ()):
-                self._close_part(told, place, part)
+            places: Counter[str] = Counter()
+            for part in item.get("content") or ():
+                kind = "output_text" if part.get("type") == "text" else str(part.get("type"))
+                self._close_part(told, kind, places[kind], part)
+                places[kind] += 1
             self._maker.close_item()
         elif kind == "reasoning":
             self._close_reasoning(told, item)
         else:
             self._maker.item(item)
 
-    def _close_part(self, told: _Told, place: int, part: Item) -> None:
-        kind = "output_text" if part.get("type") == "text" else str(part.get("type"))
+    def _close_part(self, told: _Told, kind: str, place: int, part: Item) -> None:
         member = _PART_TEXT.get(kind)
         if member is None:
             return
@@ -151,7 +154,16 @@ class ResponsesAnswerReader:
         self._maker.close_item()
 
     def _rest(self, told: _Told, part: str, place: int, whole: str, logprobs: Any = ()) -> None:
-        """Tell what is missing of a text; what was told differently cannot be taken back."""
+        """Tell what is missing of the text in this place among those of its kind.
+
+        What was told differently cannot be taken back. Places are counted, since some upstreams number the
+        parts in their deltas otherwise than in the item.
+        """
+        keys = [key for key in told.texts if key[0] == part]
+        if place < len(keys):
+            place = keys[place][1]
+        elif keys:
+            place = keys[-1][1] + 1
         before = told.texts.get((part, place), "")
         if len(whole) > len(before) and whole.startswith(before):
             self._delta(told, part, place, whole[len(before) :], [] if before else list(logprobs))
