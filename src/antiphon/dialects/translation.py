@@ -126,6 +126,7 @@ class Translation:
         """Refuse frames of the upstream of more than `limit` bytes."""
         self._reader = reader
         self._writer = writer
+        self._is_lines = framing is Framing.LINES
         self._frames: FrameReader | _LineReader = (
             FrameReader(limit) if framing is Framing.SSE else _LineReader(limit)
         )
@@ -151,8 +152,10 @@ class Translation:
         return told + self._writer.feed(self._reader.drain())
 
     def _take(self, frame: bytes) -> list[bytes]:
-        if isinstance(self._frames, _LineReader):
+        if self._is_lines:
             feed(self._reader, frame, "")
+        elif frame.startswith(b"data: ") and frame.find(b"\n") == len(frame) - 2:
+            feed(self._reader, frame[6:-2], "")  # what most frames are
         else:
             event = parse_frame(frame)
             if event is None or event.type == _PING:
