@@ -98,7 +98,12 @@ class ChatAnswerReader:
             self._usage = read_usage(usage) or self._usage
 
     def _take_choice(self, choice: JsonObject) -> None:
-        delta = choice.get("delta") or choice.get("message")
+        delta = choice.get("delta")
+        if "message" in choice and (
+            not delta or (choice.get("finish_reason") and not self._maker.has_output)
+        ):
+            # Perplexity has both: in a stream `message` repeats the text so far, a whole answer's `delta` is empty.
+            delta = choice["message"]
         if isinstance(delta, dict):
             self._take_delta(delta, choice)
         if choice.get("finish_reason"):
@@ -110,14 +115,15 @@ class ChatAnswerReader:
 
     def _take_delta(self, delta: JsonObject, choice: JsonObject) -> None:
         content = delta.get("content")
-        if len(delta) > 1 or content is None:
+        has_more = len(delta) > 1 or content is None
+        if has_more:
             self._take_reasoning(delta)
         if isinstance(content, str):
             if content:
                 self._text(content, _logprobs(choice))
         elif isinstance(content, list):
             self._take_parts(content, choice)
-        if len(delta) == 1:
+        if not has_more:
             return
         if delta.get("refusal"):
             self._leave_reasoning()
