@@ -160,6 +160,7 @@ class Application:
     def start(self) -> None:
         """Begin what goes on beside the requests."""
         self._tasks.start(self._sweep(), "sweep")
+        self._tasks.start(self._keep_alive(), "keep streams alive")
         if self.settings.server.workers > 1:
             self._tasks.start(self._publish(), "publish metrics")
             self._tasks.start(self._forget_deleted(), "forget deleted responses")
@@ -185,6 +186,12 @@ class Application:
             self._responses.sweep(now)
             self._database.write(partial(drop_orphans, now=now))
             await asyncio.sleep(_SWEEP_SECONDS)
+
+    async def _keep_alive(self) -> None:
+        seconds = self.settings.server.stream_keep_alive
+        while True:
+            await asyncio.sleep(seconds / 2)
+            self.producing.keep_alive(seconds)
 
     async def _publish(self) -> None:
         while True:

@@ -9,7 +9,7 @@ from antiphon.dialects.chat_fold import fold_chat
 from antiphon.dialects.chat_json import DECODE_FAULTS
 from antiphon.dialects.chat_unfold import unfold_chat
 from antiphon.dialects.chat_watcher import JsonWatcher, StreamWatcher
-from antiphon.dialects.dialect import Watcher
+from antiphon.dialects.dialect import KEEP_ALIVE, Watcher
 from antiphon.recording import Mode
 from antiphon.wire.sse import parse_frame, write_frame
 
@@ -19,6 +19,7 @@ class Chat:
 
     name = "chat"
     streams = True
+    keep_alive = KEEP_ALIVE
 
     def watch(self, mode: Mode) -> Watcher:
         """Return a watcher for one answer with status 200."""

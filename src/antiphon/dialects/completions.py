@@ -6,7 +6,7 @@ from antiphon.dialects.chat import break_frames
 from antiphon.dialects.chat_fold import fold_completion
 from antiphon.dialects.chat_unfold import unfold_completion
 from antiphon.dialects.chat_watcher import JsonWatcher, StreamWatcher
-from antiphon.dialects.dialect import Watcher
+from antiphon.dialects.dialect import KEEP_ALIVE, Watcher
 from antiphon.recording import Mode
 
 
@@ -15,6 +15,7 @@ class Completions:
 
     name = "completions"
     streams = True
+    keep_alive = KEEP_ALIVE
 
     def watch(self, mode: Mode) -> Watcher:
         """Return a watcher for one answer with status 200."""

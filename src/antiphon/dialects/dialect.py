@@ -1,9 +1,12 @@
 """What every dialect can do with an answer of its own."""
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Final, Protocol
 
 from antiphon.recording import Mode, Outcome
+
+KEEP_ALIVE: Final = b": keep-alive\n\n"
+"""A comment, which readers of server-sent events skip."""
 
 
 class Watcher(Protocol):
@@ -35,6 +38,8 @@ class Dialect(Protocol):
     """`chat`, `completions`, `responses`, `embeddings`."""
     streams: bool
     """Whether `stream: true` exists in this dialect."""
+    keep_alive: bytes
+    """What a stream may hold at any place without a meaning: a comment, or an event made for it."""
 
     def watch(self, mode: Mode) -> Watcher:
         """Return a watcher for one answer with status 200."""

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Final, Protocol
 
+from antiphon.dialects.dialect import KEEP_ALIVE
 from antiphon.dialects.providers import Profile
 from antiphon.turn.events import Event
 from antiphon.turn.making import MakeId
@@ -19,9 +20,6 @@ from antiphon.turn.request import HubRequest
 from antiphon.turn.tools import Toolset
 from antiphon.wire.errors import GatewayError
 from antiphon.wire.sse import FrameReader, FrameTooLargeError, parse_frame
-
-KEEP_ALIVE: Final = b": keep-alive\n\n"
-"""What a client hears where the upstream said that it is still there, and nothing else."""
 
 _PING: Final = "ping"
 _COMMENT: Final = re.compile(rb"(?:^|[\r\n]):")

@@ -45,6 +45,9 @@ class Listener(Protocol):
     def on_frames(self) -> bool:
         """There are more frames than before. Returns whether all of them were passed on."""
 
+    def on_silence(self) -> None:
+        """Nothing has come for a while."""
+
     def on_end(self) -> None:
         """The recording has ended; nothing about it changes any more."""
 
@@ -311,6 +314,14 @@ class LiveRecording:
             self._end(Outcome(State.CANCELLED, "client_left"), None)
         else:
             self.caught_up()
+
+    def tell_silence(self, seconds: float) -> None:
+        """Tell the listeners if no frame has come for so long."""
+        times = self.recording.times
+        heard_at = self._sent_at + (times[-1] / 1e6 if times else 0.0)
+        if self._clock() - heard_at >= seconds:
+            for listener in tuple(self.listeners):
+                listener.on_silence()
 
     def caught_up(self) -> None:
         """Read on if the upstream was held back and somebody is ready for more."""

@@ -138,6 +138,11 @@ class Producing:
         self._count_unpaid(live.recording)
         return turns
 
+    def keep_alive(self, seconds: float) -> None:
+        """Let clients hear something whose upstream has been silent for so long."""
+        for live in tuple(self._live):
+            live.tell_silence(seconds)
+
     def fail_all(self, fault: GatewayError) -> None:
         """End every live recording as broken."""
         for live in tuple(self._live):

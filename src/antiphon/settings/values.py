@@ -31,6 +31,8 @@ class Server(Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):
     """Seconds that a connection may be idle: between requests, or because an answer is not being read."""
     shutdown_timeout: Duration = Duration(30)
     """Seconds that open streams have to end when the server is told to stop."""
+    stream_keep_alive: Timeout = Timeout(15)
+    """Seconds of silence after which a translated stream gets a comment, so that nobody in between hangs up."""
     max_header_bytes: Size = Size(64 * 1024)
     """Bound of a request's head."""
     max_headers: PositiveInt = 100
