@@ -57,23 +57,22 @@ def read_rerank(headers: Mapping[bytes, bytes], body: bytes) -> NativeRequest:
     """Read a request. Raises ClientFault for what no upstream could rank."""
     del headers
     request = read_request(RERANK.name, body)
-    query, documents = (_first_byte(request.members, name) for name in ("query", "documents"))
-    if query not in b'"{' or request.members["query"] == b'""':
+    query, documents = (_needed(request.members, name) for name in ("query", "documents"))
+    if not query.startswith((b'"', b"{")) or query == b'""':
         raise ClientFault(
             "'query' must be a text that is not empty, or an object.", code="invalid_type", param="query"
         )
-    if documents != b"[":
+    if not documents.startswith(b"["):
         raise ClientFault("'documents' must be a list.", code="invalid_type", param="documents")
     return request
 
 
-def _first_byte(members: Members, name: str) -> bytes:
-    """Return what tells the type of a member."""
+def _needed(members: Members, name: str) -> bytes:
     if name not in members:
         raise ClientFault(
             f"Missing required parameter: '{name}'.", code="missing_required_parameter", param=name
         )
-    return bytes(members[name])[:1]
+    return bytes(members[name])
 
 
 def _judge(body: bytes) -> Outcome:
