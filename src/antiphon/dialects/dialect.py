@@ -35,7 +35,7 @@ class Dialect(Protocol):
     """One wire format, seen from the engine. Implementations are stateless."""
 
     name: str
-    """`chat`, `completions`, `responses`, `embeddings`."""
+    """`chat`, `completions`, `responses`, `embeddings`, `rerank`, `transcriptions`."""
     streams: bool
     """Whether `stream: true` exists in this dialect."""
     keep_alive: bytes

@@ -98,6 +98,7 @@ class Producing:
             max_frame_bytes=settings.max_frame_bytes,
             max_answer_bytes=settings.max_answer_bytes,
             secrets=source.secrets,
+            takes_text=turn.ask.request.takes_text,
             on_ended=lambda live: self._ended(live, turn, key),
         )
         self._live.add(live)
@@ -127,7 +128,9 @@ class Producing:
             keep_state=settings.state == "gateway",
             ask_usage=settings.usage_in_streams,
         )
-        upstream_request = UpstreamRequest(turn.ask.dialect.name, turn.ask.route, body, request.stream)
+        upstream_request = UpstreamRequest(
+            turn.ask.dialect.name, turn.ask.route, body, request.stream, headers=request.upstream_headers
+        )
         live.started(source.upstream.send(upstream_request, live))
 
     def withdraw(self, turn: Turn, live: LiveRecording, key: CacheKey) -> list[Turn]:

@@ -40,6 +40,10 @@ class Route:
     path: str
     upstream_path: str
     dialect: Dialect
+    read: Callable[[Mapping[bytes, bytes], bytes], NativeRequest] | None = None
+    """Reads headers and body of a request; None: `read_request` does. Raises ClientFault."""
+    takes_files: bool = False
+    """Whether requests may be too large to be known again by their bytes, which are kept for that."""
 
 
 @dataclass(slots=True, eq=False)
@@ -88,7 +92,7 @@ class Turns:
             shortcut_key, incoming.request_id, incoming.reply, incoming.received_at
         ):
             return
-        request = read_request(incoming.route.dialect.name, incoming.body)
+        request = _read(incoming)
         target = self._catalogue.resolve(request.model)
         if target is None:
             self._tasks.start(
@@ -110,6 +114,8 @@ class Turns:
     def _shortcut_key(self, incoming: Incoming) -> tuple[str, str, bytes | None, bytes] | None:
         headers = incoming.headers
         if self._cache is None or b"cache-control" in headers or b"x-antiphon-replay" in headers:
+            return None
+        if incoming.route.takes_files:
             return None
         return (incoming.route.path, incoming.owner.name, headers.get(b"x-antiphon-cache"), incoming.body)
 
@@ -196,6 +202,7 @@ class Turns:
 
     def _key(self, turn: Turn, cache: Cache, namespace: str) -> CacheKey:
         owner, scope = turn.ask.owner, cache.scope
+        is_apart = cache.stream == "separate" or turn.ask.request.is_apart
         named = {"key": f"key:{owner.name}", "project": f"project:{owner.project}", "global": ""}[scope]
         circumstance = Circumstance(
             dialect=turn.ask.dialect.name,
@@ -203,7 +210,7 @@ class Turns:
             target=f"{turn.ask.target.provider}/{turn.ask.target.model}",
             scope=named,
             namespace=namespace,
-            mode=turn.ask.asked.mode.value if cache.stream == "separate" else "",
+            mode=turn.ask.asked.mode.value if is_apart else "",
         )
         own_cache = turn.ask.request.cache_member is not None
         return cache_key(circumstance, turn.ask.request.members, own_cache=own_cache)
@@ -260,6 +267,13 @@ class Turns:
     def _produce(self, turn: Turn, source: Source, key: CacheKey | None, *, shared: bool = False) -> None:
         live = self._producing.begin(turn, source, key, shared=shared)
         self._producing.send(turn, live, source)
+
+
+def _read(incoming: Incoming) -> NativeRequest:
+    route = incoming.route
+    if route.read is not None:
+        return route.read(incoming.headers, incoming.body)
+    return read_request(route.dialect.name, incoming.body)
 
 
 def _pace(headers: Mapping[bytes, bytes]) -> Pace:
