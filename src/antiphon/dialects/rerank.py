@@ -11,7 +11,7 @@ import msgspec
 
 from antiphon.dialects.chat_json import JsonObject, read_object
 from antiphon.dialects.chat_usage import read_usage
-from antiphon.dialects.dialect import Watcher
+from antiphon.dialects.dialect import KEEP_ALIVE, Watcher
 from antiphon.dialects.native import NativeRequest, read_request
 from antiphon.dialects.whole import WholeWatcher
 from antiphon.recording import Mode, Outcome, State
@@ -28,6 +28,7 @@ class Rerank:
 
     name = "rerank"
     streams = False
+    keep_alive = KEEP_ALIVE
 
     def watch(self, mode: Mode) -> Watcher:
         """Return a watcher for one answer with status 200."""

@@ -9,7 +9,7 @@ from typing import Final
 from antiphon.dialects.chat import break_frames
 from antiphon.dialects.chat_fold import fold_chat
 from antiphon.dialects.chat_json import JsonObject, read_chunks, read_object, write_object
-from antiphon.dialects.dialect import Watcher
+from antiphon.dialects.dialect import KEEP_ALIVE, Watcher
 from antiphon.dialects.transcript_watcher import TERMINAL, TranscriptWatcher, judge_json, judge_text
 from antiphon.dialects.whole import WholeWatcher
 from antiphon.recording import Mode
@@ -27,6 +27,7 @@ class Transcriptions:
 
     name = "transcriptions"
     streams = True
+    keep_alive = KEEP_ALIVE
 
     def watch(self, mode: Mode) -> Watcher:
         """Return a watcher for one answer with status 200."""
