@@ -148,6 +148,10 @@ class Responses(Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):
 
     retention: Timeout = Timeout(30 * 86400)
     """Seconds for which a response can be read again."""
+    secret: Secret | None = None
+    """Seals what clients carry back as `encrypted_content`: 32 characters or more; without it `storage` keeps one."""
+    old_secrets: tuple[Secret, ...] = ()
+    """Earlier secrets, whose seals are still accepted."""
 
 
 class Log(Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):
