@@ -20,6 +20,7 @@ _PACE: Final = re.compile(r"instant|recorded|x\d+(\.\d+)?|\d+(\.\d+)?/s", re.ASC
 _SHA256: Final = re.compile(r"[0-9a-fA-F]{64}", re.ASCII)
 _TOKEN: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", re.ASCII)
 _SENDABLE: Final = re.compile(r"[\x21-\x7e]+", re.ASCII)
+_HOST: Final = re.compile(r"[0-9A-Za-z_-]+(\.[0-9A-Za-z_-]+)*", re.ASCII)
 _SECRET_LENGTH: Final = 32
 _HEADER_VALUE: Final = re.compile(r"[\t\x20-\x7e]*", re.ASCII)
 
@@ -49,6 +50,13 @@ def problems(settings: Settings) -> Iterator[Problem]:
         yield from _of_model(name, model, settings.providers)
     yield from _of_keys(settings.keys)
     yield from _of_responses(settings.responses)
+    for i, entry in enumerate(settings.downloads.allow):
+        if not _is_host_or_network(entry):
+            yield Problem(
+                ("downloads", "allow", i),
+                f"downloads.allow[{i}]: expected a host name, an address or a network such as 10.1.0.0/16, "
+                "without scheme and port",
+            )
     if not settings.storage.url.startswith("sqlite:///") or settings.storage.url == "sqlite:///":
         yield Problem(("storage", "url"), "storage.url: expected sqlite:///FILE")
     if not settings.keys and not is_loopback(settings.server.host):
@@ -148,6 +156,14 @@ def _of_responses(responses: Responses) -> Iterator[Problem]:
                 path,
                 f"{at} is shorter than {_SECRET_LENGTH} characters; `openssl rand -base64 32` makes a good one",
             )
+
+
+def _is_host_or_network(entry: str) -> bool:
+    try:
+        ipaddress.ip_network(entry, strict=False)
+    except ValueError:
+        return bool(_HOST.fullmatch(entry)) and not entry.replace(".", "").isdigit()
+    return True
 
 
 def _of_keys(keys: tuple[Key, ...]) -> Iterator[Problem]:

@@ -154,6 +154,21 @@ class Responses(Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):
     """Earlier secrets, whose seals are still accepted."""
 
 
+class Downloads(Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):
+    """Images and files that a request names by URL, fetched for upstreams that cannot do it themselves."""
+
+    enabled: bool = True
+    """Whether anything is fetched; otherwise such a request is refused."""
+    max_bytes: Size = Size(20 * 1024 * 1024)
+    """Bound of one file."""
+    max_request_bytes: Size = Size(64 * 1024 * 1024)
+    """Bound of all files of one request."""
+    timeout: Timeout = Timeout(10)
+    """Seconds for a file, from the look-up of its server's name to its last byte."""
+    allow: tuple[str, ...] = ()
+    """Hosts, addresses and networks (`10.1.0.0/16`) to be reached although they are not public, at any port."""
+
+
 class Log(Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):
     """The log: one JSON object a line, on standard error."""
 
@@ -176,4 +191,5 @@ class Settings(Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):
     keys: tuple[Key, ...] = ()
     """Without any there is no authentication, and only loopback addresses may be bound."""
     responses: Responses = Responses()
+    downloads: Downloads = Downloads()
     log: Log = Log()
