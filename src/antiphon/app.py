@@ -17,6 +17,7 @@ from antiphon.drivers.playback import playback
 from antiphon.drivers.prices import Prices
 from antiphon.drivers.sqlite.cache import SqliteCache
 from antiphon.drivers.sqlite.database import Database, SchemaError
+from antiphon.drivers.sqlite.kept_secrets import SEALING, kept_secret, stored_secret
 from antiphon.drivers.sqlite.ledger import SqliteLedger
 from antiphon.drivers.sqlite.recordings import drop_orphans
 from antiphon.drivers.sqlite.responses import SqliteResponses
@@ -38,6 +39,7 @@ from antiphon.routing.names import Resolver
 from antiphon.settings import ConfigurationError, Provider, Settings, checked
 from antiphon.turn.usage import Usage
 from antiphon.wire.errors import GatewayError, StoreFault
+from antiphon.wire.sealing import NONCE_BYTES, Sealer
 
 if TYPE_CHECKING:
     from antiphon.gateway.asgi import AsgiApplication
@@ -83,6 +85,7 @@ class Application:
         self._worker = secrets.token_hex(8)
         self._tasks = Tasks()
         self._database = _open(settings)
+        self.sealer = _sealer(settings, self._database)
         cache = settings.cache
         self.memory = MemoryCache(cache.memory.max_bytes if cache else 0)
         self._level = (
@@ -279,6 +282,20 @@ def _open(settings: Settings) -> Database:
         return Database(path)
     except (OSError, sqlite3.Error, SchemaError) as error:
         raise ConfigurationError(f"storage.url: {path} cannot be opened: {error}") from error
+
+
+def _sealer(settings: Settings, database: Database) -> Sealer:
+    responses = settings.responses
+    keys = [secret.encode() for secret in (responses.secret, *responses.old_secrets) if secret is not None]
+    try:
+        if responses.secret is None:
+            keys.insert(0, kept_secret(database, SEALING, lambda: secrets.token_bytes(32)))
+        elif stored := stored_secret(database, SEALING):
+            # What was sealed before a secret was configured still opens.
+            keys.append(stored)
+    except sqlite3.Error as error:
+        raise ConfigurationError(f"storage.url: no secret can be kept there: {error}") from error
+    return Sealer(keys, lambda: secrets.token_bytes(NONCE_BYTES))
 
 
 def _upstream(name: str, provider: Provider, environ: Mapping[str, str]) -> Upstream:

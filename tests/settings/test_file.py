@@ -108,6 +108,22 @@ log: {level: debug, requests: false}
         ),
         ("cache: {mode: maybe}", "1:15: cache.mode: expected on or opt-in, got 'maybe'"),
         (
+            "downloads: {allow: [files.internal, 10.0.0.1, 'fd00::/8', 'http://files']}",
+            "1:59: downloads.allow[3]: expected a host name, an address or a network",
+        ),
+        (
+            "downloads: {allow: [10.0.0.0/33]}",
+            "1:21: downloads.allow[0]: expected a host name, an address or a network",
+        ),
+        (
+            f"responses: {{secret: {SECRET}}}",
+            "1:21: responses.secret is shorter than 32 characters; `openssl rand -base64 32` makes a good one",
+        ),
+        (
+            f"responses: {{old_secrets: [{SECRET}]}}",
+            "1:27: responses.old_secrets[0] is shorter than 32 characters; `openssl rand -base64 32` makes a good one",
+        ),
+        (
             "cache: {max_bytes: 5XB}",
             "1:20: cache.max_bytes: expected a size such as 65536, 64KiB or 256MB, got '5XB'",
         ),

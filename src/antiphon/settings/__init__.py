@@ -8,6 +8,7 @@ from antiphon.settings.quantities import Duration, Secret, Size, Timeout
 from antiphon.settings.values import (
     Admin,
     Cache,
+    Downloads,
     Key,
     Log,
     MemoryLevel,
@@ -25,6 +26,7 @@ __all__ = [
     "Admin",
     "Cache",
     "ConfigurationError",
+    "Downloads",
     "Duration",
     "Key",
     "Log",

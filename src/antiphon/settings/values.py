@@ -150,6 +150,25 @@ class Responses(Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):
 
     retention: Timeout = Timeout(30 * 86400)
     """Seconds for which a response can be read again."""
+    secret: Secret | None = None
+    """Seals what clients carry back as `encrypted_content`: 32 characters or more; without it `storage` keeps one."""
+    old_secrets: tuple[Secret, ...] = ()
+    """Earlier secrets, whose seals are still accepted."""
+
+
+class Downloads(Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):
+    """Images and files that a request names by URL, fetched for upstreams that cannot do it themselves."""
+
+    enabled: bool = True
+    """Whether anything is fetched; otherwise such a request is refused."""
+    max_bytes: Size = Size(20 * 1024 * 1024)
+    """Bound of one file."""
+    max_request_bytes: Size = Size(64 * 1024 * 1024)
+    """Bound of all files of one request."""
+    timeout: Timeout = Timeout(10)
+    """Seconds for a file, from the look-up of its server's name to its last byte."""
+    allow: tuple[str, ...] = ()
+    """Hosts, addresses and networks (`10.1.0.0/16`) to be reached although they are not public, at any port."""
 
 
 class Log(Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):
@@ -174,4 +193,5 @@ class Settings(Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):
     keys: tuple[Key, ...] = ()
     """Without any there is no authentication, and only loopback addresses may be bound."""
     responses: Responses = Responses()
+    downloads: Downloads = Downloads()
     log: Log = Log()

@@ -128,7 +128,7 @@ class Database:
             self.queued += 1
         self._queue.put(job)
 
-    def read_at_start(self, work: Callable[[sqlite3.Connection], _T]) -> _T:
+    def do_at_start(self, work: Callable[[sqlite3.Connection], _T]) -> _T:
         """Do `work` at once, before anything else reads. Raises sqlite3.Error."""
         return work(self._reader)
 
