@@ -11,6 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from antiphon.drivers.download import Downloader
 from antiphon.drivers.http import http_upstream
 from antiphon.drivers.memory import MemoryCache
 from antiphon.drivers.playback import playback
@@ -52,21 +53,6 @@ _FORGET_SECONDS = 3600.0
 _FORGET_DELETED_SECONDS = 0.5
 _OVERLAP_SECONDS = 5.0
 """A deletion is committed a little later than its time says."""
-
-
-class _Unsealed:
-    """Envelopes are not made yet: nothing that a client carries is understood again."""
-
-    def seal(self, kind: str, backend: str, model: str, payload: object, owner: str) -> str:
-        del kind, backend, model, payload, owner
-        return ""
-
-    def open(self, text: str, owner: str) -> object:
-        del owner
-        raise ValueError(text)
-
-    def is_ours(self, text: str) -> bool:
-        return not text
 
 
 class Application:
@@ -121,7 +107,9 @@ class Application:
             shelves=shelves,
             accounts=self.accounts,
             translate=Translating(
-                seals=_Unsealed(),
+                sealer=self.sealer,
+                downloader=Downloader(settings.downloads),
+                tasks=self._tasks,
                 now=wall_clock,
                 count_tokens=lambda texts: sum(map(len, texts)) // 4,
                 count_input=lambda request: len(str(request)) // 4,

@@ -312,6 +312,11 @@ class LiveRecording:
             return self._watcher.response_id
         return self.recording.outcome.response_id
 
+    @property
+    def max_answer_bytes(self) -> int:
+        """Bound of the whole answer."""
+        return self._limits[1]
+
     def attach(self, listener: Listener) -> None:
         """Let `listener` hear what comes. What there is already is its to read."""
         self.listeners.append(listener)
