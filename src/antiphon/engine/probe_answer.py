@@ -4,7 +4,14 @@ from dataclasses import dataclass
 
 from antiphon.dialects.probes import Probe, Question
 from antiphon.dialects.signs import Speaker, one_line, speaker_of
-from antiphon.engine.probe_advice import answered, ended_badly, is_refused_key, redirected, slow, wrong_speaker
+from antiphon.engine.probe_advice import (
+    answered,
+    ended_badly,
+    is_refused_key,
+    redirected,
+    slow,
+    wrong_speaker,
+)
 from antiphon.engine.probe_calls import Calls, Reply
 from antiphon.engine.probe_subject import ANSWER, DIALECT
 from antiphon.engine.verdicts import Step, failed, ok, skipped

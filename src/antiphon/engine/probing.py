@@ -14,7 +14,7 @@ from antiphon.dialects.signs import one_line
 from antiphon.engine.error_answers import secrets_of
 from antiphon.engine.probe_advice import answered, is_refused_key, refused_key
 from antiphon.engine.probe_answer import Answering, Asked
-from antiphon.engine.probe_calls import Calls
+from antiphon.engine.probe_calls import Calls, Reply
 from antiphon.engine.probe_listing import Listing
 from antiphon.engine.probe_subject import (
     ANSWER,
@@ -69,6 +69,11 @@ async def probe(subject: Subject, connect: Connect, clock: Callable[[], float]) 
 def unlooked(why: str) -> tuple[Step, ...]:
     """All steps skipped."""
     return tuple(skipped(name, why) for name in STEPS)
+
+
+def unusable(why: str) -> tuple[Step, ...]:
+    """Not even to be tried."""
+    return (failed(REACHABLE, why), *unlooked(f"see `{REACHABLE}`")[1:])
 
 
 class _Probing:
