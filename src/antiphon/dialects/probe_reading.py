@@ -56,6 +56,15 @@ class LineCutter:
 
 
 @dataclass(frozen=True, slots=True)
+class Framing:
+    """How the events of a stream are told apart."""
+
+    cut: Callable[[], Cutter]
+    data_of: Callable[[bytes], bytes]
+    """The JSON in a frame."""
+
+
+@dataclass(frozen=True, slots=True)
 class Sketch:
     """What has to be known of a stream's events."""
 
@@ -63,8 +72,8 @@ class Sketch:
     """Whether the event brings something of the answer."""
     reason: Callable[[JsonObject], str | None]
     """Why the answer ends, where the event says so."""
-    is_last: Tells
-    """Whether nothing comes after the event; where no event is, the end of the body is."""
+    is_last: Tells | None
+    """Whether nothing comes after the event; None where only the end of the body says so."""
     limits: frozenset[str]
     """Reasons that mean: stopped at the token limit."""
     usage: Callable[[JsonObject], Any]
@@ -76,10 +85,10 @@ class Sketch:
 class SketchWatcher:
     """Watches a stream by its sketch; implements `dialects.dialect.Watcher`."""
 
-    def __init__(self, sketch: Sketch, *, needs_last: bool) -> None:
-        """Begin before the first frame; `needs_last` is whether the end of the body does not suffice."""
+    def __init__(self, sketch: Sketch, framing: Framing) -> None:
+        """Begin before the first frame."""
         self._sketch = sketch
-        self._needs_last = needs_last
+        self._data_of = framing.data_of
         self._reason: str | None = None
         self._usage: dict[str, int] = {}
         self.failure: str | None = None
@@ -89,7 +98,7 @@ class SketchWatcher:
     def feed(self, frames: Sequence[bytes]) -> None:
         """See the next frames."""
         for frame in frames:
-            data = data_of(frame)
+            data = self._data_of(frame)
             if not data:
                 continue
             try:
@@ -102,7 +111,7 @@ class SketchWatcher:
         if event.get("error"):
             self.failure = self.failure or UPSTREAM_ERROR
         self._reason = sketch.reason(event) or self._reason
-        self.ended = self.ended or sketch.is_last(event)
+        self.ended = self.ended or bool(sketch.is_last and sketch.is_last(event))
         counted = sketch.usage(event)
         if isinstance(counted, dict):
             # The latest count stands: some repeat it, and none is meant to be added.
@@ -112,7 +121,7 @@ class SketchWatcher:
         """Judge the stream."""
         if self.failure is not None:
             return Outcome(State.FAILED, self.failure)
-        whole = self.ended if self._needs_last else clean and self._reason is not None
+        whole = self.ended if self._sketch.is_last else clean and self._reason is not None
         if not whole:
             return Outcome(State.FAILED, NO_TERMINAL_EVENT)
         if self._reason in self._sketch.limits:
@@ -127,9 +136,10 @@ class SketchWatcher:
 class Reading:
     """One streamed answer being read. Times are seconds on any clock, given by the caller."""
 
-    def __init__(self, cutter: Cutter, watcher: Watcher, has_text: Tells) -> None:
+    def __init__(self, framing: Framing, watcher: Watcher, has_text: Tells) -> None:
         """Begin before the first byte."""
-        self._cutter = cutter
+        self._cutter = framing.cut()
+        self._data_of = framing.data_of
         self._watcher = watcher
         self._has_text = has_text
         self._too_large = False
@@ -159,7 +169,7 @@ class Reading:
     def _see(self, frames: list[bytes], at: float) -> None:
         for frame in frames:
             try:
-                event = read_object(data_of(frame))
+                event = read_object(self._data_of(frame))
             except ValueError:
                 continue
             self.frames += 1
@@ -168,22 +178,15 @@ class Reading:
         self._watcher.feed(frames)
 
 
-def data_of(frame: bytes) -> bytes:
-    """The JSON in a frame: a server-sent event's data, or the line itself."""
-    if frame.lstrip().startswith(b"{"):
-        return frame.strip()
+def _event_data(frame: bytes) -> bytes:
     event = parse_frame(frame)
     return event.data.strip() if event else b""
 
 
-def sse() -> Cutter:
-    """Cut server-sent events."""
-    return FrameReader(MAX_FRAME_BYTES)
-
-
-def lines() -> Cutter:
-    """Cut newline-delimited JSON."""
-    return LineCutter(MAX_FRAME_BYTES)
+SSE: Final = Framing(lambda: FrameReader(MAX_FRAME_BYTES), _event_data)
+"""Server-sent events."""
+LINES: Final = Framing(lambda: LineCutter(MAX_FRAME_BYTES), bytes.strip)
+"""Newline-delimited JSON."""
 
 
 def member(event: Any, *path: str | int) -> Any:

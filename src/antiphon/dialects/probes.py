@@ -14,7 +14,16 @@ import msgspec
 from antiphon.dialects.chat import CHAT
 from antiphon.dialects.chat_json import JsonObject
 from antiphon.dialects.probe_models import Listed, read_gemini, read_ollama, read_openai
-from antiphon.dialects.probe_reading import Reading, Sketch, SketchWatcher, lines, member, sse, text_of
+from antiphon.dialects.probe_reading import (
+    LINES,
+    SSE,
+    Framing,
+    Reading,
+    Sketch,
+    SketchWatcher,
+    member,
+    text_of,
+)
 from antiphon.dialects.responses import RESPONSES
 from antiphon.dialects.signs import Speaker
 from antiphon.recording import Mode
@@ -87,11 +96,11 @@ def _responses_has_text(event: JsonObject) -> bool:
 
 
 def _read_chat() -> Reading:
-    return Reading(sse(), CHAT.watch(Mode.STREAM), _chat_has_text)
+    return Reading(SSE, CHAT.watch(Mode.STREAM), _chat_has_text)
 
 
 def _read_responses() -> Reading:
-    return Reading(sse(), RESPONSES.watch(Mode.STREAM), _responses_has_text)
+    return Reading(SSE, RESPONSES.watch(Mode.STREAM), _responses_has_text)
 
 
 def _ask_chat(model: str, usage: bool) -> tuple[Question, ...]:
@@ -156,9 +165,7 @@ def _ask_gemini(model: str, _usage: bool) -> tuple[Question, ...]:
         "generationConfig": {"maxOutputTokens": _MOST_TOKENS},
     }
     path = f"/models/{quote(model.removeprefix('models/'))}:streamGenerateContent?alt=sse"
-    return (
-        Question("gemini", path, msgspec.json.encode(body), lambda: _sketched(_GEMINI, needs_last=False)),
-    )
+    return (Question("gemini", path, msgspec.json.encode(body), lambda: _sketched(_GEMINI)),)
 
 
 def _ask_ollama(model: str, _usage: bool) -> tuple[Question, ...]:
@@ -168,15 +175,11 @@ def _ask_ollama(model: str, _usage: bool) -> tuple[Question, ...]:
         "options": {"num_predict": _MOST_TOKENS},
         "stream": True,
     }
-
-    def reading() -> Reading:
-        return Reading(lines(), SketchWatcher(_OLLAMA, needs_last=True), _OLLAMA.has_text)
-
-    return (Question("ollama", "/api/chat", msgspec.json.encode(body), reading),)
+    return (Question("ollama", "/api/chat", msgspec.json.encode(body), lambda: _sketched(_OLLAMA, LINES)),)
 
 
-def _sketched(sketch: Sketch, *, needs_last: bool = True) -> Reading:
-    return Reading(sse(), SketchWatcher(sketch, needs_last=needs_last), sketch.has_text)
+def _sketched(sketch: Sketch, framing: Framing = SSE) -> Reading:
+    return Reading(framing, SketchWatcher(sketch, framing), sketch.has_text)
 
 
 _MESSAGES: Final = Sketch(
@@ -192,7 +195,7 @@ _GEMINI: Final = Sketch(
     has_text=lambda event: bool(member(event, "candidates", 0, "content", "parts")),
     # With integer enums the reason is a number.
     reason=lambda event: text_of(str(member(event, "candidates", 0, "finishReason") or "")),
-    is_last=lambda _event: False,
+    is_last=None,
     limits=frozenset({"MAX_TOKENS", "2"}),
     usage=lambda event: member(event, "usageMetadata"),
     counts=(("promptTokenCount", "toolUsePromptTokenCount"), ("candidatesTokenCount", "thoughtsTokenCount")),

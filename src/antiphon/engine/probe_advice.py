@@ -31,9 +31,9 @@ def unreachable(fault: UpstreamFault, base_url: str, proxy: str | None) -> str:
     cause = fault.__cause__
     match cause:
         case socket.gaierror(errno=socket.EAI_AGAIN):
-            return f"the name of {place} cannot be looked up now: is there a network, and a name server?"
+            return f"{place} cannot be looked up now: is there a network, and a name server?"
         case socket.gaierror():
-            return f"there is no host of the name in {place}: check `base_url`"
+            return f"no such host: {place}; check `base_url`, and that there is a network"
         case ConnectionRefusedError():
             return f"nothing listens at {place}: is the server started, and is the port right?"
         case ssl.SSLCertVerificationError():
@@ -43,6 +43,8 @@ def unreachable(fault: UpstreamFault, base_url: str, proxy: str | None) -> str:
             )
         case ssl.SSLError():
             return f"no TLS with {place} ({cause.reason or 'handshake failed'}): is it http:// there?"
+        case ConnectionError() if parts.scheme == "https" and fault.code == "upstream_connect_failed":
+            return f"{place} hangs up where TLS should begin: is it http:// there?"
     match fault.code:
         case "upstream_connect_timeout":
             return f"no connection to {place} in time: a firewall, or an address that is not there? {fault.message}"

@@ -22,6 +22,7 @@ from antiphon.turn.usage import NO_USAGE
 
 _REFUSALS = frozenset({400, 404, 405, 422, 501})
 """Statuses for which another way to ask may help."""
+_NO_SUCH_ROUTE = frozenset({404, 405, 501})
 _OF_THE_MODEL = frozenset({400, 403, 404, 422})
 """Statuses that may be about a model that was only guessed."""
 
@@ -58,6 +59,8 @@ class Answering:
         """Ask one model, in another way where the first is refused."""
         refused: Asked | None = None
         for question in self._row.ask(model, self._provider.usage_in_streams):
+            if refused and question.blames == DIALECT and refused.reply.status not in _NO_SUCH_ROUTE:
+                continue
             reply = await self._send(question)
             if reply.outcome is not None:
                 return self._judge(model, question, reply, reply.outcome)

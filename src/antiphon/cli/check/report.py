@@ -107,8 +107,8 @@ def _settings(report: Report, *, defaults: bool) -> Iterator[str]:
     width = max((len(each.path) + len(each.value) for each in shown), default=0) + 4
     for each in shown:
         yield "  " + f"{each.path} = {each.value}".ljust(min(width, 60)) + f"  {report.origin(each)}"
-    if len(shown) < len(described):
-        yield f"  {len(described) - len(shown)} others have their defaults; --defaults shows them"
+    if hidden := len(described) - len(shown):
+        yield f"  {hidden} {'others have' if shown else 'have all'} their defaults; --defaults shows them"
 
 
 def _steps(steps: Sequence[Step]) -> Iterator[str]:
