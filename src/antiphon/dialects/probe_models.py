@@ -25,6 +25,7 @@ _SMALL: Final = re.compile(
 )
 _LATEST: Final = ":latest"
 _MOST_COMPARED: Final = 2000
+_LONGEST_NAME: Final = 200
 _PREFIX: Final = "models/"
 
 
@@ -85,10 +86,15 @@ def guesses(listed: Sequence[Listed], most: int = 3) -> list[str]:
 def _items(value: Any, name: str) -> list[dict[str, Any]]:
     if not isinstance(value, list):
         raise ValueError("no list of models")  # noqa: TRY004 - a fault of the data, not of a caller
-    items = [item for item in value if isinstance(item, dict) and isinstance(item.get(name), str)]
+    items = [item for item in value if isinstance(item, dict) and _is_name(item.get(name))]
     if value and not items:
         raise ValueError("no names in the list of models")
     return items
+
+
+def _is_name(value: object) -> bool:
+    """Whether it may stand in a sentence, and in a path."""
+    return isinstance(value, str) and 0 < len(value) <= _LONGEST_NAME and value.isprintable()
 
 
 def _may_chat(item: dict[str, Any]) -> bool:
