@@ -287,6 +287,19 @@ def test_a_certificate_of_an_authority_of_ones_own(tmp_path):
     assert "SSL_CERT_FILE" in out
 
 
+def test_a_proxy_of_the_environment_is_named(tmp_path):
+    """Or else the provider would be searched for what the proxy does; its password is not shown."""
+    configure(tmp_path, "http://provider.invalid/v1")
+    with refused_base_url() as base_url:
+        proxy = base_url.removeprefix("http://").removesuffix("/v1")
+        _, out, _ = checked(tmp_path, HTTP_PROXY=f"http://user:header-secret@{proxy}")
+    status, broken, _ = checked(tmp_path, HTTP_PROXY="http://user:header-secret:x")
+
+    assert f"nothing listens at the proxy {proxy} (from the environment)" in out
+    assert status == 1
+    assert "the environment names a proxy that is none" in broken
+
+
 def test_a_port_that_is_taken(tmp_path):
     """By a gateway that is fine, by another program it is not."""
 
