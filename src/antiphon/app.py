@@ -6,18 +6,18 @@ import os
 import secrets
 import sqlite3
 import time
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from antiphon.drivers.download import Downloader
-from antiphon.drivers.http import http_upstream
+from antiphon.drivers.http import http_upstream, proxy_from_environment
 from antiphon.drivers.memory import MemoryCache
 from antiphon.drivers.playback import playback
 from antiphon.drivers.prices import Prices
 from antiphon.drivers.sqlite.cache import SqliteCache
-from antiphon.drivers.sqlite.database import Database, SchemaError
+from antiphon.drivers.sqlite.database import Database, SchemaError, inspect
 from antiphon.drivers.sqlite.kept_secrets import SEALING, kept_secret, stored_secret
 from antiphon.drivers.sqlite.ledger import SqliteLedger
 from antiphon.drivers.sqlite.recordings import drop_orphans
@@ -43,6 +43,7 @@ from antiphon.wire.errors import GatewayError, StoreFault
 from antiphon.wire.sealing import NONCE_BYTES, Sealer
 
 if TYPE_CHECKING:
+    from antiphon.engine.verdicts import Step
     from antiphon.gateway.asgi import AsgiApplication
 
 _log = logging.getLogger(__name__)
@@ -264,8 +265,47 @@ def create_app(config: Settings | str | os.PathLike[str] | None = None) -> "Asgi
     return AsgiApplication(settings.server, start)
 
 
+def storage_state(settings: Settings) -> tuple[Path, bool]:
+    """Look where storage is, and whether it is there already; nothing is made. Raises ConfigurationError."""
+    path = _storage_path(settings)
+    try:
+        return path, inspect(path)
+    except (OSError, sqlite3.Error, SchemaError) as error:
+        raise ConfigurationError(f"storage.url: {path} cannot be opened: {error}") from error
+
+
+async def probe_provider(
+    settings: Settings, name: str, *, models: Sequence[str] = (), seconds: float, environ: Mapping[str, str]
+) -> "tuple[Step, ...]":
+    """Probe a configured provider, with waits of at most `seconds`; `models` are asked in place of a chosen one."""
+    from antiphon.engine.probe_subject import Subject
+    from antiphon.engine.probing import hurried, probe, unusable
+
+    provider = hurried(settings.providers[name], seconds)
+    targets = ((alias, model.target.partition("/")) for alias, model in settings.models.items())
+    aliases = {alias: model for alias, (owner, _, model) in targets if owner == name}
+    try:
+        subject = Subject(name, provider, aliases, models, _proxy_of(provider, environ))
+        return await probe(subject, lambda changed: _upstream(name, changed, environ), time.monotonic)
+    except ConfigurationError as error:
+        return unusable(str(error))
+
+
+def _proxy_of(provider: Provider, environ: Mapping[str, str]) -> str | None:
+    try:
+        proxy = proxy_from_environment(provider.base_url or "", environ)
+    except ValueError as error:
+        # Not the error itself: it may quote a piece of a password.
+        raise ConfigurationError("the environment names a proxy that is none: see HTTPS_PROXY") from error
+    return None if proxy is None else f"{proxy.host}:{proxy.port}"
+
+
+def _storage_path(settings: Settings) -> Path:
+    return Path(settings.storage.url.removeprefix("sqlite:///"))
+
+
 def _open(settings: Settings) -> Database:
-    path = Path(settings.storage.url.removeprefix("sqlite:///"))
+    path = _storage_path(settings)
     try:
         return Database(path)
     except (OSError, sqlite3.Error, SchemaError) as error:

@@ -21,7 +21,7 @@ from antiphon.engine.source import Source
 from antiphon.engine.tasks import Tasks
 from antiphon.engine.translated import CheckedAnswer, TranslatedAnswer
 from antiphon.engine.turn import Turn
-from antiphon.ports.upstream import UpstreamRequest
+from antiphon.ports.upstream import AnswerSink, UpstreamRequest
 from antiphon.turn.request import HubRequest, user_message
 from antiphon.turn.response import begun
 from antiphon.turn.tools import read_tools
@@ -31,8 +31,8 @@ from antiphon.wire.sealing import Sealer
 _ANSWER_TOOL: Final = "answer"
 _SCHEMA: Final = "text.format.schema"
 _ACCEPTED: Final = {
-    "image": (Kind.IMAGE, ("image/png", "image/jpeg", "image/gif", "image/webp")),
-    "file": (Kind.FILE, ("application/pdf", "text/*", "application/json", "image/*", "audio/*")),
+    "image": (("image/png", "image/jpeg", "image/gif", "image/webp"), Kind.IMAGE),
+    "file": (("application/pdf", "text/*", "application/json", "image/*", "audio/*"), Kind.FILE),
 }
 
 
@@ -64,7 +64,7 @@ class Translating:
             live.fail(fault)
 
     async def _send_with_files(self, job: "_Job", files: list[NamedFile]) -> None:
-        wanted = [Wanted(file.url, file.path, *reversed(_ACCEPTED[file.kind])) for file in files]
+        wanted = [Wanted(file.url, file.path, *_ACCEPTED[file.kind]) for file in files]
         try:
             fetched = await self.downloader.fetch_all(wanted)
             if job.live.recording.is_live:
@@ -82,10 +82,13 @@ class Translating:
         assert dialect is not None
         form = UPSTREAMS[dialect]
         body = write_object(form.write(job.request, asking))
-        answer = TranslatedAnswer(job.turn.ask.dialect, live, telling, form, source.settings.max_frame_bytes)
+        answer: AnswerSink
+        answer = translated = TranslatedAnswer(
+            job.turn.ask.dialect, live, telling, form, source.settings.max_frame_bytes
+        )
         if asking.structured is Structured.JSON:
             check = SchemaCheck(job.request["text"]["format"].get("schema"), _SCHEMA)
-            answer = CheckedAnswer(answer, check.violation, None if job.is_repair else self._repairs(job))
+            answer = CheckedAnswer(translated, check.violation, None if job.is_repair else self._repairs(job))
         path = form.path(asking.model, asking.stream)
         request = UpstreamRequest(dialect, path, body, asking.stream)
         live.started(source.upstream.send(request, answer))
