@@ -5,7 +5,7 @@ unless a second level of the cache, or a list of models, has to be asked first.
 """
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 
 from antiphon.cache.controls import Controls, read_controls
@@ -13,6 +13,7 @@ from antiphon.cache.entry import Entry, Verdict, judge
 from antiphon.cache.key import CacheKey, Circumstance, cache_key
 from antiphon.dialects.dialect import Dialect
 from antiphon.dialects.native import NativeRequest, read_request
+from antiphon.dialects.providers import speaks
 from antiphon.dialects.responses import RESPONSES
 from antiphon.engine.catalogue import Catalogue
 from antiphon.engine.live import LiveRecording
@@ -21,6 +22,7 @@ from antiphon.engine.refusals import internal_error, refuse
 from antiphon.engine.replaying import Replaying
 from antiphon.engine.tasks import Tasks
 from antiphon.engine.turn import Ask, Asked, Owner, Turn, mint_response_id
+from antiphon.engine.variant import NO_VARIANT, read_variant, shortcut
 from antiphon.ports.reply import Reply
 from antiphon.ports.stores import CacheLevel
 from antiphon.recording import Mode
@@ -37,6 +39,8 @@ class Route:
     path: str
     upstream_path: str
     dialect: Dialect
+    has_variants: bool = False
+    """Whether something of the head changes the answer."""
 
 
 @dataclass(slots=True, eq=False)
@@ -51,6 +55,7 @@ class Incoming:
     reply: Reply
     received_at: float
     """Monotonic seconds."""
+    query: bytes = b""
 
 
 class Turns:
@@ -91,7 +96,7 @@ class Turns:
             self._tasks.start(
                 self._answer_listed(incoming, request),
                 f"resolve {incoming.request_id.decode()}",
-                on_death=lambda: refuse(incoming.reply, incoming.request_id, internal_error()),
+                on_death=lambda: _refuse(incoming, internal_error()),
             )
             return
         self._look_up(self._turn(incoming, request, target), incoming.headers, shortcut_key)
@@ -102,18 +107,23 @@ class Turns:
             target = await self._catalogue.resolve_listed(request.model)
             self._look_up(self._turn(incoming, request, target), incoming.headers, None)
         except GatewayError as fault:
-            refuse(incoming.reply, incoming.request_id, fault)
+            _refuse(incoming, fault)
 
-    def _shortcut_key(self, incoming: Incoming) -> tuple[str, str, bytes | None, bytes] | None:
+    def _shortcut_key(self, incoming: Incoming) -> tuple[Hashable, ...] | None:
         headers = incoming.headers
         if self._cache is None or b"cache-control" in headers or b"x-antiphon-replay" in headers:
             return None
-        return (incoming.route.path, incoming.owner.name, headers.get(b"x-antiphon-cache"), incoming.body)
+        route, opted = incoming.route, headers.get(b"x-antiphon-cache")
+        if route.has_variants:
+            told = shortcut(headers, incoming.query)
+            return (route.path, incoming.owner.name, opted, incoming.body, told)
+        return (route.path, incoming.owner.name, opted, incoming.body)
 
     def _turn(self, incoming: Incoming, request: NativeRequest, target: Target) -> Turn:
         route = incoming.route
         asked = Asked(Mode.STREAM if request.stream else Mode.JSON, request.include_usage)
-        ask = Ask(incoming.owner, route.dialect, route.upstream_path, request, target, asked)
+        variant = read_variant(incoming.headers, incoming.query) if route.has_variants else NO_VARIANT
+        ask = Ask(incoming.owner, route.dialect, route.upstream_path, request, target, asked, variant)
         turn = Turn(ask, incoming.request_id, incoming.reply, incoming.received_at)
         if route.dialect is RESPONSES:
             if self._sources[target.provider].settings.state == "gateway":
@@ -127,6 +137,7 @@ class Turns:
 
     def _look_up(self, turn: Turn, headers: Mapping[bytes, bytes], shortcut_key: object) -> None:
         source = self._sources[turn.ask.target.provider]
+        _check_spoken(turn, source.settings.type)
         stateful = turn.ask.request.stateful_member
         if stateful is not None and source.settings.state == "gateway":
             raise ClientFault(
@@ -199,6 +210,7 @@ class Turns:
             scope=named,
             namespace=namespace,
             mode=turn.ask.asked.mode.value if cache.stream == "separate" else "",
+            variant=turn.ask.variant.key,
         )
         own_cache = turn.ask.request.cache_member is not None
         return cache_key(circumstance, turn.ask.request.members, own_cache=own_cache)
@@ -255,6 +267,22 @@ class Turns:
     def _produce(self, turn: Turn, source: Source, key: CacheKey | None, *, shared: bool = False) -> None:
         live = self._producing.begin(turn, source, key, shared=shared)
         self._producing.send(turn, live, source)
+
+
+def _check_spoken(turn: Turn, provider_type: str) -> None:
+    """Refuse what would have to be translated."""
+    ask = turn.ask
+    if not speaks(provider_type, ask.dialect.name):
+        raise ClientFault(
+            f"The model '{ask.request.model}' is at a provider of type '{provider_type}', "
+            f"which has no {ask.route}; requests are not translated yet.",
+            code="unsupported_parameter",
+            param="model",
+        )
+
+
+def _refuse(incoming: Incoming, fault: GatewayError) -> None:
+    refuse(incoming.reply, incoming.request_id, fault, incoming.route.dialect.errors)
 
 
 def _pace(headers: Mapping[bytes, bytes]) -> Pace:
