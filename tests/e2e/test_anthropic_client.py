@@ -161,11 +161,10 @@ def test_a_clients_key_is_found_in_either_header(tmp_path, header):
         async with talking(tmp_path, Answer(body=BODY), keys=keys, key="sk-mallory") as (there, client):
             with pytest.raises(anthropic.AuthenticationError) as raised:
                 await client.messages.create(**HELLO)
+            keyless = {"authorization": anthropic.Omit()}
             with pytest.raises(anthropic.AuthenticationError, match="didn't provide"):
-                omitted = {"authorization": anthropic.Omit()}
-                await client.messages.create(**HELLO, extra_headers=omitted)
-            omitted = {"authorization": anthropic.Omit(), **header}
-            message = await client.messages.create(**HELLO, extra_headers=omitted)
+                await client.messages.create(**HELLO, extra_headers=keyless)
+            message = await client.messages.create(**HELLO, extra_headers=keyless | header)
 
             assert (raised.value.type, raised.value.error_code) == ("authentication_error", "invalid_api_key")
             assert message.content[0].text == TEXT
@@ -326,6 +325,29 @@ def test_an_answer_at_a_limit_is_kept_and_a_refused_one_is_not(tmp_path):
                 hits[reason] = (await there.client.post("/v1/messages", request)).is_hit
 
             assert hits == {"max_tokens": True, "model_context_window_exceeded": False, "refusal": False}
+
+    play(run())
+
+
+def test_all_models_of_the_upstream_are_listed(tmp_path):
+    """Anthropic shows twenty at a time unless it is asked for more."""
+    model = {
+        "type": "model",
+        "id": "claude-sonnet-5",
+        "display_name": "Sonnet",
+        "created_at": "2026-01-01T00:00:00Z",
+    }
+    listed = Answer(body=json.dumps({"data": [model], "has_more": False}).encode())
+
+    async def run():
+        async with Simulator([listed, Answer(body=BODY)]) as simulator:
+            claude = Provider(type="anthropic", base_url=simulator.base_url)
+            settings = settings_for(tmp_path, simulator.base_url, providers={"claude": claude})
+            async with serving(settings) as gateway, plain_client(gateway.port) as client:
+                got = await client.post("/v1/messages", HELLO | {"model": "claude-sonnet-5"})
+
+            assert got.json()["content"][0]["text"] == TEXT
+            assert simulator.calls[0].path == "/v1/models?limit=1000"
 
     play(run())
 

@@ -104,17 +104,43 @@ Perform = Callable[[Play], Performance]
 
 
 @pytest.fixture(scope="module")
-def perform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Perform]:
+def scene(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
+    with stage(tmp_path_factory.mktemp("messages"), Cache(), "anthropic") as set_stage:
+        yield set_stage
+
+
+@pytest.fixture(scope="module")
+def perform(scene: Stage) -> Perform:
     """Play a recording; each once, however many tests look at what came of it."""
     known: dict[str, Performance] = {}
-    with stage(tmp_path_factory.mktemp("messages"), Cache(), "anthropic") as scene:
 
-        def once(play: Play) -> Performance:
-            if play.exchange.id not in known:
-                known[play.exchange.id] = scene.run(performed(scene, play))
-            return known[play.exchange.id]
+    def once(play: Play) -> Performance:
+        if play.exchange.id not in known:
+            known[play.exchange.id] = scene.run(performed(scene, play))
+        return known[play.exchange.id]
 
-        yield once
+    return once
+
+
+COUNTS = exchanges("anthropic.count_tokens", "plain", None)
+
+
+@pytest.mark.parametrize("exchange", [pytest.param(each, id=each.id) for each in COUNTS])
+def test_counts_are_passed_on_and_a_number_is_not_asked_for_twice(scene: Stage, exchange: Exchange):
+    """Errors are, and what the client asks is not changed."""
+    request = exchange.request | {"model": "up/claude", "cache": {"namespace": exchange.id}}
+    before = len(scene.simulator.calls)
+
+    async def ask() -> list[Answer]:
+        scene.simulator.answer(played(exchange, exchange.body, "application/json"))
+        return [await scene.client.post("/v1/messages/count_tokens", request) for _ in range(2)]
+
+    answers = scene.run(ask())
+    calls = scene.simulator.calls[before:]
+
+    assert [(each.status, each.body) for each in answers] == [(exchange.status, exchange.body)] * 2
+    assert len(calls) == (1 if exchange.status == 200 else 2)
+    assert json.loads(calls[0].body) == exchange.request | {"model": "claude"}
 
 
 @pytest.mark.parametrize("play", plays())
