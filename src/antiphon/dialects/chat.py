@@ -11,6 +11,7 @@ from antiphon.dialects.chat_unfold import unfold_chat
 from antiphon.dialects.chat_watcher import JsonWatcher, StreamWatcher
 from antiphon.dialects.dialect import KEEP_ALIVE, Watcher
 from antiphon.recording import Mode
+from antiphon.wire.error_forms import OPENAI_ERRORS
 from antiphon.wire.sse import parse_frame, write_frame
 
 
@@ -20,6 +21,7 @@ class Chat:
     name = "chat"
     streams = True
     keep_alive = KEEP_ALIVE
+    errors = OPENAI_ERRORS
 
     def watch(self, mode: Mode) -> Watcher:
         """Return a watcher for one answer with status 200."""

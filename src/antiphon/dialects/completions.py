@@ -8,6 +8,7 @@ from antiphon.dialects.chat_unfold import unfold_completion
 from antiphon.dialects.chat_watcher import JsonWatcher, StreamWatcher
 from antiphon.dialects.dialect import KEEP_ALIVE, Watcher
 from antiphon.recording import Mode
+from antiphon.wire.error_forms import OPENAI_ERRORS
 
 
 class Completions:
@@ -16,6 +17,7 @@ class Completions:
     name = "completions"
     streams = True
     keep_alive = KEEP_ALIVE
+    errors = OPENAI_ERRORS
 
     def watch(self, mode: Mode) -> Watcher:
         """Return a watcher for one answer with status 200."""

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Final, Protocol
 
 from antiphon.recording import Mode, Outcome
+from antiphon.wire.error_forms import ErrorForm
 
 KEEP_ALIVE: Final = b": keep-alive\n\n"
 """A comment, which readers of server-sent events skip."""
@@ -35,11 +36,13 @@ class Dialect(Protocol):
     """One wire format, seen from the engine. Implementations are stateless."""
 
     name: str
-    """`chat`, `completions`, `responses`, `embeddings`, `rerank`, `transcriptions`."""
+    """`chat`, `completions`, `responses`, `messages`, `count_tokens`, `embeddings`, `rerank`, `transcriptions`."""
     streams: bool
     """Whether `stream: true` exists in this dialect."""
     keep_alive: bytes
     """What a stream may hold at any place without a meaning: a comment, or an event made for it."""
+    errors: ErrorForm
+    """How its clients are told of a fault."""
 
     def watch(self, mode: Mode) -> Watcher:
         """Return a watcher for one answer with status 200."""

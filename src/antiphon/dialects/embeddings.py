@@ -6,6 +6,7 @@ from typing import NoReturn
 from antiphon.dialects.chat_watcher import JsonWatcher
 from antiphon.dialects.dialect import KEEP_ALIVE, Watcher
 from antiphon.recording import Mode
+from antiphon.wire.error_forms import OPENAI_ERRORS
 from antiphon.wire.errors import ClientFault
 
 
@@ -15,6 +16,7 @@ class Embeddings:
     name = "embeddings"
     streams = False
     keep_alive = KEEP_ALIVE
+    errors = OPENAI_ERRORS
 
     def watch(self, mode: Mode) -> Watcher:
         """Return a watcher for one answer with status 200."""

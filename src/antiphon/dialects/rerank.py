@@ -16,6 +16,7 @@ from antiphon.dialects.native import NativeRequest, read_request
 from antiphon.dialects.whole import WholeWatcher
 from antiphon.recording import Mode, Outcome, State
 from antiphon.turn.usage import NO_USAGE, Usage
+from antiphon.wire.error_forms import OPENAI_ERRORS
 from antiphon.wire.errors import ClientFault
 from antiphon.wire.json import Members
 
@@ -29,6 +30,7 @@ class Rerank:
     name = "rerank"
     streams = False
     keep_alive = KEEP_ALIVE
+    errors = OPENAI_ERRORS
 
     def watch(self, mode: Mode) -> Watcher:
         """Return a watcher for one answer with status 200."""

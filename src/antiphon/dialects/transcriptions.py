@@ -13,6 +13,7 @@ from antiphon.dialects.dialect import KEEP_ALIVE, Watcher
 from antiphon.dialects.transcript_watcher import TERMINAL, TranscriptWatcher, judge_json, judge_text
 from antiphon.dialects.whole import WholeWatcher
 from antiphon.recording import Mode
+from antiphon.wire.error_forms import OPENAI_ERRORS
 from antiphon.wire.sse import DONE, write_frame
 
 _DELTA: Final = "transcript.text.delta"
@@ -28,6 +29,7 @@ class Transcriptions:
     name = "transcriptions"
     streams = True
     keep_alive = KEEP_ALIVE
+    errors = OPENAI_ERRORS
 
     def watch(self, mode: Mode) -> Watcher:
         """Return a watcher for one answer with status 200."""

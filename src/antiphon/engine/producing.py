@@ -128,8 +128,13 @@ class Producing:
             keep_state=settings.state == "gateway",
             ask_usage=settings.usage_in_streams,
         )
+        variant = turn.ask.variant
         upstream_request = UpstreamRequest(
-            turn.ask.dialect.name, turn.ask.route, body, request.stream, headers=request.upstream_headers
+            turn.ask.dialect.name,
+            turn.ask.route + variant.query,
+            body,
+            request.stream,
+            headers=variant.headers or request.upstream_headers,
         )
         live.started(source.upstream.send(upstream_request, live))
 

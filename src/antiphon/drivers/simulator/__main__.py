@@ -39,6 +39,8 @@ class Served:
         bodies = {
             b"/chat/completions": samples.chat_body(json_bytes),
             b"/responses": samples.responses_body(json_bytes),
+            b"/messages": samples.messages_body(json_bytes),
+            b"/messages/count_tokens": samples.count_tokens_body(),
             b"/embeddings": samples.embeddings_body(),
             b"/rerank": samples.rerank_body(),
             b"/audio/transcriptions": samples.transcription_body(json_bytes),
@@ -48,6 +50,7 @@ class Served:
             b"/chat/completions": samples.chat_frames(frames),
             b"/responses": samples.responses_frames(frames),
             b"/audio/transcriptions": samples.transcription_frames(frames),
+            b"/messages": samples.messages_frames(frames),
         }
         return cls(
             bodies={path: Answer(body=body).head() + body for path, body in bodies.items()},
