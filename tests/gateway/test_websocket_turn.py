@@ -183,6 +183,16 @@ def test_a_client_that_left_is_told_to_the_writer_once():
     assert (heard, ears.sent, ears.heard) == ([("gone", 1)], [], [])
 
 
+def test_what_is_nested_too_deeply_is_passed_on():
+    """It is no reason to break the connection."""
+    ears, reply = turn()
+    ears.send = ears.sent.append
+    reply.start(200, SSE)
+    deep = b'{"type":"response.completed","response":%b%b}' % (b"[" * 5000, b"]" * 5000)
+    reply.write(b"data: %b\n\n" % deep)
+    assert ears.sent == [deep]
+
+
 def test_what_cannot_be_read_is_passed_on():
     """It is the client's to judge; only a response that cannot be read is not remembered."""
     ears, reply = turn()

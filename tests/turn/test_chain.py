@@ -110,3 +110,18 @@ def test_outputs_without_a_call_id_are_left_to_the_upstream():
     """So is what is no item at all."""
     items = (b'{"type":"function_call_output","output":"x"}', b"3", b'{"type":7}')
     assert continued((), (), items) == items
+
+
+def test_an_output_that_cannot_be_written_anew_is_replayed_as_it_is():
+    """Half an emoji from an upstream is its own to read."""
+    item = rb'{"id":"m","type":"message","phase":null,"content":[{"type":"output_text","text":"\ud83d"}]}'
+    deep = b'{"type":"message","phase":null,"content":%b%b}' % (b"[" * 5000, b"]" * 5000)
+    assert continued((), (item, deep), ()) == (item, deep)
+
+
+@pytest.mark.parametrize("value", [rb'["\ud83d", nope]', rb'["\ud83d",' + b"9" * 5000 + b"]"])
+def test_a_list_that_cannot_be_read_is_refused(value):
+    """Rather than to break the connection."""
+    with pytest.raises(ClientFault) as refused:
+        input_items(value)
+    assert (refused.value.code, refused.value.param) == ("invalid_json", "input")

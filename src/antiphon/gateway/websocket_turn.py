@@ -25,6 +25,7 @@ from antiphon.wire.websocket import error_frame_of, tagged
 _MOST_FRAME_BYTES: Final = 128 * 1024 * 1024
 """More than any provider's `max_answer_bytes` has good reason to be."""
 _ITEM_DONE: Final = "response.output_item.done"
+_UNREADABLE: Final = (ValueError, RecursionError)
 _CONTINUABLE: Final = frozenset({"response.completed", "response.incomplete"})
 
 
@@ -233,7 +234,7 @@ class TurnReply:
     def _remember(self, response: bytes) -> None:
         try:
             told = msgspec.json.decode(response, type=_Told)
-        except (msgspec.DecodeError, UnicodeDecodeError):
+        except _UNREADABLE:
             return
         # Some upstreams leave the output of the last event empty although items were streamed.
         output = tuple(map(bytes, told.output)) or tuple(self._items[place] for place in sorted(self._items))
@@ -277,5 +278,5 @@ class TurnReply:
 def _read(event: Event) -> EventData | None:
     try:
         return read_event(event)
-    except ValueError:
+    except _UNREADABLE:
         return None

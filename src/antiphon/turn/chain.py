@@ -35,6 +35,7 @@ class _Known(msgspec.Struct):
 
 
 _KNOWN: Final = msgspec.json.Decoder(_Known)
+_UNREADABLE: Final = (ValueError, RecursionError)
 _CALLS: Final = frozenset({"function_call", "custom_tool_call"})
 _OUTPUTS: Final = frozenset({"function_call_output", "custom_tool_call_output"})
 _ELSEWHERE: Final = frozenset({"item_reference", "compaction"})
@@ -75,7 +76,14 @@ def _elements(array: bytes) -> Items:
         return tuple(map(bytes, msgspec.json.decode(array, type=list[msgspec.Raw])))
     except msgspec.DecodeError:
         # Half of a surrogate pair, which JSON allows and msgspec does not read.
+        return _elements_with_halves(array)
+
+
+def _elements_with_halves(array: bytes) -> Items:
+    try:
         return tuple(json.dumps(item, separators=(",", ":")).encode() for item in json.loads(array))
+    except (ValueError, RecursionError) as error:
+        raise ClientFault("'input' cannot be read.", code="invalid_json", param="input") from error
 
 
 def _told_again(item: bytes) -> bytes | None:
@@ -92,7 +100,10 @@ def _told_again(item: bytes) -> bytes | None:
         return None
     if b"null" not in item and not (is_reasoning and b'"status"' in item):
         return item
-    members: dict[str, Any] = msgspec.json.decode(item)
+    try:
+        members: dict[str, Any] = msgspec.json.decode(item)
+    except _UNREADABLE:
+        return item
     kept = {
         name: _without_nulls(value)
         for name, value in members.items()
@@ -135,5 +146,5 @@ def _check_calls(context: Sequence[bytes], new_from: int) -> None:
 def _known(item: bytes) -> _Known | None:
     try:
         return _KNOWN.decode(item)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+    except _UNREADABLE:
         return None
