@@ -24,6 +24,8 @@ from antiphon.drivers.sqlite.recordings import drop_orphans
 from antiphon.drivers.sqlite.responses import SqliteResponses
 from antiphon.engine.accounts import Accounts
 from antiphon.engine.catalogue import Catalogue
+from antiphon.engine.compacting import Compacting
+from antiphon.engine.counting import Counting
 from antiphon.engine.producing import Producing, Shelves
 from antiphon.engine.replaying import Replaying
 from antiphon.engine.source import Source
@@ -31,7 +33,8 @@ from antiphon.engine.tasks import Tasks
 from antiphon.engine.translating import Translating
 from antiphon.engine.turns import Turns
 from antiphon.engine.variant import ANTHROPIC_VERSION
-from antiphon.gateway.gateway import Gateway
+from antiphon.gateway.around import Around
+from antiphon.gateway.gateway import RESPONSES_ROUTE, Gateway
 from antiphon.gateway.kept import KeptResponses
 from antiphon.gateway.keys import Keyring
 from antiphon.gateway.metrics import Gauge, Metrics
@@ -105,18 +108,17 @@ class Application:
             wall_clock=wall_clock,
         )
         shelves = Shelves(self.memory, self._level, self._responses, settings.responses.retention)
+        translating = Translating(
+            sealer=self.sealer,
+            downloader=Downloader(settings.downloads),
+            tasks=self._tasks,
+            now=wall_clock,
+        )
         self.producing = Producing(
             cache=cache,
             shelves=shelves,
             accounts=self.accounts,
-            translate=Translating(
-                sealer=self.sealer,
-                downloader=Downloader(settings.downloads),
-                tasks=self._tasks,
-                now=wall_clock,
-                count_tokens=lambda texts: sum(map(len, texts)) // 4,
-                count_input=lambda request: len(str(request)) // 4,
-            ).send,
+            translate=translating.send,
             wall_clock=wall_clock,
             clock=time.monotonic,
         )
@@ -149,7 +151,16 @@ class Application:
             metrics=self._render_metrics,
         )
         kept = KeptResponses(self._responses, self.memory, self._level, self._sources, keyring, self._tasks)
-        self.gateway = Gateway(turns, keyring, {**operations.handlers(), **kept.handlers()})
+        around = Around(
+            turns,
+            keyring,
+            self._tasks,
+            Counting(self._sources, catalogue, translating),
+            Compacting(turns, RESPONSES_ROUTE, self.sealer, wall_clock=wall_clock),
+            time.monotonic,
+        )
+        handlers = {**operations.handlers(), **kept.handlers(), **around.handlers()}
+        self.gateway = Gateway(turns, keyring, handlers)
 
         def keeps_upstream(model: str) -> bool:
             target = catalogue.resolve(model)

@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from antiphon.dialects.refusing import lacks
 from antiphon.dialects.translation import Asking, Structured
+from antiphon.turn.compaction import shown_summary
 from antiphon.turn.events import Item
 from antiphon.turn.request import HubRequest
 from antiphon.turn.tools import Tool
@@ -197,7 +198,8 @@ class _Messages:
             return
         if self._turn is not None and (self._turn["content"] is not None or self._turn.get("tool_calls")):
             self._turn = None
-        kept = self._asking.unseal(item.get("encrypted_content") or "") or {}
+        blob = item.get("encrypted_content")
+        kept = (self._asking.unseal(blob) if blob else None) or {}
         if member == "reasoning_details":
             if kept.get("reasoning_details"):
                 self._open_turn()[member] = kept["reasoning_details"]
@@ -241,7 +243,7 @@ class _Messages:
         summary = self._asking.unseal(item["encrypted_content"])
         if summary is None:
             raise lacks(f"{path}.encrypted_content", "a compaction made elsewhere", self._asking.profile)
-        self._messages.append({"role": self._role("developer"), "content": summary["text"]})
+        self._messages.append({"role": self._role("developer"), "content": shown_summary(summary["text"])})
 
 
 def wrapped_input(text: str) -> str:

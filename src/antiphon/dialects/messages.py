@@ -1,16 +1,16 @@
 """Anthropic Messages (`/v1/messages`, and `count_tokens` below it): watched, folded, unfolded and broken off."""
 
 from collections.abc import Sequence
-from typing import NoReturn
+from typing import Final
 
 from antiphon.dialects.dialect import Watcher
 from antiphon.dialects.messages_events import ERROR, write_event
 from antiphon.dialects.messages_fold import fold_message
 from antiphon.dialects.messages_unfold import unfold_message
 from antiphon.dialects.messages_watcher import CountWatcher, JsonWatcher, StreamWatcher
+from antiphon.dialects.unstreamed import Unstreamed
 from antiphon.recording import Mode
 from antiphon.wire.error_forms import ANTHROPIC_ERRORS
-from antiphon.wire.errors import ClientFault
 from antiphon.wire.sse import parse_frame
 
 _LAST_FRAMES = 3
@@ -52,38 +52,6 @@ def _tells_error(frame: bytes) -> bool:
     return event is not None and event.type == ERROR
 
 
-class CountTokens:
-    """The dialect of `count_tokens`: JSON only, there is nothing to fold."""
-
-    name = "count_tokens"
-    streams = False
-    keep_alive = PING
-    errors = ANTHROPIC_ERRORS
-
-    def watch(self, mode: Mode) -> Watcher:
-        """Return a watcher for one answer with status 200."""
-        del mode
-        return CountWatcher()
-
-    def fold(self, frames: Sequence[bytes]) -> bytes:
-        """Refuse: there are no streams to fold."""
-        del frames
-        _refuse()
-
-    def unfold(self, body: bytes, *, include_usage: bool) -> list[bytes]:
-        """Refuse: there are no streams to unfold into."""
-        del body, include_usage
-        _refuse()
-
-    def break_off(self, message: str, code: str, seen: Sequence[bytes]) -> list[bytes]:
-        """Refuse: there are no streams to break off."""
-        del message, code, seen
-        _refuse()
-
-
-def _refuse() -> NoReturn:
-    raise ClientFault("Token counts cannot be streamed.", code="unsupported_parameter", param="stream")
-
-
-MESSAGES = Messages()
-COUNT_TOKENS = CountTokens()
+MESSAGES: Final = Messages()
+COUNT_TOKENS: Final = Unstreamed("count_tokens", "Token counts", CountWatcher, ANTHROPIC_ERRORS)
+"""The dialect of `count_tokens`."""

@@ -13,6 +13,8 @@ from urllib.parse import urlsplit
 from antiphon.wire.errors import ClientFault
 
 _OPENAI_ROUTES: Final = ("chat", "completions", "embeddings", "rerank", "transcriptions")
+OPENAI_ALONE: Final = ("input_tokens", "compact")
+"""What others that have the Responses API do not have."""
 GENERATIVE: Final = ("responses", "chat", "messages", "gemini", "ollama", "completions")
 """Dialects that answers can be translated from, the richest first."""
 
@@ -46,6 +48,8 @@ class Profile:
     """The member of an assistant message that takes earlier reasoning back."""
     files: bool = False
     """Whether messages may hold files."""
+    counts: bool = True
+    """Whether it counts the tokens of a request, where its dialect has a form for that."""
     image_urls: bool = True
     """Whether it fetches images itself."""
     file_urls: bool = False
@@ -163,8 +167,10 @@ def upstream_dialect(profile: Profile, client: str, translated: Container[str]) 
 
 def profile_of(provider_type: str, base_url: str | None) -> Profile:
     """Return what is known of a provider; a general type at a known address has that address's differences."""
-    if provider_type == "openai-chat" and base_url:
-        known = HOSTS.get(urlsplit(base_url).hostname or "")
-        if known is not None:
-            return replace(PROVIDERS[known], speaks=PROVIDERS[provider_type].speaks)
-    return PROVIDERS[provider_type]
+    profile = PROVIDERS[provider_type]
+    known = HOSTS.get(urlsplit(base_url).hostname or "") if base_url else None
+    if provider_type == "openai-chat" and known is not None:
+        return replace(PROVIDERS[known], speaks=profile.speaks)
+    if provider_type == "openai" and known == "openai":
+        return replace(profile, speaks=(*profile.speaks, *OPENAI_ALONE))
+    return profile

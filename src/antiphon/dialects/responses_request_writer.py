@@ -3,6 +3,7 @@
 from typing import Any, Final
 
 from antiphon.dialects.translation import Asking
+from antiphon.turn.compaction import shown_summary
 from antiphon.turn.events import Item
 from antiphon.turn.request import HubRequest
 
@@ -40,6 +41,10 @@ def write_responses_request(request: HubRequest, asking: Asking) -> dict[str, An
 
 def _replayed(item: Item, asking: Asking) -> Item | None:
     """Return an item as the upstream takes it back; None for reasoning that it could not read."""
+    if item["type"] == "compaction" and asking.is_sealed(item["encrypted_content"]):
+        summary = asking.unseal(item["encrypted_content"])
+        text = shown_summary(summary["text"] if summary else "")
+        return {"type": "message", "role": "developer", "content": [{"type": "input_text", "text": text}]}
     if item["type"] != "reasoning":
         return item
     blob = item.get("encrypted_content")

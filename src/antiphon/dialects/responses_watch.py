@@ -192,10 +192,11 @@ def _judge(answer: _Answer, state: State, response_id: str | None, model: str | 
         reason = _string(details.get("reason")) if isinstance(details, dict) else None
     elif state is State.FAILED:
         reason = _code(answer.error) or UPSTREAM_ERROR
-    return Outcome(state, reason, _read_usage(answer.usage), response_id, model)
+    return Outcome(state, reason, read_usage(answer.usage), response_id, model)
 
 
-def _read_usage(usage: Any) -> Usage:
+def read_usage(usage: Any) -> Usage:
+    """Map the `usage` of section 6.1; what is malformed counts nothing."""
     if not isinstance(usage, dict):
         return NO_USAGE
     into = usage.get("input_tokens_details")
