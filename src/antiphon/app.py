@@ -9,7 +9,7 @@ import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from antiphon.drivers.http import http_upstream
 from antiphon.drivers.memory import MemoryCache
@@ -50,6 +50,10 @@ _FORGET_SECONDS = 3600.0
 _FORGET_DELETED_SECONDS = 0.5
 _OVERLAP_SECONDS = 5.0
 """A deletion is committed a little later than its time says."""
+_KEY_HEADERS: Final = {
+    "gemini": (b"x-goog-api-key", b""),
+}
+"""The header that carries the key, and what stands before it, by provider type; the others take a bearer token."""
 
 
 class _Unsealed:
@@ -282,7 +286,8 @@ def _upstream(name: str, provider: Provider, environ: Mapping[str, str]) -> Upst
             raise ConfigurationError(f"providers.{name}: {error}") from error
     headers = []
     if provider.api_key:
-        headers.append((b"authorization", b"Bearer " + provider.api_key.encode()))
+        header, scheme = _KEY_HEADERS.get(provider.type, (b"authorization", b"Bearer "))
+        headers.append((header, scheme + provider.api_key.encode()))
     assert provider.base_url is not None
     try:
         return http_upstream(provider, base_url=provider.base_url, headers=tuple(headers), environ=environ)

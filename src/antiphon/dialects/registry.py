@@ -9,6 +9,8 @@ from typing import Any, Final
 
 from antiphon.dialects.chat_answer_reader import ChatAnswerReader
 from antiphon.dialects.chat_request_writer import write_chat_request
+from antiphon.dialects.gemini_answer_reader import GeminiAnswerReader
+from antiphon.dialects.gemini_request_writer import gemini_answer_path, write_gemini_request
 from antiphon.dialects.responses_answer_writer import ResponsesAnswerWriter
 from antiphon.dialects.translation import AnswerReader, AnswerWriter, Asking, Framing, Telling
 from antiphon.turn.request import HubRequest, normalized
@@ -42,6 +44,11 @@ UPSTREAMS: Final[dict[str, UpstreamForm]] = {
         path=lambda model, stream: "/chat/completions",  # noqa: ARG005
         write=write_chat_request,
         reader=ChatAnswerReader,
+    ),
+    "gemini": UpstreamForm(
+        path=gemini_answer_path,
+        write=write_gemini_request,
+        reader=GeminiAnswerReader,
     ),
 }
 

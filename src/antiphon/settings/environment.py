@@ -21,8 +21,10 @@ class ProviderVariables:
     base_url: str | None
 
 
-PROVIDERS: Final = (
+PROVIDERS: Final = (  # of several with one name the last counts
     ProviderVariables(name="openai", type="openai", key="OPENAI_API_KEY", base_url="OPENAI_BASE_URL"),
+    ProviderVariables(name="gemini", type="gemini", key="GOOGLE_API_KEY", base_url="GEMINI_BASE_URL"),
+    ProviderVariables(name="gemini", type="gemini", key="GEMINI_API_KEY", base_url="GEMINI_BASE_URL"),
 )
 
 
