@@ -100,7 +100,7 @@ class GeminiAnswerReader:
         if isinstance(feedback, dict) and feedback.get("blockReason"):
             reason = block_reason(feedback["blockReason"])
             told = feedback.get("blockReasonMessage")
-            self._blocked = f"{reason}: {told}" if told else reason
+            self._blocked = f"{reason} ({told})" if told else reason
         for candidate in chunk.get("candidates") or ():
             if isinstance(candidate, dict) and not candidate.get("index"):
                 self._take_candidate(candidate)

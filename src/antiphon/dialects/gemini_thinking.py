@@ -27,15 +27,15 @@ _PRO_BUDGETS: Final = _BUDGETS | {"none": 128, "xhigh": 32768, "max": 32768}
 """Pro models cannot be told not to think; 128 is the least."""
 
 _LEVELS: Final = {
-    "none": "MINIMAL",
-    "minimal": "MINIMAL",
-    "low": "LOW",
-    "medium": "MEDIUM",
-    "high": "HIGH",
-    "xhigh": "HIGH",
-    "max": "HIGH",
+    "none": "minimal",
+    "minimal": "minimal",
+    "low": "low",
+    "medium": "medium",
+    "high": "high",
+    "xhigh": "high",
+    "max": "high",
 }
-_PRO_LEVELS: Final = _LEVELS | {"none": "LOW", "minimal": "LOW"}
+_PRO_LEVELS: Final = _LEVELS | {"none": "low", "minimal": "low"}
 
 
 def has_levels(asking: Asking) -> bool:
