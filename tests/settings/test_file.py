@@ -148,7 +148,7 @@ log: {level: debug, requests: false}
         ("providers: {a: {type: playback}}", "1:16: providers.a needs `cassette`"),
         (
             "providers: {a: {type: nix}}",
-            "1:23: providers.a.type: expected openai, openai-chat or playback, got 'nix'",
+            "1:23: providers.a.type: expected openai, openai-chat, gemini or playback, got 'nix'",
         ),
         ("providers: {a/b: {type: openai}}", "1:18: providers.a/b: a provider's name has no slash in it"),
         ("providers: {a: {type: openai, pace: quick}}", "1:37: providers.a.pace: expected instant, recorded"),
@@ -302,6 +302,24 @@ def test_without_a_file_providers_come_from_the_environment(tmp_path):
     assert settings.models == {}
     assert settings.cache == Cache()
     assert settings.storage.url == "sqlite:///antiphon.db"
+
+
+@pytest.mark.parametrize(
+    ("environ", "key", "base_url"),
+    [
+        ({"GEMINI_API_KEY": "k"}, "k", "https://generativelanguage.googleapis.com/v1beta"),
+        ({"GOOGLE_API_KEY": "g"}, "g", "https://generativelanguage.googleapis.com/v1beta"),
+        (
+            {"GOOGLE_API_KEY": "g", "GEMINI_API_KEY": "k", "GEMINI_BASE_URL": "http://p/v1beta/"},
+            "k",
+            "http://p/v1beta",
+        ),
+    ],
+)
+def test_gemini_s_key_may_have_two_names(tmp_path, environ, key, base_url):
+    """The one that is only Gemini's counts where both are there."""
+    provider = load(None, environ, tmp_path).providers["gemini"]
+    assert (provider.type, provider.api_key, provider.base_url) == ("gemini", key, base_url)
 
 
 @pytest.mark.parametrize("environ", [{}, {"OPENAI_API_KEY": " "}, {"OPENAI_BASE_URL": "http://x"}])

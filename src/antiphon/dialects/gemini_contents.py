@@ -133,7 +133,8 @@ class Contents:
     # Signatures.
 
     def _take_reasoning(self, item: Item) -> None:
-        envelope = read_envelope(self._asking.unseal(item.get("encrypted_content") or ""))
+        sealed = item.get("encrypted_content")
+        envelope = read_envelope(self._asking.unseal(sealed) if sealed else None)
         for part in envelope.parts:
             if part.get("thought"):
                 text = "".join(each["text"] for each in item.get("summary") or ())

@@ -19,7 +19,7 @@ class _List(msgspec.Struct):
 
 class _GeminiModel(msgspec.Struct, rename="camel"):
     name: str
-    supported_generation_methods: list[str] = ["generateContent"]
+    supported_generation_methods: list[str]
 
 
 class _GeminiList(msgspec.Struct):

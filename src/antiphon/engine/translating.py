@@ -20,7 +20,7 @@ from antiphon.turn.events import Event
 from antiphon.turn.request import HubRequest
 from antiphon.turn.response import begun
 from antiphon.turn.tools import read_tools
-from antiphon.wire.errors import GatewayError, UpstreamFault
+from antiphon.wire.errors import ClientFault, GatewayError, UpstreamFault
 
 _EVENT_STREAM: Final = b"text/event-stream; charset=utf-8"
 _JSON: Final = b"application/json"
@@ -28,6 +28,8 @@ _STREAM_STARTS: Final = (b"data:", b"event:")
 _ERROR: Final = 400
 _NOT_OK: Final = 300
 _ANSWER_TOOL: Final = "answer"
+_ASKED_WRONGLY: Final = frozenset({"invalid_prompt"})
+"""Codes of answers that would be the same if the upstream were asked again."""
 
 
 class Seals(Protocol):
@@ -248,13 +250,14 @@ def _is_stream(kind: bytes) -> bool:
     return kind == b"text/event-stream" or kind.endswith((b"ndjson", b"stream+json"))
 
 
-def _failure(events: Sequence[Event]) -> UpstreamFault | None:
+def _failure(events: Sequence[Event]) -> GatewayError | None:
     """Return why a whole answer is none."""
     last = events[-1] if events else None
     if last is not None and last["type"] in {"response.completed", "response.incomplete"}:
         return None
     error = (last or {}).get("response", {}).get("error") or {}
-    return UpstreamFault(
+    fault = ClientFault if error.get("code") in _ASKED_WRONGLY else UpstreamFault
+    return fault(
         error.get("message") or "The upstream's answer cannot be read.",
         code=error.get("code") or "upstream_invalid_json",
     )

@@ -45,7 +45,7 @@ class Provider(Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):
     """A configured upstream."""
 
     type: ProviderType
-    """What it speaks: `openai` has the Responses API, `openai-chat` has not, `gemini` is Google's own, `playback` a cassette."""
+    """What it speaks: `openai` has the Responses API, `openai-chat` has not, `gemini` is Google's, `playback` is a cassette."""
     base_url: str | None = None
     """Everything before `/chat/completions`, without a slash at the end."""
     api_key: Secret | None = None
