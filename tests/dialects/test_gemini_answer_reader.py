@@ -69,8 +69,8 @@ def answer(*parts, told=None, finish="STOP", **members):
     return whole(events)
 
 
-def output_of(*chunks, **candidate):
-    return whole(events_of(*chunks, **candidate))["output"]
+def output_of(*chunks, finish="STOP", **candidate):
+    return whole(events_of(*chunks, finish=finish, **candidate))["output"]
 
 
 # Recordings.
@@ -299,6 +299,30 @@ def test_code_that_failed_says_so(outcome):
     assert (response["status"], response["output"][0]["status"]) == ("completed", "failed")
 
 
+def test_results_without_code_are_told_too():
+    """The code is then not known; speech is nothing that an item could hold."""
+    (code,) = output_of(
+        {"codeExecutionResult": {"outcome": 1, "output": "1"}},
+        {"inlineData": {"mimeType": "audio/L16;rate=24000", "data": "AAAA"}},
+    )
+    assert (code["code"], code["status"]) == ("", "completed")
+
+
+def test_arguments_that_nobody_ended_end_with_the_answer():
+    """Where the answer is whole; one that was cut off leaves its call incomplete."""
+    call = {
+        "functionCall": {
+            "name": "f",
+            "partialArgs": [{"jsonPath": "$.a", "numberValue": 1}],
+            "willContinue": True,
+        }
+    }
+    (ended,) = output_of(call)
+    assert (ended["arguments"], ended["status"]) == ('{"a":1}', "completed")
+    (cut_off,) = output_of(call, finish="MAX_TOKENS")
+    assert (cut_off["arguments"], cut_off["status"]) == ('{"a":1', "incomplete")
+
+
 def test_an_image_is_an_image_generation_call():
     """With its data as the result, and its signature before it."""
     part = {"inlineData": {"mimeType": "image/webp", "data": "AAAA"}, "thoughtSignature": "S"}
@@ -486,6 +510,11 @@ def test_an_error_within_the_stream_ends_it(status, code):
         events_of({"text": "Hi"}, {"error": {"code": 503, "message": "Later", "status": status}})
     )
     assert (response["status"], response["error"]) == ("failed", {"code": code, "message": "Later"})
+
+
+def test_an_error_may_be_a_text():
+    """As those of some proxies are."""
+    assert whole(events_of({"error": "Later"}))["error"] == {"code": "upstream_error", "message": "Later"}
 
 
 def test_an_answer_without_a_finish_reason_has_not_ended():

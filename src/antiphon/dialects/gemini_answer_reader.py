@@ -51,8 +51,6 @@ class GeminiAnswerReader:
         self._search: Item | None = None
         # What waits.
         self._envelope = Envelope([], [])
-        self._is_sealed = False
-        """Whether the open item is a reasoning item with an envelope."""
         self._code: Item | None = None
         self._call_count = 0
         self._arguments: PartialArguments | None = None
@@ -142,10 +140,9 @@ class GeminiAnswerReader:
         text = part.get("text")
         if isinstance(text, str) and text:
             self._tell_code()
-            if self._is_sealed or any(kept.get("thought") for kept in self._envelope.parts):
+            if any(kept.get("thought") for kept in self._envelope.parts):
                 self._seal()
-                self._maker.close_item()
-                self._is_sealed = False
+                self._maker.close_item()  # that signature is of the thoughts so far
             self._said.append(text)
             self._maker.summary(text)
         if part.get(_SIGNATURE):
@@ -161,11 +158,8 @@ class GeminiAnswerReader:
         if not envelope:
             return
         self._envelope = Envelope([], [])
-        if self._is_sealed:
-            self._maker.close_item()
         self._leave_text()
         self._maker.seal(self._telling.seal(envelope.payload()))
-        self._is_sealed = True
 
     # Text.
 
@@ -181,7 +175,6 @@ class GeminiAnswerReader:
             self._leave_text()
             self._calls.end_all()
             signature = None
-        self._is_sealed = False
         self._text.append(text)
         self._said.append(text)
         self._maker.text(text, logprobs)
@@ -221,7 +214,6 @@ class GeminiAnswerReader:
         call_id = str(call.get("id") or self._telling.make_id("call_"))
         self._sign("functionCall", signature, call_id)
         self._seal()
-        self._is_sealed = False
         self._leave_text()
         self._call_count += 1
         self._calls.start(self._call_count, name, call_id)
@@ -282,7 +274,6 @@ class GeminiAnswerReader:
 
     def _tell(self, item: Item) -> None:
         self._seal()
-        self._is_sealed = False
         self._leave_text()
         self._maker.item(item)
 
