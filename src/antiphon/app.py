@@ -9,7 +9,7 @@ import time
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from antiphon.drivers.download import Downloader
 from antiphon.drivers.http import http_upstream, proxy_from_environment
@@ -59,6 +59,12 @@ _FORGET_SECONDS = 3600.0
 _FORGET_DELETED_SECONDS = 0.5
 _OVERLAP_SECONDS = 5.0
 """A deletion is committed a little later than its time says."""
+_KEY_HEADERS: Final = {
+    "anthropic": (b"x-api-key", b""),
+    "azure": (b"api-key", b""),
+    "gemini": (b"x-goog-api-key", b""),
+}
+"""The header that carries the key, and what stands before it, by provider type; the others take a bearer token."""
 
 
 class Application:
@@ -368,10 +374,10 @@ def _upstream(name: str, provider: Provider, environ: Mapping[str, str]) -> Upst
 
 def _headers_of(provider: Provider) -> Iterator[tuple[bytes, bytes]]:
     """Yield what is sent with every request beside the configured headers."""
-    is_anthropic = provider.type == "anthropic"
-    if provider.api_key and is_anthropic:
-        yield b"x-api-key", provider.api_key.encode()
-    elif provider.api_key:
-        yield b"authorization", b"Bearer " + provider.api_key.encode()
-    if is_anthropic and "anthropic-version" not in {name.lower() for name in provider.headers}:
+    if provider.api_key:
+        header, scheme = _KEY_HEADERS.get(provider.type, (b"authorization", b"Bearer "))
+        yield header, scheme + provider.api_key.encode()
+    if provider.type == "anthropic" and "anthropic-version" not in {
+        name.lower() for name in provider.headers
+    }:
         yield b"anthropic-version", ANTHROPIC_VERSION

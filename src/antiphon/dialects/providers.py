@@ -126,7 +126,7 @@ PROVIDERS: Final[dict[str, Profile]] = {
         "Gemini",
         ("gemini",),
         hosted_tools=frozenset({"web_search", "web_search_preview", "code_interpreter"}),
-        budget_models=r"gemini-2",
+        budget_models=r"gemini-2\.[5-9]",
         image_urls=False,
     ),
     "ollama": Profile("Ollama", ("ollama",), image_urls=False),

@@ -11,6 +11,8 @@ from antiphon.dialects.chat_answer_reader import ChatAnswerReader
 from antiphon.dialects.chat_answer_writer import ChatAnswerWriter
 from antiphon.dialects.chat_request_reader import read_chat_request
 from antiphon.dialects.chat_request_writer import write_chat_request
+from antiphon.dialects.gemini_answer_reader import GeminiAnswerReader
+from antiphon.dialects.gemini_request_writer import gemini_answer_path, write_gemini_request
 from antiphon.dialects.responses_answer_reader import ResponsesAnswerReader
 from antiphon.dialects.responses_answer_writer import ResponsesAnswerWriter
 from antiphon.dialects.responses_request_writer import write_responses_request
@@ -51,6 +53,11 @@ UPSTREAMS: Final[dict[str, UpstreamForm]] = {
         path=lambda model, stream: "/responses",  # noqa: ARG005
         write=write_responses_request,
         reader=ResponsesAnswerReader,
+    ),
+    "gemini": UpstreamForm(
+        path=gemini_answer_path,
+        write=write_gemini_request,
+        reader=GeminiAnswerReader,
     ),
 }
 

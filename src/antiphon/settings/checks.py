@@ -13,7 +13,11 @@ from antiphon.settings.faults import ConfigurationError
 from antiphon.settings.quantities import Secret
 from antiphon.settings.values import Key, Model, Provider, Responses, Settings
 
-BASE_URLS: Final = {"openai": "https://api.openai.com/v1", "anthropic": "https://api.anthropic.com/v1"}
+BASE_URLS: Final = {
+    "openai": "https://api.openai.com/v1",
+    "anthropic": "https://api.anthropic.com/v1",
+    "gemini": "https://generativelanguage.googleapis.com/v1beta",
+}
 """Where a provider type is found when the configuration does not say."""
 
 _PACE: Final = re.compile(r"instant|recorded|x\d+(\.\d+)?|\d+(\.\d+)?/s", re.ASCII)

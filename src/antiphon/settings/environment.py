@@ -21,11 +21,13 @@ class ProviderVariables:
     base_url: str | None
 
 
-PROVIDERS: Final = (
+PROVIDERS: Final = (  # of several with one name the last counts
     ProviderVariables(name="openai", type="openai", key="OPENAI_API_KEY", base_url="OPENAI_BASE_URL"),
     ProviderVariables(
         name="anthropic", type="anthropic", key="ANTHROPIC_API_KEY", base_url="ANTHROPIC_BASE_URL"
     ),
+    ProviderVariables(name="gemini", type="gemini", key="GOOGLE_API_KEY", base_url="GEMINI_BASE_URL"),
+    ProviderVariables(name="gemini", type="gemini", key="GEMINI_API_KEY", base_url="GEMINI_BASE_URL"),
 )
 
 

@@ -11,7 +11,7 @@ from antiphon.settings.quantities import Duration, Secret, Size, Timeout
 
 PositiveInt = Annotated[int, Meta(gt=0)]
 
-ProviderType = Literal["openai", "openai-chat", "anthropic", "playback"]
+ProviderType = Literal["openai", "openai-chat", "anthropic", "gemini", "playback"]
 
 
 class Server(Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):
@@ -50,11 +50,11 @@ class Provider(Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):
 
     type: ProviderType
     """What it speaks: `openai` has the Responses API, `openai-chat` has not, `anthropic` has the Messages API,
-    `playback` is a cassette."""
+    `gemini` is Google's, `playback` is a cassette."""
     base_url: str | None = None
     """Everything before `/chat/completions`, without a slash at the end; for `anthropic` `/v1` may be left out."""
     api_key: Secret | None = None
-    """Sent as bearer token, to `anthropic` as `x-api-key`."""
+    """Sent as bearer token; to `anthropic` as `x-api-key`, to `gemini` as `x-goog-api-key`."""
     headers: dict[str, Secret] = field(default_factory=dict)
     """Sent with every request; values are not shown, since they often authenticate."""
     models: tuple[str, ...] | None = None
