@@ -9,6 +9,12 @@ from typing import Any, Final
 
 from antiphon.dialects.chat_answer_reader import ChatAnswerReader
 from antiphon.dialects.chat_request_writer import write_chat_request
+from antiphon.dialects.completions_answer_reader import CompletionsAnswerReader
+from antiphon.dialects.completions_answer_writer import CompletionsAnswerWriter
+from antiphon.dialects.completions_request_reader import read_completions_request
+from antiphon.dialects.completions_request_writer import write_completions_request
+from antiphon.dialects.ollama_answer_reader import OllamaAnswerReader
+from antiphon.dialects.ollama_request_writer import write_ollama_request
 from antiphon.dialects.responses_answer_writer import ResponsesAnswerWriter
 from antiphon.dialects.translation import AnswerReader, AnswerWriter, Asking, Framing, Telling
 from antiphon.turn.request import HubRequest, normalized
@@ -43,8 +49,22 @@ UPSTREAMS: Final[dict[str, UpstreamForm]] = {
         write=write_chat_request,
         reader=ChatAnswerReader,
     ),
+    "ollama": UpstreamForm(
+        path=lambda model, stream: "/api/chat",  # noqa: ARG005
+        write=write_ollama_request,
+        reader=OllamaAnswerReader,
+        framing=Framing.LINES,
+    ),
+    "completions": UpstreamForm(
+        path=lambda model, stream: "/completions",  # noqa: ARG005
+        write=write_completions_request,
+        reader=CompletionsAnswerReader,
+    ),
 }
 
 CLIENTS: Final[dict[str, ClientForm]] = {
     "responses": ClientForm(read=normalized, writer=ResponsesAnswerWriter, id_prefix="resp_"),
+    "completions": ClientForm(
+        read=read_completions_request, writer=CompletionsAnswerWriter, id_prefix="cmpl-"
+    ),
 }

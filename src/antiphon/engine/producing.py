@@ -127,7 +127,8 @@ class Producing:
             keep_state=settings.state == "gateway",
             ask_usage=settings.usage_in_streams,
         )
-        upstream_request = UpstreamRequest(turn.ask.dialect.name, turn.ask.route, body, request.stream)
+        path = source.profile.native_prefix + turn.ask.route
+        upstream_request = UpstreamRequest(turn.ask.dialect.name, path, body, request.stream)
         live.started(source.upstream.send(upstream_request, live))
 
     def withdraw(self, turn: Turn, live: LiveRecording, key: CacheKey) -> list[Turn]:

@@ -10,9 +10,10 @@ from urllib.parse import urlsplit
 from msgspec.structs import replace
 
 from antiphon.settings.faults import ConfigurationError
+from antiphon.settings.ollama_host import ollama_url
 from antiphon.settings.values import Key, Model, Provider, Settings
 
-BASE_URLS: Final = {"openai": "https://api.openai.com/v1"}
+BASE_URLS: Final = {"openai": "https://api.openai.com/v1", "ollama": "http://127.0.0.1:11434"}
 """Where a provider type is found when the configuration does not say."""
 
 _PACE: Final = re.compile(r"instant|recorded|x\d+(\.\d+)?|\d+(\.\d+)?/s", re.ASCII)
@@ -74,6 +75,8 @@ def is_loopback(host: str) -> bool:
 
 def _completed_provider(provider: Provider) -> Provider:
     base_url = provider.base_url or BASE_URLS.get(provider.type)
+    if provider.type == "ollama" and base_url:
+        base_url = ollama_url(base_url)
     return replace(provider, base_url=base_url.rstrip("/") if base_url else None)
 
 

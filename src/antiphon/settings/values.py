@@ -11,7 +11,7 @@ from antiphon.settings.quantities import Duration, Secret, Size, Timeout
 
 PositiveInt = Annotated[int, Meta(gt=0)]
 
-ProviderType = Literal["openai", "openai-chat", "playback"]
+ProviderType = Literal["openai", "openai-chat", "openai-completions", "ollama", "playback"]
 
 
 class Server(Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):
@@ -45,9 +45,10 @@ class Provider(Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):
     """A configured upstream."""
 
     type: ProviderType
-    """What it speaks: `openai` has the Responses API, `openai-chat` has not, `playback` is a cassette."""
+    """What it speaks: `openai` has the Responses API, `openai-chat` has not, `openai-completions` has nothing but
+    text completions, `ollama` has its own API, `playback` is a cassette."""
     base_url: str | None = None
-    """Everything before `/chat/completions`, without a slash at the end."""
+    """Everything before `/chat/completions`, without a slash at the end; for `ollama` also what `OLLAMA_HOST` takes."""
     api_key: Secret | None = None
     """Sent as bearer token."""
     headers: dict[str, Secret] = field(default_factory=dict)
