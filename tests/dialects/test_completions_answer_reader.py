@@ -207,6 +207,16 @@ def test_an_error_in_a_chunk_ends_the_answer_as_failed(told_error: dict[str, Any
     assert response["output_text"] == "Half"
 
 
+def test_odd_members_cost_only_themselves():
+    """Choices that are none, lists that are none, tokens that are no text."""
+    odd = chunk("a", logprobs={"tokens": [None, 5], "top_logprobs": ["x", None]})
+    events = read({"choices": 5}, {"choices": [None]}, odd, chunk("b", "stop", logprobs={"tokens": 5}))
+
+    assert whole(events)["output_text"] == "ab"
+    frames = CLIENTS["completions"].writer(told("completions", top_logprobs=1)).feed(events)
+    assert json.loads(COMPLETIONS.fold(frames))["choices"][0]["logprobs"]["tokens"] == ["", ""]
+
+
 def test_a_finish_reason_can_be_an_error():
     """As OpenRouter has it."""
     assert whole(read(chunk("Half"), chunk("", "error")))["status"] == "failed"

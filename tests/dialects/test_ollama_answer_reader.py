@@ -116,7 +116,7 @@ def test_calls_come_whole_and_get_an_id_where_they_have_none():
     """Arguments are JSON text; the white space before calls is no message."""
     events = streamed(
         line("\n"),
-        line(tool_calls=[call("weather", {"at": "Bonn"}, id="call_x"), call("weather", {})]),
+        line(tool_calls=[call("weather", {"at": "Bonn"}, id="call_x"), call("weather", {}, id=5)]),
         line(done=True),
         body={"input": "Hi", "tools": TOOLS},
     )
@@ -174,6 +174,7 @@ def test_text_after_a_call_is_a_message_after_it():
     )
 
     assert kinds(events) == ["message", "function_call", "message"]
+    assert whole(events)["output_text"] == "Looking.Done."
 
 
 @pytest.mark.parametrize(
@@ -286,6 +287,7 @@ def test_odd_members_cost_only_themselves():
         {"model": "m"},
         {"message": None, "done": False},
         {"message": {"content": None, "tool_calls": [None, {}, {"function": {}}], "images": ["aGk="]}},
+        {"message": {"content": "", "tool_calls": "none"}, "logprobs": [{"token": None, "bytes": 5}]},
         line("Hi", logprobs="none"),
         line(done=True),
     )

@@ -146,6 +146,7 @@ def test_what_ollama_has_no_form_for_is_refused_by_its_path(body: dict[str, Any]
     ("body", "param", "code"),
     [
         ({"options": [1]}, "options", "invalid_type"),
+        ({"reasoning": {"effort": ["low"]}}, "reasoning.effort", "invalid_type"),
         (
             {"input": [user(image("data:image/png;base64,a*b"))]},
             "input[0].content[0].image_url",
@@ -390,3 +391,11 @@ def test_beside_tools_json_is_asked_for_in_words():
         "role": "system",
         "content": "When you answer with text, it is nothing but a JSON object.",
     }
+
+
+@pytest.mark.parametrize("structured", [Structured.NATIVE, Structured.JSON])
+def test_a_format_without_its_schema_is_refused(structured: Structured):
+    """There is nothing to hold the answer to."""
+    fault = refused({"text": {"format": {"type": "json_schema", "name": "n"}}}, structured=structured)
+
+    assert (fault.code, fault.param) == ("missing_required_parameter", "text.format.schema")

@@ -69,7 +69,8 @@ class CompletionsAnswerReader:
             self.fail(*told_error(error or chunk))
             return
         self._begin()
-        for choice in chunk.get("choices") or ():
+        choices = chunk.get("choices")
+        for choice in choices if isinstance(choices, list) else ():
             if isinstance(choice, dict) and not choice.get("index"):
                 self._take_choice(choice)
 

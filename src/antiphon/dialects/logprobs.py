@@ -30,15 +30,12 @@ def _entry(entry: Item) -> Item:
 def _token(entry: Item) -> Item:
     data = entry.get("bytes")
     token = entry.get("token")
+    token = token if isinstance(token, str) else ""
     return {
         "token": token,
         "logprob": entry.get("logprob"),
-        "bytes": _bytes(token) if data is None else data,
+        "bytes": data if isinstance(data, list) else list(token.encode(errors="replace")),
     }
-
-
-def _bytes(token: Any) -> list[int]:
-    return list(str("" if token is None else token).encode(errors="replace"))
 
 
 def from_lists(told: Any) -> list[Item]:
@@ -76,7 +73,7 @@ def to_lists(entries: Sequence[Item], offset: int, *, alternatives: bool) -> Ite
     offsets = []
     for entry in entries:
         offsets.append(offset)
-        offset += len(str(entry["token"]))
+        offset += len(entry["token"])
     return {
         "tokens": [entry["token"] for entry in entries],
         "token_logprobs": [entry["logprob"] for entry in entries],

@@ -89,7 +89,8 @@ class OllamaAnswerReader:
             self._pending = []
         elif not thinking:
             self._pending += logprobs
-        for call in message.get("tool_calls") or ():
+        calls = message.get("tool_calls")
+        for call in calls if isinstance(calls, list) else ():
             self._take_call(call)
 
     def _text(self, text: str, logprobs: list[Item]) -> None:
@@ -107,9 +108,11 @@ class OllamaAnswerReader:
         if not isinstance(function, dict) or not function.get("name"):
             return
         key, self._count = self._count, self._count + 1
+        self._blank = ""
+        call_id = call.get("id")
         arguments = function.get("arguments")
         told = arguments if isinstance(arguments, str) else write_text(arguments or {})
-        self._calls.start(key, str(function["name"]), call.get("id") or None)
+        self._calls.start(key, str(function["name"]), call_id if isinstance(call_id, str) else None)
         self._calls.add(key, told)
         self._calls.end(key)
         self._said.append(told)

@@ -104,9 +104,11 @@ class _Messages:
         turn["content"] = "\n\n".join(filter(None, [turn["content"], text]))
 
     def _take_reasoning(self, item: Item) -> None:
-        kept = self._asking.unseal(item.get("encrypted_content") or "") or {}
-        text = "".join(part["text"] for part in item.get("content") or item.get("summary") or ())
-        if not (text := text or kept.get("text", "")):
+        parts = item.get("content") or item.get("summary") or ()
+        text = "".join(str(part.get("text") or "") for part in parts)
+        if not text and item.get("encrypted_content"):
+            text = (self._asking.unseal(item["encrypted_content"]) or {}).get("text", "")
+        if not text:
             return
         if self._turn is not None and (self._turn["content"] or self._turn.get("tool_calls")):
             self._turn = None  # the model thought again after it had spoken

@@ -83,6 +83,10 @@ def _thinking(request: HubRequest, asking: Asking) -> dict[str, Any]:
     effort = request.get("reasoning", {}).get("effort")
     if effort is None:
         return {}
+    if not isinstance(effort, str):
+        raise ClientFault(
+            "'reasoning.effort' must be a string.", code="invalid_type", param="reasoning.effort"
+        )
     if _HAS_LEVELS.search(asking.model):
         return {"think": _LEVELS.get(effort, effort)}
     return {"think": effort != "none"}
@@ -119,10 +123,21 @@ def _format(request: HubRequest, asking: Asking, tools: tuple[Tool, ...]) -> dic
     """Return what the answer is held to. It would also be held to it where it is to call a tool."""
     form = request.get("text", {}).get("format") or {}
     if asking.structured is Structured.NATIVE:
-        return {"format": form["schema"]}
+        return {"format": _schema(form)}
     if tools or (asking.structured is None and form.get("type") != "json_object"):
         return {}
     return {"format": "json"}
+
+
+def _schema(form: Item) -> Item:
+    schema = form.get("schema")
+    if not isinstance(schema, dict):
+        raise ClientFault(
+            "Missing required parameter: 'text.format.schema'.",
+            code="missing_required_parameter",
+            param="text.format.schema",
+        )
+    return schema
 
 
 def _notes(request: HubRequest, asking: Asking, tools: tuple[Tool, ...]) -> Iterable[str]:
@@ -132,7 +147,7 @@ def _notes(request: HubRequest, asking: Asking, tools: tuple[Tool, ...]) -> Iter
         yield f"Answer by calling {named}, not with text."
     form = request.get("text", {}).get("format") or {}
     if asking.structured is Structured.JSON:
-        schema = write_text(form["schema"])
+        schema = write_text(_schema(form))
         yield f"When you answer with text, it is nothing but JSON that matches this JSON schema:\n{schema}"
     elif tools and form.get("type") == "json_object":
         yield "When you answer with text, it is nothing but a JSON object."
