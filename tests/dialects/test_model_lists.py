@@ -32,3 +32,20 @@ def test_what_is_no_list_is_an_error_of_value(provider):
     """The caller makes a warning of it."""
     with pytest.raises(ValueError, match="Expected"):
         model_list_of(PROVIDERS[provider]).read(b"[]")
+
+
+@pytest.mark.parametrize(
+    ("provider", "path", "body"),
+    [
+        ("openai", "/models", b'{"object": "list", "data": [{"id": "a", "object": "model"}, {"id": "b"}]}'),
+        ("openai-completions", "/models", b'{"data": [{"id": "a"}, {"id": "b"}]}'),
+        ("ollama", "/api/tags", b'{"models": [{"name": "a", "size": 1}, {"name": "b"}]}'),
+    ],
+)
+def test_a_list_is_read_as_its_provider_writes_it(provider: str, path: str, body: bytes):
+    """By its own route."""
+    listing = model_list_of(PROVIDERS[provider])
+
+    assert (listing.path, listing.read(body)) == (path, ["a", "b"])
+    with pytest.raises(ValueError, match="missing required field"):
+        listing.read(b'{"error": "no"}')

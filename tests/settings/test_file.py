@@ -168,7 +168,7 @@ log: {level: debug, requests: false}
         ("providers: {a: {type: playback}}", "1:16: providers.a needs `cassette`"),
         (
             "providers: {a: {type: nix}}",
-            "1:23: providers.a.type: expected openai, openai-chat",
+            "1:23: providers.a.type: expected openai, openai-chat, openai-completions, anthropic",
         ),
         ("providers: {a/b: {type: openai}}", "1:18: providers.a/b: a provider's name has no slash in it"),
         ("providers: {a: {type: openai, pace: quick}}", "1:37: providers.a.pace: expected instant, recorded"),

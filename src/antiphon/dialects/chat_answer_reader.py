@@ -11,7 +11,9 @@ from typing import Any, Final
 from antiphon.dialects.chat_json import DONE_DATA, JsonObject, read_object, write_text
 from antiphon.dialects.chat_usage import read_usage
 from antiphon.dialects.chat_watcher import judge_reasons
+from antiphon.dialects.logprobs import hub_logprobs
 from antiphon.dialects.reasoning_details import ReasoningDetails
+from antiphon.dialects.stream_errors import UNEXPLAINED, told_error
 from antiphon.dialects.translation import Telling
 from antiphon.dialects.usage import hub_usage
 from antiphon.recording import State
@@ -22,7 +24,6 @@ from antiphon.turn.usage import Usage
 
 _REASONING: Final = ("reasoning_content", "reasoning")
 _AROUND: Final = ("model", "service_tier")
-_BACKEND_ERROR: Final = "The upstream reported an error in the middle of its answer."
 
 
 class ChatAnswerReader:
@@ -77,7 +78,7 @@ class ChatAnswerReader:
         self._look_around(chunk)
         error = chunk.get("error")
         if error or event_type == "error" or chunk.get("object") == "error":
-            self.fail(*_error(error or chunk))
+            self.fail(*told_error(error or chunk))
             return
         if not self._begun:
             self._begin()
@@ -233,7 +234,7 @@ class ChatAnswerReader:
             self._maker.text(self._blank)
         self._leave_reasoning()
         if state is State.FAILED:
-            self._maker.fail("upstream_error", _BACKEND_ERROR, usage=self._hub_usage())
+            self._maker.fail("upstream_error", UNEXPLAINED, usage=self._hub_usage())
             return
         if state is State.COMPLETED:
             self._calls.end_all()
@@ -251,23 +252,4 @@ class ChatAnswerReader:
 
 def _logprobs(choice: JsonObject) -> list[Item]:
     logprobs = choice.get("logprobs")
-    content = logprobs.get("content") if isinstance(logprobs, dict) else None
-    return [_logprob(entry) for entry in content] if content else []
-
-
-def _logprob(entry: Item) -> Item:
-    """Write an entry as section 7.1 has it: bytes and alternatives are never null."""
-    told = {name: entry.get(name) for name in ("token", "logprob")}
-    data = entry.get("bytes")
-    told["bytes"] = list(str(entry.get("token") or "").encode(errors="replace")) if data is None else data
-    if "top_logprobs" in entry:
-        told["top_logprobs"] = [_logprob(each) for each in entry["top_logprobs"] or ()]
-    return told
-
-
-def _error(error: Any) -> tuple[str, str]:
-    if not isinstance(error, dict):
-        return "upstream_error", str(error) if error else _BACKEND_ERROR
-    inner = error["error"] if isinstance(error.get("error"), dict) else error
-    code = inner.get("code") or inner.get("type") or "upstream_error"
-    return str(code), str(inner.get("message") or _BACKEND_ERROR)
+    return hub_logprobs(logprobs.get("content")) if isinstance(logprobs, dict) else []

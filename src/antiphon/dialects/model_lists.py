@@ -26,6 +26,14 @@ class _GeminiList(msgspec.Struct):
     models: list[_GeminiModel] = []
 
 
+class _OllamaModel(msgspec.Struct):
+    name: str
+
+
+class _OllamaList(msgspec.Struct):
+    models: list[_OllamaModel]
+
+
 @dataclass(frozen=True, slots=True)
 class ModelList:
     """The list of one dialect."""
@@ -38,6 +46,10 @@ class ModelList:
 
 def _read_openai(body: bytes) -> list[str]:
     return [model.id for model in msgspec.json.decode(body, type=_List).data]
+
+
+def _read_ollama(body: bytes) -> list[str]:
+    return [model.name for model in msgspec.json.decode(body, type=_OllamaList).models]
 
 
 def _read_gemini(body: bytes) -> list[str]:
@@ -53,6 +65,7 @@ _USUAL: Final = ModelList("/models", _read_openai)
 _LISTS: Final = {
     # Anthropic shows twenty models at a time: https://platform.claude.com/docs/en/api/models-list (2026-11)
     "messages": ModelList("/models?limit=1000", _read_openai),
+    "ollama": ModelList("/api/tags", _read_ollama),
     "gemini": ModelList("/models?pageSize=1000", _read_gemini),
 }
 """By dialect; the others have OpenAI's."""

@@ -27,12 +27,16 @@ class Profile:
     """What errors call it."""
     speaks: tuple[str, ...]
     """The dialects that pass through unchanged."""
+    native_prefix: str = ""
+    """What stands before their paths, where they are not right below the base URL."""
     hosted_tools: frozenset[str] = frozenset()
     """Types of tools that it runs itself and that its dialect can be told of."""
     schema: Literal["native", "tool", "json"] = "native"
     """How it answers with JSON of a schema."""
     schema_models: str = ""
     """Pattern of the models that take a schema natively; the others are given a tool. Empty: all."""
+    schema_beside_tools: bool = True
+    """Whether a model that takes a schema natively can still call tools."""
     budget_models: str = ""
     """Pattern of the models whose thinking is set by a budget of tokens instead of an effort."""
     # Chat Completions and what imitates them.
@@ -129,7 +133,14 @@ PROVIDERS: Final[dict[str, Profile]] = {
         budget_models=r"gemini-2\.[5-9]",
         image_urls=False,
     ),
-    "ollama": Profile("Ollama", ("ollama",), image_urls=False),
+    "ollama": Profile(
+        "Ollama",
+        # Its own completions know a suffix, which chat has no form for.
+        ("ollama", "completions", "embeddings"),
+        native_prefix="/v1",
+        schema_beside_tools=False,
+        image_urls=False,
+    ),
     "playback": Profile(
         "the cassette",
         ("responses", "chat", "messages", "count_tokens", "completions", *_OPENAI_ROUTES[2:]),

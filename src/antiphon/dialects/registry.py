@@ -11,8 +11,14 @@ from antiphon.dialects.chat_answer_reader import ChatAnswerReader
 from antiphon.dialects.chat_answer_writer import ChatAnswerWriter
 from antiphon.dialects.chat_request_reader import read_chat_request
 from antiphon.dialects.chat_request_writer import write_chat_request
+from antiphon.dialects.completions_answer_reader import CompletionsAnswerReader
+from antiphon.dialects.completions_answer_writer import CompletionsAnswerWriter
+from antiphon.dialects.completions_request_reader import read_completions_request
+from antiphon.dialects.completions_request_writer import write_completions_request
 from antiphon.dialects.gemini_answer_reader import GeminiAnswerReader
 from antiphon.dialects.gemini_request_writer import gemini_answer_path, write_gemini_request
+from antiphon.dialects.ollama_answer_reader import OllamaAnswerReader
+from antiphon.dialects.ollama_request_writer import write_ollama_request
 from antiphon.dialects.responses_answer_reader import ResponsesAnswerReader
 from antiphon.dialects.responses_answer_writer import ResponsesAnswerWriter
 from antiphon.dialects.responses_request_writer import write_responses_request
@@ -59,9 +65,23 @@ UPSTREAMS: Final[dict[str, UpstreamForm]] = {
         write=write_gemini_request,
         reader=GeminiAnswerReader,
     ),
+    "ollama": UpstreamForm(
+        path=lambda model, stream: "/api/chat",  # noqa: ARG005
+        write=write_ollama_request,
+        reader=OllamaAnswerReader,
+        framing=Framing.LINES,
+    ),
+    "completions": UpstreamForm(
+        path=lambda model, stream: "/completions",  # noqa: ARG005
+        write=write_completions_request,
+        reader=CompletionsAnswerReader,
+    ),
 }
 
 CLIENTS: Final[dict[str, ClientForm]] = {
     "responses": ClientForm(read=normalized, writer=ResponsesAnswerWriter, id_prefix="resp_"),
     "chat": ClientForm(read=read_chat_request, writer=ChatAnswerWriter, id_prefix="chatcmpl-"),
+    "completions": ClientForm(
+        read=read_completions_request, writer=CompletionsAnswerWriter, id_prefix="cmpl-"
+    ),
 }

@@ -203,7 +203,7 @@ def _structured(request: HubRequest, source: Source, model: str, *, has_tools: b
     form = request.get("text", {}).get("format") or {}
     if form.get("type") != "json_schema":
         return None
-    if source.profile.takes_schema(model):
+    if source.profile.takes_schema(model) and (source.profile.schema_beside_tools or not has_tools):
         return Structured.NATIVE
     # A tool that must be called leaves no choice between it and the request's own tools.
     return Structured.JSON if has_tools or source.profile.schema == "json" else Structured.TOOL
