@@ -6,7 +6,7 @@ import os
 import secrets
 import sqlite3
 import time
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -28,6 +28,7 @@ from antiphon.engine.source import Source
 from antiphon.engine.tasks import Tasks
 from antiphon.engine.translating import Translating
 from antiphon.engine.turns import Turns
+from antiphon.engine.variant import ANTHROPIC_VERSION
 from antiphon.gateway.gateway import Gateway
 from antiphon.gateway.kept import KeptResponses
 from antiphon.gateway.keys import Keyring
@@ -280,11 +281,20 @@ def _upstream(name: str, provider: Provider, environ: Mapping[str, str]) -> Upst
             return playback(provider)
         except (GatewayError, ValueError, OSError) as error:
             raise ConfigurationError(f"providers.{name}: {error}") from error
-    headers = []
-    if provider.api_key:
-        headers.append((b"authorization", b"Bearer " + provider.api_key.encode()))
     assert provider.base_url is not None
+    headers = tuple(_headers_of(provider))
     try:
-        return http_upstream(provider, base_url=provider.base_url, headers=tuple(headers), environ=environ)
+        return http_upstream(provider, base_url=provider.base_url, headers=headers, environ=environ)
     except ValueError as error:
         raise ConfigurationError(f"providers.{name}: {error}") from error
+
+
+def _headers_of(provider: Provider) -> Iterator[tuple[bytes, bytes]]:
+    """Yield what is sent with every request beside the configured headers."""
+    is_anthropic = provider.type == "anthropic"
+    if provider.api_key and is_anthropic:
+        yield b"x-api-key", provider.api_key.encode()
+    elif provider.api_key:
+        yield b"authorization", b"Bearer " + provider.api_key.encode()
+    if is_anthropic and "anthropic-version" not in {name.lower() for name in provider.headers}:
+        yield b"anthropic-version", ANTHROPIC_VERSION

@@ -12,6 +12,7 @@ from antiphon.dialects.responses import RESPONSES
 from antiphon.drivers.simulator import samples
 from antiphon.engine.live import passed_on
 from antiphon.recording import Mode, State
+from antiphon.wire.error_forms import OPENAI_ERRORS
 from antiphon.wire.errors import GatewayError, UpstreamFault
 from antiphon.wire.sse import DONE, write_frame
 from engine.live_parts import JSON_HEAD, KEY, WHOLE, Stage, chunk, stage
@@ -382,24 +383,26 @@ class TestErrors:
             (b"", b"application/json", "The upstream answered with status 503."),
             (b"<html>", b"text/html", "The upstream answered with status 503."),
             (b"[]", b"application/json", "The upstream answered with status 503."),
-            (b"busy\n", b"text/plain; charset=utf-8", "The upstream answered with status 503: busy"),
-            (b"\xff", b"text/plain", "The upstream answered with status 503: \N{REPLACEMENT CHARACTER}"),
+            (b"busy\n", b"text/plain; charset=utf-8", "busy"),
+            (b"\xff", b"text/plain", "\N{REPLACEMENT CHARACTER}"),
         ],
     )
-    def test_what_is_no_object_is_put_into_the_usual_envelope(self, body, content_type, message):
+    def test_what_is_no_object_is_told_in_the_clients_form(self, body, content_type, message):
         """So that client libraries find a message where they look for one."""
         answer = self.answered(503, body, content_type)
 
-        told = {"message": message, "type": "server_error", "param": None, "code": "upstream_error"}
-        assert {"error": told} == msgspec.json.decode(answer.body)
-        assert (answer.status, answer.content_type) == (503, b"application/json")
+        kind, told = answer.told(OPENAI_ERRORS, "req_1")
+        error = {"message": message, "type": "server_error", "param": None, "code": "upstream_error"}
+        assert {"error": error} == msgspec.json.decode(told)
+        assert (answer.status, kind) == (503, b"application/json")
 
     def test_an_error_whose_body_breaks_off_keeps_its_status(self):
         """429 says more than that the rest of it is missing."""
         answer = self.answered(429, b'{"error":{"mess', broken=True)
 
         assert (answer.status, answer.headers) == (429, ((b"retry-after", b"7"),))
-        assert msgspec.json.decode(answer.body)["error"]["type"] == "invalid_request_error"
+        _, told = answer.told(OPENAI_ERRORS, "req_1")
+        assert msgspec.json.decode(told)["error"]["type"] == "invalid_request_error"
 
     @pytest.mark.parametrize(
         ("body", "status"),

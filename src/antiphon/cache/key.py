@@ -25,7 +25,7 @@ NOT_KEYED = frozenset(
 )
 """Members of a request that do not change the answer. A `cache` that is not ours stays in the key."""
 
-_VERSION = 1
+_VERSION = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +39,8 @@ class Circumstance:
     namespace: str
     mode: str
     """`stream` or `json` where the two have separate entries, else ""."""
+    variant: str = ""
+    """What else outside the body changes the answer, such as `anthropic-beta`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +67,7 @@ def cache_key(circumstance: Circumstance, members: Mapping[str, msgspec.Raw], *,
             circumstance.scope,
             circumstance.namespace,
             circumstance.mode,
+            circumstance.variant,
         )
     )
     identity = around + canonical(keyed)

@@ -11,6 +11,7 @@ from antiphon.dialects.chat_unfold import unfold_chat
 from antiphon.dialects.chat_watcher import JsonWatcher, StreamWatcher
 from antiphon.dialects.dialect import Watcher
 from antiphon.recording import Mode
+from antiphon.wire.error_forms import OPENAI_ERRORS
 from antiphon.wire.sse import parse_frame, write_frame
 
 
@@ -19,6 +20,7 @@ class Chat:
 
     name = "chat"
     streams = True
+    errors = OPENAI_ERRORS
 
     def watch(self, mode: Mode) -> Watcher:
         """Return a watcher for one answer with status 200."""

@@ -8,6 +8,7 @@ from antiphon.dialects.chat_unfold import unfold_completion
 from antiphon.dialects.chat_watcher import JsonWatcher, StreamWatcher
 from antiphon.dialects.dialect import Watcher
 from antiphon.recording import Mode
+from antiphon.wire.error_forms import OPENAI_ERRORS
 
 
 class Completions:
@@ -15,6 +16,7 @@ class Completions:
 
     name = "completions"
     streams = True
+    errors = OPENAI_ERRORS
 
     def watch(self, mode: Mode) -> Watcher:
         """Return a watcher for one answer with status 200."""

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from antiphon.recording import Mode, Outcome
+from antiphon.wire.error_forms import ErrorForm
 
 
 class Watcher(Protocol):
@@ -32,9 +33,11 @@ class Dialect(Protocol):
     """One wire format, seen from the engine. Implementations are stateless."""
 
     name: str
-    """`chat`, `completions`, `responses`, `embeddings`."""
+    """`chat`, `completions`, `responses`, `embeddings`, `messages`, `count_tokens`."""
     streams: bool
     """Whether `stream: true` exists in this dialect."""
+    errors: ErrorForm
+    """How its clients are told of a fault."""
 
     def watch(self, mode: Mode) -> Watcher:
         """Return a watcher for one answer with status 200."""

@@ -6,6 +6,7 @@ from typing import NoReturn
 from antiphon.dialects.chat_watcher import JsonWatcher
 from antiphon.dialects.dialect import Watcher
 from antiphon.recording import Mode
+from antiphon.wire.error_forms import OPENAI_ERRORS
 from antiphon.wire.errors import ClientFault
 
 
@@ -14,6 +15,7 @@ class Embeddings:
 
     name = "embeddings"
     streams = False
+    errors = OPENAI_ERRORS
 
     def watch(self, mode: Mode) -> Watcher:
         """Return a watcher for one answer with status 200."""

@@ -15,6 +15,7 @@ from antiphon.wire.json import Members, read_members, repeats_members, write_mem
 
 _LIMITS = ("max_tokens", "max_completion_tokens", "max_output_tokens")
 _STATEFUL = ("previous_response_id", "conversation", "background")
+_UNSTREAMED = frozenset({"embeddings", "count_tokens"})
 _NULL = b"null"
 _TRUE = b"true"
 _FALSE = b"false"
@@ -78,7 +79,7 @@ class NativeRequest:
 def read_request(dialect: str, body: bytes) -> NativeRequest:
     """Read a request body. Raises ClientFault for what cannot be understood."""
     members = read_members(body)
-    stream = _boolean(members, "stream", default=False) and dialect != "embeddings"
+    stream = _boolean(members, "stream", default=False) and dialect not in _UNSTREAMED
     options = _object(members, "stream_options") if stream and "stream_options" in members else None
     cache_member = _cache_member(members) if "cache" in members else None
     return NativeRequest(

@@ -108,7 +108,7 @@ PROVIDERS: Final[dict[str, Profile]] = {
     "together": replace(_CHAT, label="Together", reasoning_back="reasoning"),
     "anthropic": Profile(
         "Anthropic",
-        ("messages",),
+        ("messages", "count_tokens"),
         hosted_tools=frozenset({"web_search", "web_search_preview", "code_interpreter"}),
         schema_models=r"claude-(?:opus-4-[1-9]|sonnet-4-[5-9]|haiku-4-[5-9]|[a-z]+-[5-9])",
         budget_models=r"claude-(?:3|[a-z]+-4(?:-[0-5])?(?:-\d{8})?$|[a-z]+-4-[0-5])",
@@ -123,7 +123,10 @@ PROVIDERS: Final[dict[str, Profile]] = {
     "ollama": Profile("Ollama", ("ollama",), image_urls=False),
     "playback": Profile(
         "the cassette",
-        ("responses", "chat", "messages", "completions", "embeddings", "rerank", "transcriptions"),
+        (
+            *("responses", "chat", "messages", "count_tokens"),
+            *("completions", "embeddings", "rerank", "transcriptions"),
+        ),
     ),
 }
 

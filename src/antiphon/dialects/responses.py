@@ -10,6 +10,7 @@ from antiphon.dialects.responses_watch import BodyWatcher, StreamWatcher
 from antiphon.recording.recording import Mode
 from antiphon.turn.events import LIFECYCLE, TERMINAL, Event
 from antiphon.turn.unfold import unfold as unfold_response
+from antiphon.wire.error_forms import OPENAI_ERRORS
 from antiphon.wire.splice import with_member
 from antiphon.wire.sse import DONE, write_frame
 
@@ -27,6 +28,7 @@ class Responses:
 
     name = "responses"
     streams = True
+    errors = OPENAI_ERRORS
 
     def watch(self, mode: Mode) -> StreamWatcher | BodyWatcher:
         """Return a watcher for one answer with status 200; its `response_id` is known as soon as it was seen."""

@@ -16,7 +16,7 @@ from antiphon.engine.live import LiveRecording
 from antiphon.engine.rendition import JSON_TYPE, STREAM_HEADERS, Header, hides_usage, render
 from antiphon.engine.turn import Turn
 from antiphon.recording import Mode, Recording, State
-from antiphon.wire.errors import GatewayError, UpstreamFault, error_body
+from antiphon.wire.errors import GatewayError, UpstreamFault
 from antiphon.wire.splice import replace_string
 
 _BATCH_FRAMES = 256
@@ -237,13 +237,16 @@ class LiveAnswer:
         answer = self._live.error_answer
         assert answer is not None
         self._status, self._error = answer.status, "upstream_error"
-        headers = ((b"content-type", answer.content_type), *self._headers(self.turn, self._live))
-        self._send(answer.status, headers, answer.body)
+        content_type, body = answer.told(self.turn.ask.dialect.errors, self.turn.request_id.decode())
+        headers = ((b"content-type", content_type), *self._headers(self.turn, self._live))
+        self._send(answer.status, headers, body)
 
     def _refuse(self, fault: GatewayError) -> None:
         self._status, self._error = fault.status, fault.code
         headers = (JSON_TYPE, *fault.headers, *self._headers(self.turn, self._live))
-        self._send(fault.status, headers, error_body(fault))
+        self._send(
+            fault.status, headers, self.turn.ask.dialect.errors.write(fault, self.turn.request_id.decode())
+        )
 
     def _send(self, status: int, headers: Sequence[Header], body: bytes) -> None:
         self._done = True

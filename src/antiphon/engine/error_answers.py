@@ -1,4 +1,4 @@
-"""An upstream's own error, as a client is told of it: with its status, and without our key to it."""
+"""An upstream's own error, as a client is told of it: with its status, in its dialect, and without our key to it."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -7,14 +7,15 @@ from typing import Any
 import msgspec
 
 from antiphon.recording import Head
-from antiphon.wire.errors import ClientFault, UpstreamFault, error_body
+from antiphon.wire.error_forms import ErrorForm
+from antiphon.wire.errors import ClientFault, UpstreamFault
+from antiphon.wire.upstream_errors import read_error
 
 MAX_ERROR_BYTES = 1024 * 1024
 _JSON_TYPE = b"application/json"
 _REDACTED = b"[redacted]"
 _SHORTEST_SECRET = 8
 """What is shorter is no secret but a word (`ollama`, `EMPTY`, `none`) that may stand in any message."""
-_MOST_TEXT = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +26,21 @@ class ErrorAnswer:
     content_type: bytes
     headers: tuple[tuple[bytes, bytes], ...]
     body: bytes
+    """As the upstream wrote it."""
+
+    def told(self, form: ErrorForm, request_id: str) -> tuple[bytes, bytes]:
+        """Return content type and body for a client that expects `form`: as they came where they are in it."""
+        if form.holds(self.body):
+            return self.content_type, self.body
+        error = read_error(self.body, self.content_type)
+        told = (ClientFault if self.status < 500 else UpstreamFault)(
+            error.message or f"The upstream answered with status {self.status}.",
+            code=error.code or error.type or "upstream_error",
+            param=error.param,
+            status=self.status,
+            kind=error.type,
+        )
+        return _JSON_TYPE, form.write(told, request_id)
 
 
 class _Answer(msgspec.Struct):
@@ -52,16 +68,8 @@ def redact(text: bytes, secrets: Iterable[bytes]) -> bytes:
 
 
 def error_answer(head: Head, body: bytes) -> ErrorAnswer:
-    """Return the error of an answer whose status is one; what is no JSON object is put into the usual envelope."""
-    if _decoded(body) is not None:
-        return ErrorAnswer(head.status, head.content_type, head.headers, body)
-    fault = ClientFault if head.status < 500 else UpstreamFault
-    message = f"The upstream answered with status {head.status}."
-    text = body.decode("utf-8", "replace").strip()
-    if text and head.content_type.startswith(b"text/plain"):
-        message = f"{message[:-1]}: {text[:_MOST_TEXT]}"
-    told = error_body(fault(message, code="upstream_error"))
-    return ErrorAnswer(head.status, _JSON_TYPE, head.headers, told)
+    """Return the error of an answer whose status is one."""
+    return ErrorAnswer(head.status, head.content_type, head.headers, body)
 
 
 def hidden_error(head: Head, body: bytes) -> ErrorAnswer | None:

@@ -359,7 +359,7 @@ def _is_passed_on(name: bytes) -> bool:
     return name in _PASSED_ON or name.startswith(_PASSED_ON_PREFIXES)
 
 
-_PASSED_ON = frozenset({b"retry-after", b"retry-after-ms", b"x-request-id", b"request-id"})
+_PASSED_ON = frozenset({b"retry-after", b"retry-after-ms", b"x-should-retry", b"x-request-id", b"request-id"})
 _PASSED_ON_PREFIXES = (b"x-ratelimit-", b"ratelimit", b"anthropic-ratelimit-")
 
 

@@ -9,6 +9,7 @@ from antiphon.engine.source import Source
 from antiphon.ports.reply import Reply
 from antiphon.ports.upstream import Call, UpstreamRequest
 from antiphon.recording import Head
+from antiphon.wire.error_forms import OPENAI_ERRORS
 from antiphon.wire.errors import UpstreamFault
 
 
@@ -52,8 +53,8 @@ class Passing:
         self._call = None
         if self._head.status >= 400:
             answer = error_answer(self._head, redact(self._error, self._source.secrets))
-            headers = ((b"content-type", answer.content_type), *answer.headers)
-            self._reply.send(answer.status, headers, answer.body)
+            content_type, body = answer.told(OPENAI_ERRORS, self._request_id.decode())
+            self._reply.send(answer.status, ((b"content-type", content_type), *answer.headers), body)
             return
         self._start()
         self._reply.end()

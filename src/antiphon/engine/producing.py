@@ -127,7 +127,14 @@ class Producing:
             keep_state=settings.state == "gateway",
             ask_usage=settings.usage_in_streams,
         )
-        upstream_request = UpstreamRequest(turn.ask.dialect.name, turn.ask.route, body, request.stream)
+        variant = turn.ask.variant
+        upstream_request = UpstreamRequest(
+            turn.ask.dialect.name,
+            turn.ask.route + variant.query,
+            body,
+            request.stream,
+            headers=variant.headers,
+        )
         live.started(source.upstream.send(upstream_request, live))
 
     def withdraw(self, turn: Turn, live: LiveRecording, key: CacheKey) -> list[Turn]:

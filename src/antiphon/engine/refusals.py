@@ -2,12 +2,14 @@
 
 from antiphon.engine.rendition import JSON_TYPE
 from antiphon.ports.reply import Reply
-from antiphon.wire.errors import GatewayError, error_body
+from antiphon.wire.error_forms import OPENAI_ERRORS, ErrorForm
+from antiphon.wire.errors import GatewayError
 
 
-def refuse(reply: Reply, request_id: bytes, fault: GatewayError) -> None:
-    """Answer with a fault."""
-    reply.send(fault.status, (JSON_TYPE, (b"x-request-id", request_id), *fault.headers), error_body(fault))
+def refuse(reply: Reply, request_id: bytes, fault: GatewayError, form: ErrorForm = OPENAI_ERRORS) -> None:
+    """Answer with a fault, written as the clients of the route expect it."""
+    headers = (JSON_TYPE, (b"x-request-id", request_id), *fault.headers)
+    reply.send(fault.status, headers, form.write(fault, request_id.decode()))
 
 
 def internal_error() -> GatewayError:

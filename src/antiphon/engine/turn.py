@@ -7,6 +7,7 @@ from antiphon.cache.controls import PLAIN, Controls
 from antiphon.cache.key import CacheKey
 from antiphon.dialects.dialect import Dialect
 from antiphon.dialects.native import NativeRequest
+from antiphon.engine.variant import NO_VARIANT, Variant
 from antiphon.ports.reply import Reply
 from antiphon.recording import Mode
 from antiphon.recording.pace import INSTANT, Pace
@@ -46,6 +47,7 @@ class Ask:
     asked: Asked
     upstream_dialect: str | None = None
     """What the upstream is asked in, where that is another dialect than the client's."""
+    variant: Variant = NO_VARIANT
 
 
 @dataclass(slots=True, eq=False)

@@ -5,7 +5,7 @@ unless a second level of the cache, or a list of models, has to be asked first.
 """
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 
 from antiphon.cache.controls import Controls, read_controls
@@ -24,6 +24,7 @@ from antiphon.engine.replaying import Replaying
 from antiphon.engine.source import Source
 from antiphon.engine.tasks import Tasks
 from antiphon.engine.turn import Ask, Asked, Owner, Turn, mint_response_id
+from antiphon.engine.variant import NO_VARIANT, read_variant, shortcut
 from antiphon.ports.reply import Reply
 from antiphon.ports.stores import CacheLevel
 from antiphon.recording import Mode
@@ -40,6 +41,8 @@ class Route:
     path: str
     upstream_path: str
     dialect: Dialect
+    has_variants: bool = False
+    """Whether something of the head changes the answer."""
 
 
 @dataclass(slots=True, eq=False)
@@ -54,6 +57,7 @@ class Incoming:
     reply: Reply
     received_at: float
     """Monotonic seconds."""
+    query: bytes = b""
 
 
 class Turns:
@@ -94,7 +98,7 @@ class Turns:
             self._tasks.start(
                 self._answer_listed(incoming, request),
                 f"resolve {incoming.request_id.decode()}",
-                on_death=lambda: refuse(incoming.reply, incoming.request_id, internal_error()),
+                on_death=lambda: _refuse(incoming, internal_error()),
             )
             return
         self._look_up(self._turn(incoming, request, target), incoming.headers, shortcut_key)
@@ -105,20 +109,29 @@ class Turns:
             target = await self._catalogue.resolve_listed(request.model)
             self._look_up(self._turn(incoming, request, target), incoming.headers, None)
         except GatewayError as fault:
-            refuse(incoming.reply, incoming.request_id, fault)
+            _refuse(incoming, fault)
 
-    def _shortcut_key(self, incoming: Incoming) -> tuple[str, str, bytes | None, bytes] | None:
+    def _shortcut_key(self, incoming: Incoming) -> tuple[Hashable, ...] | None:
         headers = incoming.headers
         if self._cache is None or b"cache-control" in headers or b"x-antiphon-replay" in headers:
             return None
-        return (incoming.route.path, incoming.owner.name, headers.get(b"x-antiphon-cache"), incoming.body)
+        route, opted = incoming.route, headers.get(b"x-antiphon-cache")
+        if route.has_variants:
+            told = shortcut(headers, incoming.query)
+            return (route.path, incoming.owner.name, opted, incoming.body, told)
+        return (route.path, incoming.owner.name, opted, incoming.body)
 
     def _turn(self, incoming: Incoming, request: NativeRequest, target: Target) -> Turn:
         route = incoming.route
         asked = Asked(Mode.STREAM if request.stream else Mode.JSON, request.include_usage)
         source = self._sources[target.provider]
         translated_to = upstream_dialect(source.profile, route.dialect.name, CLIENTS)
-        ask = Ask(incoming.owner, route.dialect, route.upstream_path, request, target, asked, translated_to)
+        variant = read_variant(incoming.headers, incoming.query) if route.has_variants else NO_VARIANT
+        ask = Ask(
+            *(incoming.owner, route.dialect, route.upstream_path, request, target, asked),
+            variant=variant,
+            upstream_dialect=translated_to,
+        )
         turn = Turn(ask, incoming.request_id, incoming.reply, incoming.received_at)
         if route.dialect is RESPONSES:
             if translated_to is not None or source.settings.state == "gateway":
@@ -204,6 +217,7 @@ class Turns:
             scope=named,
             namespace=namespace,
             mode=turn.ask.asked.mode.value if cache.stream == "separate" else "",
+            variant=turn.ask.variant.key,
         )
         own_cache = turn.ask.request.cache_member is not None
         return cache_key(circumstance, turn.ask.request.members, own_cache=own_cache)
@@ -260,6 +274,10 @@ class Turns:
     def _produce(self, turn: Turn, source: Source, key: CacheKey | None, *, shared: bool = False) -> None:
         live = self._producing.begin(turn, source, key, shared=shared)
         self._producing.send(turn, live, source)
+
+
+def _refuse(incoming: Incoming, fault: GatewayError) -> None:
+    refuse(incoming.reply, incoming.request_id, fault, incoming.route.dialect.errors)
 
 
 def _pace(headers: Mapping[bytes, bytes]) -> Pace:

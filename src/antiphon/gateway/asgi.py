@@ -5,6 +5,7 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any, Protocol
 
 from antiphon.engine.refusals import refuse
+from antiphon.gateway.error_forms import error_form
 from antiphon.gateway.gateway import Gateway
 from antiphon.gateway.request import Request
 from antiphon.ports.reply import Headers, ReplyWatcher
@@ -90,7 +91,7 @@ class AsgiApplication:
         try:
             body = await self._body(headers, receive)
         except ClientFault as fault:
-            refuse(reply, b"", fault)
+            refuse(reply, b"", fault, error_form(_path(scope)))
         else:
             if body is None:
                 return

@@ -9,10 +9,12 @@ from collections.abc import Awaitable, Callable, Iterator, Mapping
 from antiphon.dialects.chat import CHAT
 from antiphon.dialects.completions import COMPLETIONS
 from antiphon.dialects.embeddings import EMBEDDINGS
+from antiphon.dialects.messages import COUNT_TOKENS, MESSAGES
 from antiphon.dialects.responses import RESPONSES
 from antiphon.engine.refusals import internal_error, refuse
 from antiphon.engine.tasks import Tasks
 from antiphon.engine.turns import Incoming, Route, Turns
+from antiphon.gateway.error_forms import error_form
 from antiphon.gateway.keys import Keyring
 from antiphon.gateway.request import Request
 from antiphon.ports.reply import Headers, Reply
@@ -30,6 +32,8 @@ ROUTES = (
     Route("/v1/chat/completions", "/chat/completions", CHAT),
     Route("/v1/completions", "/completions", COMPLETIONS),
     Route("/v1/embeddings", "/embeddings", EMBEDDINGS),
+    Route("/v1/messages", "/messages", MESSAGES, has_variants=True),
+    Route("/v1/messages/count_tokens", "/messages/count_tokens", COUNT_TOKENS, has_variants=True),
 )
 
 
@@ -69,17 +73,26 @@ class Gateway:
             if route is not None and request.method == b"POST":
                 owner = self._keyring.owner(request.headers)
                 self._turns.answer(
-                    Incoming(route, owner, request_id, request.headers, request.body, reply, time.monotonic())
+                    Incoming(
+                        route,
+                        owner,
+                        request_id,
+                        request.headers,
+                        request.body,
+                        reply,
+                        time.monotonic(),
+                        request.query,
+                    )
                 )
             else:
                 self._handler(request)(request, request_id, reply)
         except GatewayError as fault:
-            refuse(reply, request_id, fault)
+            refuse(reply, request_id, fault, error_form(request.path))
         except Exception:
             # The one place where anything may be caught: a defect of ours must not take the connection's
             # other requests with it, and the client needs the id under which the log tells what happened.
             _log.exception("request %s failed", request_id.decode())
-            refuse(reply, request_id, internal_error())
+            refuse(reply, request_id, internal_error(), error_form(request.path))
 
     def _handler(self, request: Request) -> Handler:
         methods = self._methods(request.path)

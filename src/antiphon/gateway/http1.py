@@ -10,12 +10,13 @@ import contextlib
 from collections.abc import Callable
 from typing import cast
 
+from antiphon.gateway.error_forms import error_form
 from antiphon.gateway.http1_reader import RequestReader
 from antiphon.gateway.http1_reply import Http1Reply
 from antiphon.gateway.request import Request
 from antiphon.ports.reply import Reply
 from antiphon.settings import Server
-from antiphon.wire.errors import ClientFault, GatewayError, error_body
+from antiphon.wire.errors import ClientFault, GatewayError
 
 Handler = Callable[[Request, Reply], None]
 
@@ -182,7 +183,7 @@ class Connection(asyncio.Protocol):
             fault, reply = reader.fault, Http1Reply(self, keep_alive=False, modern=True, head_only=False)
             self._reply = reply
             headers = ((b"content-type", b"application/json"), *fault.headers)
-            reply.send(fault.status, headers, error_body(fault))
+            reply.send(fault.status, headers, error_form(reader.target).write(fault, ""))
         elif reader.continue_due:
             self._continue()
 

@@ -97,6 +97,11 @@ class RequestReader:
         self.continue_due = False
         self._body = b""
 
+    @property
+    def target(self) -> bytes:
+        """The target of the request that is being read, or was read last, as far as it is known."""
+        return self._url
+
     # What the parser calls.
 
     def on_message_begin(self) -> None:

@@ -12,7 +12,7 @@ from msgspec.structs import replace
 from antiphon.settings.faults import ConfigurationError
 from antiphon.settings.values import Key, Model, Provider, Settings
 
-BASE_URLS: Final = {"openai": "https://api.openai.com/v1"}
+BASE_URLS: Final = {"openai": "https://api.openai.com/v1", "anthropic": "https://api.anthropic.com/v1"}
 """Where a provider type is found when the configuration does not say."""
 
 _PACE: Final = re.compile(r"instant|recorded|x\d+(\.\d+)?|\d+(\.\d+)?/s", re.ASCII)
@@ -73,8 +73,10 @@ def is_loopback(host: str) -> bool:
 
 
 def _completed_provider(provider: Provider) -> Provider:
-    base_url = provider.base_url or BASE_URLS.get(provider.type)
-    return replace(provider, base_url=base_url.rstrip("/") if base_url else None)
+    base_url = (provider.base_url or BASE_URLS.get(provider.type, "")).rstrip("/")
+    if provider.type == "anthropic" and base_url and not base_url.endswith("/v1"):
+        base_url += "/v1"  # Anthropic's own clients take it without
+    return replace(provider, base_url=base_url or None)
 
 
 def _of_provider(name: str, provider: Provider) -> Iterator[Problem]:

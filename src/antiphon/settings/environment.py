@@ -23,6 +23,9 @@ class ProviderVariables:
 
 PROVIDERS: Final = (
     ProviderVariables(name="openai", type="openai", key="OPENAI_API_KEY", base_url="OPENAI_BASE_URL"),
+    ProviderVariables(
+        name="anthropic", type="anthropic", key="ANTHROPIC_API_KEY", base_url="ANTHROPIC_BASE_URL"
+    ),
 )
 
 

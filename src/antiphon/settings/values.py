@@ -11,7 +11,7 @@ from antiphon.settings.quantities import Duration, Secret, Size, Timeout
 
 PositiveInt = Annotated[int, Meta(gt=0)]
 
-ProviderType = Literal["openai", "openai-chat", "playback"]
+ProviderType = Literal["openai", "openai-chat", "anthropic", "playback"]
 
 
 class Server(Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):
@@ -45,11 +45,12 @@ class Provider(Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):
     """A configured upstream."""
 
     type: ProviderType
-    """What it speaks: `openai` has the Responses API, `openai-chat` has not, `playback` is a cassette."""
+    """What it speaks: `openai` has the Responses API, `openai-chat` has not, `anthropic` has the Messages API,
+    `playback` is a cassette."""
     base_url: str | None = None
-    """Everything before `/chat/completions`, without a slash at the end."""
+    """Everything before `/chat/completions`, without a slash at the end; for `anthropic` `/v1` may be left out."""
     api_key: Secret | None = None
-    """Sent as bearer token."""
+    """Sent as bearer token, to `anthropic` as `x-api-key`."""
     headers: dict[str, Secret] = field(default_factory=dict)
     """Sent with every request; values are not shown, since they often authenticate."""
     models: tuple[str, ...] | None = None

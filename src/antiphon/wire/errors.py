@@ -4,7 +4,6 @@ Status decides the class that client libraries raise; `code` and `param` say wha
 """
 
 import json
-from typing import ClassVar
 
 import msgspec
 
@@ -13,7 +12,7 @@ class GatewayError(Exception):
     """A fault with everything that a client needs to be told."""
 
     status: int = 500
-    type: ClassVar[str] = "server_error"
+    type: str = "server_error"
 
     def __init__(
         self,
@@ -22,9 +21,13 @@ class GatewayError(Exception):
         code: str | None = None,
         param: str | None = None,
         status: int | None = None,
+        kind: str | None = None,
         headers: tuple[tuple[bytes, bytes], ...] = (),
     ) -> None:
-        """Carry `message` for the client; `headers` go out with the answer."""
+        """Carry `message` for the client; `kind` is its type where that is not the usual one.
+
+        `headers` go out with the answer.
+        """
         super().__init__(message)
         self.message = message
         self.code = code
@@ -32,6 +35,8 @@ class GatewayError(Exception):
         self.headers = headers
         if status is not None:
             self.status = status
+        if kind is not None:
+            self.type = kind
 
 
 class ClientFault(GatewayError):
