@@ -21,7 +21,7 @@ from antiphon.wire.errors import GatewayError
 from antiphon.wire.sse import FrameReader, FrameTooLargeError, parse_frame
 
 KEEP_ALIVE: Final = b": keep-alive\n\n"
-"""What a client hears where the upstream said that it is still there, and nothing else."""
+"""What a client hears where the upstream said that it is still there, unless its dialect has an event for that."""
 
 _PING: Final = "ping"
 _COMMENT: Final = re.compile(rb"(?:^|[\r\n]):")
@@ -122,8 +122,16 @@ class Framing(StrEnum):
 class Translation:
     """One streamed answer being translated."""
 
-    def __init__(self, reader: AnswerReader, writer: AnswerWriter, framing: Framing, limit: int) -> None:
+    def __init__(
+        self,
+        reader: AnswerReader,
+        writer: AnswerWriter,
+        framing: Framing,
+        limit: int,
+        keep_alive: bytes = KEEP_ALIVE,
+    ) -> None:
         """Refuse frames of the upstream of more than `limit` bytes."""
+        self._keep_alive = keep_alive
         self._reader = reader
         self._writer = writer
         self._frames: FrameReader | _LineReader = (
@@ -156,7 +164,7 @@ class Translation:
         else:
             event = parse_frame(frame)
             if event is None or event.type == _PING:
-                return [KEEP_ALIVE] if event or _COMMENT.search(frame) else self._look(frame)
+                return [self._keep_alive] if event or _COMMENT.search(frame) else self._look(frame)
             feed(self._reader, event.data, event.type)
         return self._writer.feed(self._reader.drain())
 

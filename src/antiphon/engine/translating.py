@@ -184,7 +184,11 @@ class TranslatedAnswer:
     def _read_as_stream(self) -> Translation:
         telling = self._telling
         self._translation = translation = Translation(
-            self._form.reader(telling), self._client.writer(telling), self._form.framing, self._limit
+            self._form.reader(telling),
+            self._client.writer(telling),
+            self._form.framing,
+            self._limit,
+            self._client.keep_alive,
         )
         self._live.head(200, ((b"content-type", _EVENT_STREAM), *self._passed_on))
         return translation
