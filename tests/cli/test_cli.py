@@ -21,7 +21,7 @@ WRONG = {
 def run(tmp_path, monkeypatch):
     """Run the command line in a folder of its own, with nothing of the environment that matters."""
     monkeypatch.chdir(tmp_path)
-    for name in ("OPENAI_API_KEY", "OPENAI_BASE_URL"):
+    for name in ("OPENAI_API_KEY", "OPENAI_BASE_URL", "ANTHROPIC_API_KEY", "ANTHROPIC_BASE_URL"):
         monkeypatch.delenv(name, raising=False)
     return lambda *arguments: CliRunner().invoke(cli, arguments, prog_name="antiphon")
 

@@ -18,7 +18,12 @@ from antiphon.settings import load
 from docs.page import ADDRESS, PAGES, ROOT, SECRETS, Gateway, blocks, matches, run
 
 BY_NAME = {page.name: page for page in PAGES}
-VARIABLES = {**SECRETS, "OPENAI_API_KEY": "sk-test", "BOB_KEY_SHA256": "ab" * 32}
+VARIABLES = {
+    **SECRETS,
+    "OPENAI_API_KEY": "sk-test",
+    "ANTHROPIC_API_KEY": "sk-test",
+    "BOB_KEY_SHA256": "ab" * 32,
+}
 CHECKED = {"sh": {"", "setup"}, "python": {""}, "yaml": {"", "serve"}, "sql": {""}, "json": {"", "log"}}
 
 

@@ -111,6 +111,21 @@ def test_a_proxy_in_front_of_openai_has_its_prices():
     assert prices.cost("playback", None, "gpt-4o", usage, NOW) == pytest.approx(expected)
 
 
+def test_a_proxy_in_front_of_anthropic_has_its_prices():
+    """What it wrote into its prompt cache and read from there has prices of its own."""
+    usage = Usage(input_tokens=1000, output_tokens=10, cached_tokens=300, cache_write_tokens=200)
+    expected = by_the_library(
+        "https://api.anthropic.com/v1",
+        "claude-sonnet-4-5",
+        input_tokens=1000,
+        output_tokens=10,
+        cache_read_tokens=300,
+        cache_write_tokens=200,
+    )
+    cost = Prices().cost("anthropic", "http://proxy.internal/v1", "claude-sonnet-4-5", usage, NOW)
+    assert cost == pytest.approx(expected)
+
+
 def test_the_number_of_remembered_models_is_bounded():
     """Clients may name any number of models."""
     prices = Prices()

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from antiphon.drivers.simulator import Answer, Simulator
-from antiphon.settings import Cache
+from antiphon.settings import Cache, Provider, Secret, Settings
+from antiphon.settings.values import ProviderType
 from e2e.plain_client import PlainClient, plain_client
 from recorded import Exchange
 from serving import Clock, Running, serving, settings_for
@@ -44,11 +45,11 @@ class Stage:
 
 
 @contextlib.contextmanager
-def stage(folder: Path, cache: Cache) -> Iterator[Stage]:
-    """Set the stage, with its database in `folder`."""
+def stage(folder: Path, cache: Cache, kind: ProviderType = "openai") -> Iterator[Stage]:
+    """Set the stage, with its database in `folder`, and with the provider `up` of this type."""
     clock = Clock()
     with asyncio.Runner() as runner:
-        scene = _scene(folder, cache, clock)
+        scene = _scene(folder, cache, clock, kind)
         entered = runner.run(scene.__aenter__())
         try:
             yield Stage(runner, clock, *entered)
@@ -58,14 +59,20 @@ def stage(folder: Path, cache: Cache) -> Iterator[Stage]:
 
 @contextlib.asynccontextmanager
 async def _scene(
-    folder: Path, cache: Cache, clock: Clock
+    folder: Path, cache: Cache, clock: Clock, kind: ProviderType
 ) -> AsyncIterator[tuple[Running, Simulator, PlainClient]]:
     async with (
         Simulator() as simulator,
-        serving(settings_for(folder, simulator.base_url, cache=cache), clock) as gateway,
+        serving(_settings(folder, simulator.base_url, cache, kind), clock) as gateway,
         plain_client(gateway.port) as client,
     ):
         yield gateway, simulator, client
+
+
+def _settings(folder: Path, url: str, cache: Cache, kind: ProviderType) -> Settings:
+    up = Provider(type=kind, base_url=url, api_key=Secret("sk-upstream"), models=())
+    chat = Provider(type="openai-chat", base_url=url, models=())
+    return settings_for(folder, url, cache=cache, providers={"up": up, "chat": chat})
 
 
 def played(exchange: Exchange, body: bytes, content_type: str) -> Answer:

@@ -15,10 +15,12 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+import anthropic
 import msgspec
 import openai
 import pytest
 import uvloop
+from anthropic._constants import ANTHROPIC_API_VERSION
 
 from antiphon.drivers.simulator import Answer, Fault, Received, Simulator, faulted, samples
 from antiphon.settings import Provider, Secret, Size, Timeout
@@ -49,8 +51,13 @@ class Form:
         return self.good.frames is not None
 
     @property
+    def is_anthropic(self) -> bool:
+        return self.path == "/messages"
+
+    @property
     def members(self) -> dict[str, object]:
-        return {"model": "up/gpt-test", **self.asked, **({"stream": True} if self.streams else {})}
+        provider = "claude" if self.is_anthropic else "up"
+        return {"model": f"{provider}/gpt-test", **self.asked, **({"stream": True} if self.streams else {})}
 
     @property
     def bytes(self) -> bytes:
@@ -79,6 +86,8 @@ def says(text: str) -> dict[str, object]:
     return {"messages": [{"role": "user", "content": text}]}
 
 
+LIMIT = {"max_tokens": 1000}
+
 # Each asks something else, so that no two share an answer.
 FORMS = (
     Form("responses stream", "/responses", {"input": "A"}, Answer(frames=samples.responses_frames(12)), 6),
@@ -93,6 +102,8 @@ FORMS = (
         {"input": "A", "encoding_format": "float"},
         Answer(body=samples.embeddings_body()),
     ),
+    Form("messages stream", "/messages", says("A") | LIMIT, Answer(frames=samples.messages_frames(9)), 4),
+    Form("messages json", "/messages", says("B") | LIMIT, Answer(body=samples.messages_body(1000))),
 )
 
 Breaking = Callable[[Form], Answer | None]
@@ -109,11 +120,15 @@ class Row:
     """What the client of a stream sees; None where that cannot happen to a stream."""
     json: str | None
     provider: Mapping[str, object] = field(default_factory=dict)
+    messages: str | None = None
+    """What the client of a stream of messages sees, where that is something else."""
 
     @property
     def expected(self) -> dict[str, str]:
         """What the client sees, by form."""
         both = {form.name: self.stream if form.streams else self.json for form in FORMS}
+        if self.messages is not None:
+            both["messages stream"] = self.messages
         return {name: outcome for name, outcome in both.items() if outcome is not None}
 
     @property
@@ -172,6 +187,9 @@ def error_event(form: Form) -> Answer:
             "message": KEY,
             "param": None,
         }
+    if form.is_anthropic:
+        details = {"error_code": "overloaded"}
+        told = {"type": "error", "error": {"type": "overloaded_error", "message": KEY, "details": details}}
     return ending(write_frame(msgspec.json.encode(told), "error"))(form)
 
 
@@ -222,7 +240,7 @@ TABLE = (
     Row("says 200 and means an error",    status(200, error("overloaded", KEY)),       "502 overloaded",                   "502 overloaded"),
     Row("says 200 and means 429",         status(200, {"error": {"code": 429}}),       "429 429",                          "429 429"),
     Row("sends invalid JSON",             fault(Fault.INVALID_JSON),                   "broken upstream_invalid_json",     "502 upstream_invalid_json"),
-    Row("sends an error as data",         ending(ERROR_DATA),                          "broken overloaded",                None),
+    Row("sends an error as data",         ending(ERROR_DATA),                          "broken overloaded",                None, messages="broken upstream_error"),
     Row("sends an error as an event",     error_event,                                 "broken overloaded",                None),
     Row("sends an error as llama.cpp",    ending(ERROR_LINE),                          "broken upstream_error",            None),
     Row("sends a frame of 10 MB",         huge,                                        "whole",                            "whole"),
@@ -257,10 +275,13 @@ async def before(row: Row, folder: Path) -> AsyncIterator[tuple[Upstream, Runnin
     """A gateway before an upstream that breaks."""
     upstream = Upstream(row)
     async with upstream.simulator as simulator, asyncio.timeout(30):
-        provider = Provider(
-            type="openai", base_url=simulator.base_url, api_key=Secret(KEY), models=(), **row.provider
-        )
-        settings = settings_for(folder, simulator.base_url, providers={"up": provider})
+        providers = {
+            name: Provider(
+                type=kind, base_url=simulator.base_url, api_key=Secret(KEY), models=(), **row.provider
+            )
+            for name, kind in (("up", "openai"), ("claude", "anthropic"))
+        }
+        settings = settings_for(folder, simulator.base_url, providers=providers)
         async with serving(settings) as running:
             if row.refuses:
                 await simulator.stop()
@@ -319,10 +340,10 @@ def course_of(upstream: str) -> Course:
 
 
 async def follow(row: Row, folder: Path, course: Course) -> None:
-    async with before(row, folder) as (upstream, running), client_of(running) as client:
+    async with before(row, folder) as (upstream, running), clients_of(running) as clients:
         forms = row.forms
         first = await asyncio.gather(*(ask(running, form) for form in forms))
-        raised = await asyncio.gather(*(raised_by(client, form) for form in forms))
+        raised = await asyncio.gather(*(raised_by(*clients, form) for form in forms))
         if row.refuses:
             await upstream.simulator.__aenter__()
         third = await asyncio.gather(*(ask(running, form) for form in forms))
@@ -350,17 +371,27 @@ def sent_by(answer: Answer | None) -> bytes:
 async def ask(running: Running, form: Form) -> Got:
     body = msgspec.json.encode(form.members)
     async with connected(running.url) as client:
-        head = f"POST /v1{form.path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-length: {len(body)}\r\n\r\n"
+        head = (
+            f"POST /v1{form.path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-length: {len(body)}\r\n"
+        )
+        # As the official client says: it changes the answer.
+        head += f"anthropic-version: {ANTHROPIC_API_VERSION}\r\n\r\n"
         client.writer.write(head.encode() + body)
         return Got(await client.reader.read())
 
 
-def client_of(running: Running) -> openai.AsyncOpenAI:
-    return openai.AsyncOpenAI(base_url=f"{running.url}/v1", api_key="any", max_retries=0)
+@asynccontextmanager
+async def clients_of(running: Running) -> AsyncIterator[tuple[openai.AsyncOpenAI, anthropic.AsyncAnthropic]]:
+    async with (
+        openai.AsyncOpenAI(base_url=f"{running.url}/v1", api_key="any", max_retries=0) as of_openai,
+        anthropic.AsyncAnthropic(base_url=running.url, api_key="any", max_retries=0) as of_anthropic,
+    ):
+        yield of_openai, of_anthropic
 
 
-async def raised_by(client: openai.AsyncOpenAI, form: Form) -> str:
+async def raised_by(client: openai.AsyncOpenAI, other: anthropic.AsyncAnthropic, form: Form) -> str:
     create = {
+        "/messages": other.messages.create,
         "/responses": client.responses.create,
         "/chat/completions": client.chat.completions.create,
         "/completions": client.completions.create,
@@ -373,6 +404,8 @@ async def raised_by(client: openai.AsyncOpenAI, form: Form) -> str:
                 pass
     except openai.APIError as fault:
         return f"{type(fault).__name__} {fault.code}"
+    except anthropic.APIStatusError as fault:
+        return f"{type(fault).__name__} {fault.error_code}"
     return "whole"
 
 
@@ -392,17 +425,35 @@ def outcome_of(form: Form, got: Got, sent: bytes) -> str:
     if not got.is_whole:
         return "cut"
     if got.status != 200:
-        return f"{got.status} {json.loads(body)['error']['code']}"
+        return f"{got.status} {code_of(form, json.loads(body))}"
     if form.good.frames is None:
         return "whole" if body == sent else "garbled"
     frames = FrameReader(1 << 30).feed(body)
     if frames[: form.at] != form.good.parts[: form.at]:
         return "garbled"
     events = [event for frame in frames if (event := parse_frame(frame))]
-    code = end_of_responses(events) if form.path == "/responses" else end_of_chunks(events)
+    ends = {"/responses": end_of_responses, "/messages": end_of_messages}
+    code = ends.get(form.path, end_of_chunks)(events)
     if code:
         return f"broken {code}"
     return "whole" if body == sent else "garbled"
+
+
+def code_of(form: Form, body: dict[str, object]) -> object:
+    if not form.is_anthropic:
+        return body["error"]["code"]
+    assert body["type"] == "error"
+    return body["error"]["details"]["error_code"]
+
+
+def end_of_messages(events: Sequence[Event]) -> str | None:
+    """Return the code that the end of a broken stream tells, once, in the only event that clients raise at."""
+    told = [json.loads(event.data) for event in events if event.type == "error"]
+    if not told:
+        return None if events[-1].type == "message_stop" else "nothing"
+    assert (events[-1].type, len(told)) == ("error", 1)
+    assert told[0]["type"] == "error"
+    return told[0]["error"]["details"]["error_code"]
 
 
 def end_of_chunks(events: Sequence[Event]) -> str | None:
@@ -432,9 +483,22 @@ CLIENT_RAISES = {
 }
 
 
-def raising(outcome: str) -> str:
+ANTHROPICS_RAISES = {
+    "broken": anthropic.APIStatusError,
+    "401": anthropic.AuthenticationError,
+    "429": anthropic.RateLimitError,
+    "500": anthropic.InternalServerError,
+    "502": anthropic.InternalServerError,
+    "503": anthropic.ServiceUnavailableError,
+    "504": anthropic.GatewayTimeoutError,
+    "529": anthropic.OverloadedError,
+}
+
+
+def raising(form: str, outcome: str) -> str:
     kind, _, code = outcome.partition(" ")
-    return f"{CLIENT_RAISES[kind].__name__} {code}" if code else kind
+    raises = ANTHROPICS_RAISES if form.startswith("messages") else CLIENT_RAISES
+    return f"{raises[kind].__name__} {code}" if code else kind
 
 
 @pytest.mark.parametrize("row", ROWS)
@@ -444,7 +508,8 @@ def test_a_broken_answer_is_told_counted_and_never_served_again(row):
 
     # One test for all of it, so that each row is run once.
     assert row.expected == course.each("outcome")
-    assert {name: raising(outcome) for name, outcome in row.expected.items()} == course.each("raised")
+    raised = {name: raising(name, outcome) for name, outcome in row.expected.items()}
+    assert raised == course.each("raised")
     assert dict.fromkeys(row.expected, False) == course.each("leaked")
     assert_only_what_is_whole_is_kept(row, course)
     assert_the_ledger_tells(row, course)

@@ -148,7 +148,7 @@ log: {level: debug, requests: false}
         ("providers: {a: {type: playback}}", "1:16: providers.a needs `cassette`"),
         (
             "providers: {a: {type: nix}}",
-            "1:23: providers.a.type: expected openai, openai-chat or playback, got 'nix'",
+            "1:23: providers.a.type: expected openai, openai-chat, anthropic or playback, got 'nix'",
         ),
         ("providers: {a/b: {type: openai}}", "1:18: providers.a/b: a provider's name has no slash in it"),
         ("providers: {a: {type: openai, pace: quick}}", "1:37: providers.a.pace: expected instant, recorded"),
@@ -302,6 +302,24 @@ def test_without_a_file_providers_come_from_the_environment(tmp_path):
     assert settings.models == {}
     assert settings.cache == Cache()
     assert settings.storage.url == "sqlite:///antiphon.db"
+
+
+@pytest.mark.parametrize(
+    ("given", "completed"),
+    [
+        (None, "https://api.anthropic.com/v1"),
+        ("https://api.anthropic.com", "https://api.anthropic.com/v1"),
+        ("http://proxy/v1/", "http://proxy/v1"),
+        ("http://proxy/anthropic/", "http://proxy/anthropic/v1"),
+    ],
+)
+def test_anthropics_address_may_be_written_as_its_own_clients_do(tmp_path, given, completed):
+    """They take it without `/v1`; completing it twice changes nothing."""
+    environ = {"ANTHROPIC_API_KEY": "k"} | ({"ANTHROPIC_BASE_URL": given} if given else {})
+    settings = checked(load(None, environ, tmp_path))
+    assert settings.providers == {
+        "anthropic": Provider(type="anthropic", api_key=Secret("k"), base_url=completed)
+    }
 
 
 @pytest.mark.parametrize("environ", [{}, {"OPENAI_API_KEY": " "}, {"OPENAI_BASE_URL": "http://x"}])

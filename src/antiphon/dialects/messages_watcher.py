@@ -146,6 +146,8 @@ class StreamWatcher:
         """See a frame that is not an event's name and one line of well-typed JSON."""
         event = parse_frame(frame)
         if event is None:
+            if frame.startswith(b"error:"):
+                self.failure = "upstream_error"  # llama.cpp's own field, which readers of events skip
             return
         data = event.data.strip()
         if event.type == ERROR:

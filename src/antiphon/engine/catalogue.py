@@ -87,7 +87,9 @@ class Catalogue:
 async def _list_models(source: Source) -> list[str] | None:
     """Ask one upstream; None if it gives no list, which is not a fault of the client that asks."""
     collected = _Collected()
-    call = source.upstream.send(UpstreamRequest("models", "/models", method="GET"), collected)
+    # Anthropic shows twenty models at a time: https://platform.claude.com/docs/en/api/models-list (2026-11)
+    path = "/models?limit=1000" if source.settings.type == "anthropic" else "/models"
+    call = source.upstream.send(UpstreamRequest("models", path, method="GET"), collected)
     try:
         async with asyncio.timeout(_LIST_SECONDS):
             body = await collected.body

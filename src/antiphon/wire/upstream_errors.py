@@ -51,7 +51,7 @@ def _layers(value: Any) -> Iterator[dict[str, Any]]:
         value = value[0] if value else None
     if not isinstance(value, dict):
         return
-    for name in ("error", "detail", "errors"):
+    for name in ("error", "detail", "errors", "message"):
         inner = value.get(name)
         if isinstance(inner, list) and inner and isinstance(inner[0], str):
             yield {"message": inner[0]}

@@ -39,12 +39,15 @@ class Served:
         bodies = {
             b"/chat/completions": samples.chat_body(json_bytes),
             b"/responses": samples.responses_body(json_bytes),
+            b"/messages": samples.messages_body(json_bytes),
+            b"/messages/count_tokens": samples.count_tokens_body(),
             b"/embeddings": samples.embeddings_body(),
             b"/models": samples.models_body(),
         }
         streams = {
             b"/chat/completions": samples.chat_frames(frames),
             b"/responses": samples.responses_frames(frames),
+            b"/messages": samples.messages_frames(frames),
         }
         return cls(
             bodies={path: Answer(body=body).head() + body for path, body in bodies.items()},

@@ -131,6 +131,53 @@ def _response(status: str, output: list[dict[str, Any]]) -> dict[str, Any]:
     }
 
 
+def messages_body(size: int) -> bytes:
+    """Return an Anthropic message of about `size` bytes."""
+    text = _filler(size - len(msgspec.json.encode(_anthropic_message(""))))
+    return msgspec.json.encode(_anthropic_message(text))
+
+
+def messages_frames(count: int) -> list[bytes]:
+    """Return an Anthropic stream of `count` frames, at least six."""
+    whole = _anthropic_message("")
+    start = whole | {"content": [], "stop_reason": None, "usage": {"input_tokens": 12, "output_tokens": 1}}
+    words = [_word(index) for index in range(max(1, count - 5))]
+    events: list[dict[str, Any]] = [
+        {"type": "message_start", "message": start},
+        {"type": "content_block_start", "index": 0, "content_block": {"type": "text", "text": ""}},
+        *(
+            {"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": word}}
+            for word in words
+        ),
+        {"type": "content_block_stop", "index": 0},
+        {
+            "type": "message_delta",
+            "delta": {"stop_reason": "end_turn", "stop_sequence": None},
+            "usage": whole["usage"],
+        },
+        {"type": "message_stop"},
+    ]
+    return [write_frame(msgspec.json.encode(event), event["type"]) for event in events]
+
+
+def _anthropic_message(text: str) -> dict[str, Any]:
+    return {
+        "id": "msg_simulated",
+        "type": "message",
+        "role": "assistant",
+        "model": _MODEL,
+        "content": [{"type": "text", "text": text}],
+        "stop_reason": "end_turn",
+        "stop_sequence": None,
+        "usage": {"input_tokens": 12, "output_tokens": 200},
+    }
+
+
+def count_tokens_body() -> bytes:
+    """Return a number of tokens."""
+    return b'{"input_tokens":12}'
+
+
 def embeddings_body() -> bytes:
     """Return one embedding of 256 numbers."""
     vector = [round((index * 37 % 256 - 128) / 256, 6) for index in range(256)]
