@@ -6,17 +6,19 @@ import os
 import secrets
 import sqlite3
 import time
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from antiphon.drivers.http import http_upstream
+from antiphon.drivers.download import Downloader
+from antiphon.drivers.http import http_upstream, proxy_from_environment
 from antiphon.drivers.memory import MemoryCache
 from antiphon.drivers.playback import playback
 from antiphon.drivers.prices import Prices
 from antiphon.drivers.sqlite.cache import SqliteCache
-from antiphon.drivers.sqlite.database import Database, SchemaError
+from antiphon.drivers.sqlite.database import Database, SchemaError, inspect
+from antiphon.drivers.sqlite.kept_secrets import SEALING, kept_secret, stored_secret
 from antiphon.drivers.sqlite.ledger import SqliteLedger
 from antiphon.drivers.sqlite.recordings import drop_orphans
 from antiphon.drivers.sqlite.responses import SqliteResponses
@@ -39,8 +41,10 @@ from antiphon.routing.names import Resolver
 from antiphon.settings import ConfigurationError, Provider, Settings, checked
 from antiphon.turn.usage import Usage
 from antiphon.wire.errors import GatewayError, StoreFault
+from antiphon.wire.sealing import NONCE_BYTES, Sealer
 
 if TYPE_CHECKING:
+    from antiphon.engine.verdicts import Step
     from antiphon.gateway.asgi import AsgiApplication
 
 _log = logging.getLogger(__name__)
@@ -51,21 +55,6 @@ _FORGET_SECONDS = 3600.0
 _FORGET_DELETED_SECONDS = 0.5
 _OVERLAP_SECONDS = 5.0
 """A deletion is committed a little later than its time says."""
-
-
-class _Unsealed:
-    """Envelopes are not made yet: nothing that a client carries is understood again."""
-
-    def seal(self, kind: str, backend: str, model: str, payload: object, owner: str) -> str:
-        del kind, backend, model, payload, owner
-        return ""
-
-    def open(self, text: str, owner: str) -> object:
-        del owner
-        raise ValueError(text)
-
-    def is_ours(self, text: str) -> bool:
-        return not text
 
 
 class Application:
@@ -84,6 +73,7 @@ class Application:
         self._worker = secrets.token_hex(8)
         self._tasks = Tasks()
         self._database = _open(settings)
+        self.sealer = _sealer(settings, self._database)
         cache = settings.cache
         self.memory = MemoryCache(cache.memory.max_bytes if cache else 0)
         self._level = (
@@ -119,7 +109,9 @@ class Application:
             shelves=shelves,
             accounts=self.accounts,
             translate=Translating(
-                seals=_Unsealed(),
+                sealer=self.sealer,
+                downloader=Downloader(settings.downloads),
+                tasks=self._tasks,
                 now=wall_clock,
                 count_tokens=lambda texts: sum(map(len, texts)) // 4,
                 count_input=lambda request: len(str(request)) // 4,
@@ -161,6 +153,7 @@ class Application:
     def start(self) -> None:
         """Begin what goes on beside the requests."""
         self._tasks.start(self._sweep(), "sweep")
+        self._tasks.start(self._keep_alive(), "keep streams alive")
         if self.settings.server.workers > 1:
             self._tasks.start(self._publish(), "publish metrics")
             self._tasks.start(self._forget_deleted(), "forget deleted responses")
@@ -186,6 +179,12 @@ class Application:
             self._responses.sweep(now)
             self._database.write(partial(drop_orphans, now=now))
             await asyncio.sleep(_SWEEP_SECONDS)
+
+    async def _keep_alive(self) -> None:
+        seconds = self.settings.server.stream_keep_alive
+        while True:
+            await asyncio.sleep(seconds / 2)
+            self.producing.keep_alive(seconds)
 
     async def _publish(self) -> None:
         while True:
@@ -267,12 +266,65 @@ def create_app(config: Settings | str | os.PathLike[str] | None = None) -> "Asgi
     return AsgiApplication(settings.server, start)
 
 
+def storage_state(settings: Settings) -> tuple[Path, bool]:
+    """Look where storage is, and whether it is there already; nothing is made. Raises ConfigurationError."""
+    path = _storage_path(settings)
+    try:
+        return path, inspect(path)
+    except (OSError, sqlite3.Error, SchemaError) as error:
+        raise ConfigurationError(f"storage.url: {path} cannot be opened: {error}") from error
+
+
+async def probe_provider(
+    settings: Settings, name: str, *, models: Sequence[str] = (), seconds: float, environ: Mapping[str, str]
+) -> "tuple[Step, ...]":
+    """Probe a configured provider, with waits of at most `seconds`; `models` are asked in place of a chosen one."""
+    from antiphon.engine.probe_subject import Subject
+    from antiphon.engine.probing import hurried, probe, unusable
+
+    provider = hurried(settings.providers[name], seconds)
+    targets = ((alias, model.target.partition("/")) for alias, model in settings.models.items())
+    aliases = {alias: model for alias, (owner, _, model) in targets if owner == name}
+    try:
+        subject = Subject(name, provider, aliases, models, _proxy_of(provider, environ))
+        return await probe(subject, lambda changed: _upstream(name, changed, environ), time.monotonic)
+    except ConfigurationError as error:
+        return unusable(str(error))
+
+
+def _proxy_of(provider: Provider, environ: Mapping[str, str]) -> str | None:
+    try:
+        proxy = proxy_from_environment(provider.base_url or "", environ)
+    except ValueError as error:
+        # Not the error itself: it may quote a piece of a password.
+        raise ConfigurationError("the environment names a proxy that is none: see HTTPS_PROXY") from error
+    return None if proxy is None else f"{proxy.host}:{proxy.port}"
+
+
+def _storage_path(settings: Settings) -> Path:
+    return Path(settings.storage.url.removeprefix("sqlite:///"))
+
+
 def _open(settings: Settings) -> Database:
-    path = Path(settings.storage.url.removeprefix("sqlite:///"))
+    path = _storage_path(settings)
     try:
         return Database(path)
     except (OSError, sqlite3.Error, SchemaError) as error:
         raise ConfigurationError(f"storage.url: {path} cannot be opened: {error}") from error
+
+
+def _sealer(settings: Settings, database: Database) -> Sealer:
+    responses = settings.responses
+    keys = [secret.encode() for secret in (responses.secret, *responses.old_secrets) if secret is not None]
+    try:
+        if responses.secret is None:
+            keys.insert(0, kept_secret(database, SEALING, lambda: secrets.token_bytes(32)))
+        elif stored := stored_secret(database, SEALING):
+            # What was sealed before a secret was configured still opens.
+            keys.append(stored)
+    except sqlite3.Error as error:
+        raise ConfigurationError(f"storage.url: no secret can be kept there: {error}") from error
+    return Sealer(keys, lambda: secrets.token_bytes(NONCE_BYTES))
 
 
 def _upstream(name: str, provider: Provider, environ: Mapping[str, str]) -> Upstream:

@@ -1,4 +1,5 @@
 import asyncio
+import hashlib
 import heapq
 import itertools
 import stat
@@ -19,6 +20,7 @@ from antiphon.recording.pace import INSTANT, RECORDED, parse_pace
 from antiphon.settings import Provider
 from antiphon.wire.errors import ClientFault
 from drivers.make_demo_cassette import FOLDER, TEXT, THOUGHT, demo_files
+from forms import content_type, form
 
 DIALECTS = {"chat": CHAT, "completions": COMPLETIONS, "embeddings": EMBEDDINGS, "responses": RESPONSES}
 SSE = b"text/event-stream"
@@ -187,6 +189,21 @@ def test_a_dialect_that_was_never_recorded_is_not_found():
     sink = play([HELLO], request({"input": "x"}, dialect="responses"))
     assert sink.status == 404
     assert b"no recording that answers this responses request" in sink.body
+
+
+def test_a_form_is_compared_by_its_fields_and_the_digest_of_its_file():
+    """Under any boundary, whatever the file is called; another file is another request, and a broken form too."""
+    form_type = content_type("b").encode()
+    file = {"format": "mp3", "sha256": hashlib.sha256(b"sound").hexdigest(), "size": 5}
+    exchange = taped({"file": file, "language": "de"}, b'{"text":"Ton"}', dialect="transcriptions")
+
+    def ask(content, boundary):
+        body = form([("model", "m"), ("file", ("x.MP3", content)), ("language", "de")], boundary)
+        headers = ((b"content-type", form_type),)
+        asked = UpstreamRequest("transcriptions", "/audio/transcriptions", body, headers=headers)
+        return play([exchange], asked, strict=True).heard[0][2]
+
+    assert [ask(b"sound", "b"), ask(b"other", "b"), ask(b"sound", "c")] == [200, 404, 404]
 
 
 def test_a_body_that_is_not_json_is_an_unknown_request():

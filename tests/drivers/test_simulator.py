@@ -10,9 +10,11 @@ import uvloop
 from antiphon.drivers.simulator import Answer, Fault, Simulator, refused_base_url
 from antiphon.drivers.simulator.answers import HUGE_FRAME_BYTES
 from drivers.wire_client import ask, connected
+from forms import form
 
 FRAMES = [b'data: {"n":1}\n\n', b'data: {"n":2}\n\n', b"data: [DONE]\n\n"]
 STREAM = Answer(frames=FRAMES)
+SOUND = ("file", ("a.wav", b"x" * 200_000))
 
 
 def on_both_loops(test):
@@ -290,18 +292,25 @@ async def test_huge_frame():
 
 
 def test_as_a_program_it_prints_its_port_and_streams_until_it_is_terminated():
-    """`python -m` serves JSON and streams of the chosen size, and ends on SIGTERM."""
+    """`python -m` serves JSON and streams of the chosen size, to forms too, and ends on SIGTERM."""
     command = [sys.executable, "-m", "antiphon.drivers.simulator", "--frames", "20", "--json-bytes", "1000"]
     with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
         try:
             base_url = f"http://127.0.0.1:{int(process.stdout.readline())}/v1"
             body = asyncio.run(ask(base_url)).body
             stream = asyncio.run(ask(base_url, b'{"stream":true}')).body
+            ranking = asyncio.run(ask(base_url, path="/v1/rerank")).body
+            texts = [
+                asyncio.run(ask(base_url, form(fields), "/v1/audio/transcriptions")).body
+                for fields in ([SOUND], [SOUND, ("stream", "true")])
+            ]
         finally:
             process.send_signal(signal.SIGTERM)
     assert len(body) == 1000
     assert stream.count(b"\n\n") == 20
     assert stream.endswith(b"data: [DONE]\n\n")
+    assert b'"results":[' in ranking
+    assert (len(texts[0]), texts[1].count(b"\n\n")) == (1000, 20)
     assert process.returncode == 0
 
 

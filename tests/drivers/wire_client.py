@@ -86,7 +86,7 @@ async def connected(base_url: str, ssl=None) -> AsyncIterator[Client]:
             await writer.wait_closed()
 
 
-async def ask(base_url: str, body: bytes = b"{}") -> Got:
+async def ask(base_url: str, body: bytes = b"{}", path: str = "/v1/chat/completions") -> Got:
     async with connected(base_url) as client:
-        client.send(body)
+        client.send(body, path)
         return await client.answer()

@@ -12,7 +12,11 @@ from antiphon.settings import (
     Settings,
     Size,
     checked,
+    describe,
     load,
+)
+from antiphon.settings import (
+    read as read_all,
 )
 
 SECRET = "sk-very-secret-0123456789"
@@ -107,6 +111,22 @@ log: {level: debug, requests: false}
             "1:14: cache.ttl: expected a duration such as 10, 250ms, 10s or 30d, got .nan",
         ),
         ("cache: {mode: maybe}", "1:15: cache.mode: expected on or opt-in, got 'maybe'"),
+        (
+            "downloads: {allow: [files.internal, 10.0.0.1, 'fd00::/8', 'http://files']}",
+            "1:59: downloads.allow[3]: expected a host name, an address or a network",
+        ),
+        (
+            "downloads: {allow: [10.0.0.0/33]}",
+            "1:21: downloads.allow[0]: expected a host name, an address or a network",
+        ),
+        (
+            f"responses: {{secret: {SECRET}}}",
+            "1:21: responses.secret is shorter than 32 characters; `openssl rand -base64 32` makes a good one",
+        ),
+        (
+            f"responses: {{old_secrets: [{SECRET}]}}",
+            "1:27: responses.old_secrets[0] is shorter than 32 characters; `openssl rand -base64 32` makes a good one",
+        ),
         (
             "cache: {max_bytes: 5XB}",
             "1:20: cache.max_bytes: expected a size such as 65536, 64KiB or 256MB, got '5XB'",
@@ -347,3 +367,41 @@ def test_settings_made_in_python_are_checked_alike():
 def test_sizes_are_numbers():
     """Whoever uses them need not know where they came from."""
     assert Size.parse("1.5KiB") + 1 == 1537
+
+
+def test_where_each_value_comes_from(tmp_path):
+    """The line of the file, and the variables that went into it; a default that stood in for one is none."""
+    (tmp_path / "antiphon.yaml").write_text(
+        'server:\n  port: 9\nadmin: {key: "${ADMIN:-}${MORE:-x}"}\nkeys:\n  - name: a\n    key: secret\n'
+    )
+
+    loaded = read_all(None, {"MORE": "m"}, tmp_path)
+
+    assert loaded.settings.server.port == 9
+    assert loaded.source.startswith("antiphon.yaml; no provider in the environment either")
+    assert loaded.origins["server.port"] == "antiphon.yaml:2"
+    assert loaded.origins["admin.key"] == "antiphon.yaml:3 (MORE)"
+    assert loaded.origins["keys[0].key"] == "antiphon.yaml:6"
+    assert "server.host" not in loaded.origins
+
+
+def test_where_values_come_from_without_a_file(tmp_path):
+    """From the usual variables, those that are set."""
+    loaded = read_all(None, {"OPENAI_API_KEY": "k", "OPENAI_BASE_URL": " "}, tmp_path)
+
+    assert loaded.origins == {"providers.openai.api_key": "OPENAI_API_KEY"}
+    assert "OPENAI_API_KEY" in loaded.source
+
+
+def test_every_origin_is_that_of_a_value(tmp_path):
+    """Paths are written as `describe` writes them."""
+    (tmp_path / "antiphon.yaml").write_text(
+        "providers: {p: {type: playback, cassette: c, models: [m], headers: {x-a: b}}}\nmodels: {a: {target: p/m}}\n"
+    )
+
+    loaded = read_all(None, {}, tmp_path)
+
+    described = {setting.path for setting in describe(loaded.settings)}
+    assert {"providers.p.models[0]", "providers.p.headers.x-a", "models.a.target"} <= described & set(
+        loaded.origins
+    )

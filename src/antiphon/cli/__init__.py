@@ -3,7 +3,7 @@
 import os
 import sys
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import click
 
@@ -36,6 +36,23 @@ def serve(config: Path | None, host: str | None, port: int | None, workers: int 
         _fail(str(error))
     except OSError as error:
         _fail(f"cannot listen on {settings.server.host}:{settings.server.port}: {error.strerror}")
+
+
+@cli.command()
+@click.option("--config", type=click.Path(dir_okay=False, path_type=Path), help="The configuration file.")
+@click.option("--provider", "providers", multiple=True, metavar="NAME", help="Probe this provider, not all.")
+@click.option("--model", "models", multiple=True, metavar="PROVIDER/MODEL", help="Ask this model for a word.")
+@click.option("--offline", is_flag=True, help="Look at the configuration, and ask nobody.")
+@click.option("--json", "as_json", is_flag=True, help="Write one JSON object.")
+@click.option("--defaults", is_flag=True, help="Show the settings that have their defaults too.")
+@click.option(
+    "--timeout", default="15s", show_default=True, metavar="DURATION", help="The longest single wait."
+)
+def check(config: Path | None, **options: Any) -> None:
+    """Look at the configuration and probe each provider; 0 if all is well, 1 if something failed."""
+    from antiphon.cli.check import Options, run
+
+    sys.exit(run(config, Options(**options)))
 
 
 @cli.command()

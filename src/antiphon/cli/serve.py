@@ -45,6 +45,8 @@ def configure_log(level: str) -> None:
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(JsonLines())
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
+    # It warns of each malformed form and shows what is wrong with it: that is for the client, who is told.
+    logging.getLogger("python_multipart").setLevel(logging.ERROR)
 
 
 def serve(settings: Settings, ready: Callable[[int], None]) -> int:

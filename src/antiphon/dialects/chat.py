@@ -9,7 +9,7 @@ from antiphon.dialects.chat_fold import fold_chat
 from antiphon.dialects.chat_json import DECODE_FAULTS
 from antiphon.dialects.chat_unfold import unfold_chat
 from antiphon.dialects.chat_watcher import JsonWatcher, StreamWatcher
-from antiphon.dialects.dialect import Watcher
+from antiphon.dialects.dialect import KEEP_ALIVE, Watcher
 from antiphon.recording import Mode
 from antiphon.wire.error_forms import OPENAI_ERRORS
 from antiphon.wire.sse import parse_frame, write_frame
@@ -21,6 +21,7 @@ class Chat:
     name = "chat"
     streams = True
     errors = OPENAI_ERRORS
+    keep_alive = KEEP_ALIVE
 
     def watch(self, mode: Mode) -> Watcher:
         """Return a watcher for one answer with status 200."""

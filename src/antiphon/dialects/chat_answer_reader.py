@@ -21,6 +21,7 @@ from antiphon.turn.making import EventMaker
 from antiphon.turn.usage import Usage
 
 _REASONING: Final = ("reasoning_content", "reasoning")
+_AROUND: Final = ("model", "service_tier")
 _BACKEND_ERROR: Final = "The upstream reported an error in the middle of its answer."
 
 
@@ -50,7 +51,8 @@ class ChatAnswerReader:
         """Take one chunk, or a whole answer. Raises ValueError or UpstreamFault."""
         if self._maker.is_over:
             return
-        data = data.strip()
+        if data[:1] != b"{":
+            data = data.strip()
         if data == DONE_DATA:
             self._finish()
         elif data:
@@ -77,23 +79,31 @@ class ChatAnswerReader:
         if error or event_type == "error" or chunk.get("object") == "error":
             self.fail(*_error(error or chunk))
             return
-        self._begin()
+        if not self._begun:
+            self._begin()
         for choice in chunk.get("choices") or ():
             if isinstance(choice, dict) and not choice.get("index"):
                 self._take_choice(choice)
 
     def _look_around(self, chunk: JsonObject) -> None:
         """Note what a chunk says beside its choices."""
-        for name in ("model", "service_tier"):
-            if isinstance(value := chunk.get(name), str) and value:
+        for name in _AROUND:
+            value = chunk.get(name)
+            if value and isinstance(value, str):
                 self._members[name] = value
-        groq = chunk.get("x_groq")
-        usage = chunk.get("usage") or (groq.get("usage") if isinstance(groq, dict) else None)
+        usage = chunk.get("usage")
+        if not usage and isinstance(groq := chunk.get("x_groq"), dict):
+            usage = groq.get("usage")
         if usage:
             self._usage = read_usage(usage) or self._usage
 
     def _take_choice(self, choice: JsonObject) -> None:
-        delta = choice.get("delta") or choice.get("message")
+        delta = choice.get("delta")
+        if "message" in choice and (
+            not delta or (choice.get("finish_reason") and not self._maker.has_output)
+        ):
+            # Perplexity has both: in a stream `message` repeats the text so far, a whole answer's `delta` is empty.
+            delta = choice["message"]
         if isinstance(delta, dict):
             self._take_delta(delta, choice)
         if choice.get("finish_reason"):
@@ -105,14 +115,15 @@ class ChatAnswerReader:
 
     def _take_delta(self, delta: JsonObject, choice: JsonObject) -> None:
         content = delta.get("content")
-        if len(delta) > 1 or content is None:
+        has_more = len(delta) > 1 or content is None
+        if has_more:
             self._take_reasoning(delta)
         if isinstance(content, str):
             if content:
                 self._text(content, _logprobs(choice))
         elif isinstance(content, list):
             self._take_parts(content, choice)
-        if len(delta) == 1:
+        if not has_more:
             return
         if delta.get("refusal"):
             self._leave_reasoning()

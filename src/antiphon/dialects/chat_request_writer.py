@@ -6,7 +6,6 @@ path, except items about hosted tools, which only say what an upstream once did 
 """
 
 import base64
-from collections.abc import Iterator
 from typing import Any, Final
 
 from antiphon.dialects.refusing import lacks
@@ -297,15 +296,3 @@ def _file(part: Item, path: str, asking: Asking) -> Item:
     elif "file_id" not in file and "file_data" not in file:
         raise lacks(f"{path}.file_url", "files by URL", asking.profile)
     return {"type": "file", "file": file}
-
-
-def wanted_downloads(request: HubRequest) -> Iterator[tuple[str, str]]:
-    """Yield the URLs of images and files that a provider would have to fetch, with their paths."""
-    for index, item in enumerate(request["input"]):
-        holder = "output" if item["type"].endswith("_output") else "content"
-        parts = item.get(holder)
-        for place, part in enumerate(parts if isinstance(parts, list) else ()):
-            for member in ("image_url", "file_url"):
-                url = part.get(member)
-                if isinstance(url, str) and url.startswith(("http://", "https://")):
-                    yield url, f"input[{index}].{holder}[{place}].{member}"

@@ -6,7 +6,7 @@ from antiphon.dialects.chat import break_frames
 from antiphon.dialects.chat_fold import fold_completion
 from antiphon.dialects.chat_unfold import unfold_completion
 from antiphon.dialects.chat_watcher import JsonWatcher, StreamWatcher
-from antiphon.dialects.dialect import Watcher
+from antiphon.dialects.dialect import KEEP_ALIVE, Watcher
 from antiphon.recording import Mode
 from antiphon.wire.error_forms import OPENAI_ERRORS
 
@@ -17,6 +17,7 @@ class Completions:
     name = "completions"
     streams = True
     errors = OPENAI_ERRORS
+    keep_alive = KEEP_ALIVE
 
     def watch(self, mode: Mode) -> Watcher:
         """Return a watcher for one answer with status 200."""

@@ -1,10 +1,13 @@
 """What every dialect can do with an answer of its own."""
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Final, Protocol
 
 from antiphon.recording import Mode, Outcome
 from antiphon.wire.error_forms import ErrorForm
+
+KEEP_ALIVE: Final = b": keep-alive\n\n"
+"""A comment, which readers of server-sent events skip."""
 
 
 class Watcher(Protocol):
@@ -33,11 +36,13 @@ class Dialect(Protocol):
     """One wire format, seen from the engine. Implementations are stateless."""
 
     name: str
-    """`chat`, `completions`, `responses`, `embeddings`, `messages`, `count_tokens`."""
+    """`chat`, `completions`, `responses`, `embeddings`, `messages`, `count_tokens`, `rerank`, `transcriptions`."""
     streams: bool
     """Whether `stream: true` exists in this dialect."""
     errors: ErrorForm
     """How its clients are told of a fault."""
+    keep_alive: bytes
+    """What a stream may hold at any place without a meaning: a comment, or an event made for it."""
 
     def watch(self, mode: Mode) -> Watcher:
         """Return a watcher for one answer with status 200."""

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from antiphon.dialects.chat_watcher import JsonWatcher
-from antiphon.dialects.dialect import Watcher
+from antiphon.dialects.dialect import KEEP_ALIVE, Watcher
 from antiphon.recording import Mode
 from antiphon.wire.error_forms import OPENAI_ERRORS
 from antiphon.wire.errors import ClientFault
@@ -16,6 +16,7 @@ class Embeddings:
     name = "embeddings"
     streams = False
     errors = OPENAI_ERRORS
+    keep_alive = KEEP_ALIVE
 
     def watch(self, mode: Mode) -> Watcher:
         """Return a watcher for one answer with status 200."""

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from antiphon.dialects.dialect import Watcher
-from antiphon.dialects.messages_events import ERROR, write_event
+from antiphon.dialects.messages_events import ERROR, PING, write_event
 from antiphon.dialects.messages_fold import fold_message
 from antiphon.dialects.messages_unfold import unfold_message
 from antiphon.dialects.messages_watcher import CountWatcher, JsonWatcher, StreamWatcher
@@ -22,6 +22,7 @@ class Messages:
     name = "messages"
     streams = True
     errors = ANTHROPIC_ERRORS
+    keep_alive = PING
 
     def watch(self, mode: Mode) -> Watcher:
         """Return a watcher for one answer with status 200."""
@@ -56,6 +57,7 @@ class CountTokens:
     name = "count_tokens"
     streams = False
     errors = ANTHROPIC_ERRORS
+    keep_alive = PING
 
     def watch(self, mode: Mode) -> Watcher:
         """Return a watcher for one answer with status 200."""

@@ -16,8 +16,6 @@ from antiphon.dialects.messages_hosted import write_hosted
 from antiphon.dialects.translation import Telling
 from antiphon.turn.events import TERMINAL, Event, Item
 
-PING: Final = write_event("ping")
-
 _STOP_REASONS: Final = {"max_output_tokens": "max_tokens", "content_filter": "refusal"}
 _ERROR_TYPES: Final = {
     "rate_limit_exceeded": "rate_limit_error",

@@ -38,7 +38,8 @@ def _tool(tool: Tool, asking: Asking) -> Item:
     told: Item = {"name": tool.wire_name}
     if tool.description is not None:
         told["description"] = tool.description
-    told["input_schema"] = {"type": "object"} | tool.parameters
+    parameters = tool.parameters
+    told["input_schema"] = parameters if "type" in parameters else {"type": "object", **parameters}
     if (
         tool.definition.get("strict")
         and tool.type == "function"

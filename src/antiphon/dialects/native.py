@@ -14,6 +14,8 @@ from antiphon.wire.errors import ClientFault
 from antiphon.wire.json import Members, read_members, repeats_members, write_members
 
 _LIMITS = ("max_tokens", "max_completion_tokens", "max_output_tokens")
+_UNSTREAMED = frozenset({"embeddings", "rerank"})
+"""Dialects in which `stream` is a member like any other."""
 _STATEFUL = ("previous_response_id", "conversation", "background")
 _UNSTREAMED = frozenset({"embeddings", "count_tokens"})
 _NULL = b"null"
@@ -53,6 +55,21 @@ class NativeRequest:
                 return name
         return None
 
+    @property
+    def takes_text(self) -> bool:
+        """Whether the answer may be a plain text, besides JSON and a stream."""
+        return False
+
+    @property
+    def is_apart(self) -> bool:
+        """Whether its JSON answer and its streamed answer cannot be made from each other."""
+        return False
+
+    @property
+    def upstream_headers(self) -> tuple[tuple[bytes, bytes], ...]:
+        """Headers that the upstream needs to read the body."""
+        return ()
+
     def upstream_body(self, model: str, *, keep_state: bool, ask_usage: bool) -> bytes:
         """Write the request for an upstream that calls the model `model`.
 
@@ -90,14 +107,15 @@ def read_request(dialect: str, body: bytes) -> NativeRequest:
         stream=stream,
         include_usage=bool(options and options.get("include_usage")),
         store=dialect == "responses" and _boolean(members, "store", default=True),
-        limited=_is_limited(members),
+        limited=is_limited(members),
         cache_member=cache_member,
         opted_in="nomyo" in members and _opted_in(members),
         echo=_echo(members) if dialect == "responses" else {},
     )
 
 
-def _is_limited(members: Members) -> bool:
+def is_limited(members: Members) -> bool:
+    """Whether a request sets a limit on output tokens."""
     return any(bytes(members[name]) != _NULL for name in _LIMITS if name in members)
 
 

@@ -48,6 +48,10 @@ class Profile:
     """Whether messages may hold files."""
     image_urls: bool = True
     """Whether it fetches images itself."""
+    file_urls: bool = False
+    """Whether it fetches other files itself."""
+    own_files: tuple[str, ...] = ()
+    """How URLs start that lead to files which are kept there."""
     prompt_cache_key: bool = False
     parallel_tool_calls: bool = True
     """Whether it knows the member; else surplus calls are dropped."""
@@ -112,6 +116,7 @@ PROVIDERS: Final[dict[str, Profile]] = {
         hosted_tools=frozenset({"web_search", "web_search_preview", "code_interpreter"}),
         schema_models=r"claude-(?:opus-4-[1-9]|sonnet-4-[5-9]|haiku-4-[5-9]|[a-z]+-[5-9])",
         budget_models=r"claude-(?:3|[a-z]+-4(?:-[0-5])?(?:-\d{8})?$|[a-z]+-4-[0-5])",
+        file_urls=True,
     ),
     "gemini": Profile(
         "Gemini",

@@ -8,20 +8,17 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from antiphon.dialects.chat_answer_reader import ChatAnswerReader
+from antiphon.dialects.chat_answer_writer import ChatAnswerWriter
+from antiphon.dialects.chat_request_reader import read_chat_request
 from antiphon.dialects.chat_request_writer import write_chat_request
 from antiphon.dialects.messages_answer_reader import MessagesAnswerReader
-from antiphon.dialects.messages_answer_writer import PING, MessagesAnswerWriter
+from antiphon.dialects.messages_answer_writer import MessagesAnswerWriter
 from antiphon.dialects.messages_request_reader import read_messages_request
 from antiphon.dialects.messages_request_writer import write_messages_request
+from antiphon.dialects.responses_answer_reader import ResponsesAnswerReader
 from antiphon.dialects.responses_answer_writer import ResponsesAnswerWriter
-from antiphon.dialects.translation import (
-    KEEP_ALIVE,
-    AnswerReader,
-    AnswerWriter,
-    Asking,
-    Framing,
-    Telling,
-)
+from antiphon.dialects.responses_request_writer import write_responses_request
+from antiphon.dialects.translation import AnswerReader, AnswerWriter, Asking, Framing, Telling
 from antiphon.turn.request import HubRequest, normalized
 
 
@@ -46,8 +43,6 @@ class ClientForm:
     writer: Callable[[Telling], AnswerWriter]
     id_prefix: str
     """What the ids of answers start with."""
-    keep_alive: bytes = KEEP_ALIVE
-    """What a client hears where the upstream said that it is still there, and nothing else."""
 
 
 UPSTREAMS: Final[dict[str, UpstreamForm]] = {
@@ -55,6 +50,11 @@ UPSTREAMS: Final[dict[str, UpstreamForm]] = {
         path=lambda model, stream: "/chat/completions",  # noqa: ARG005
         write=write_chat_request,
         reader=ChatAnswerReader,
+    ),
+    "responses": UpstreamForm(
+        path=lambda model, stream: "/responses",  # noqa: ARG005
+        write=write_responses_request,
+        reader=ResponsesAnswerReader,
     ),
     "messages": UpstreamForm(
         path=lambda model, stream: "/messages",  # noqa: ARG005
@@ -65,7 +65,6 @@ UPSTREAMS: Final[dict[str, UpstreamForm]] = {
 
 CLIENTS: Final[dict[str, ClientForm]] = {
     "responses": ClientForm(read=normalized, writer=ResponsesAnswerWriter, id_prefix="resp_"),
-    "messages": ClientForm(
-        read=read_messages_request, writer=MessagesAnswerWriter, id_prefix="msg_", keep_alive=PING
-    ),
+    "chat": ClientForm(read=read_chat_request, writer=ChatAnswerWriter, id_prefix="chatcmpl-"),
+    "messages": ClientForm(read=read_messages_request, writer=MessagesAnswerWriter, id_prefix="msg_"),
 }

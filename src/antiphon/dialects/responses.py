@@ -5,6 +5,7 @@ from typing import Any, Final
 
 import msgspec
 
+from antiphon.dialects.dialect import KEEP_ALIVE
 from antiphon.dialects.responses_frames import RESPONSE_KEY, EventData, events_with
 from antiphon.dialects.responses_watch import BodyWatcher, StreamWatcher
 from antiphon.recording.recording import Mode
@@ -29,6 +30,7 @@ class Responses:
     name = "responses"
     streams = True
     errors = OPENAI_ERRORS
+    keep_alive = KEEP_ALIVE
 
     def watch(self, mode: Mode) -> StreamWatcher | BodyWatcher:
         """Return a watcher for one answer with status 200; its `response_id` is known as soon as it was seen."""

@@ -28,8 +28,7 @@ class ResponsesAnswerWriter:
         for event in events:
             kind = event["type"]
             if kind in self._names:
-                kind = self._names[kind]
-                event = event | {"type": kind}  # noqa: PLW2901 - the same event under its other name
+                kind = event["type"] = self._names[kind]
             frames.append(b"event: %b\ndata: %b\n\n" % (kind.encode(), write_object(event)))
             if kind in TERMINAL:
                 frames.append(DONE)

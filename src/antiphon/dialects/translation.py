@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Final, Protocol
 
+from antiphon.dialects.dialect import KEEP_ALIVE
 from antiphon.dialects.providers import Profile
 from antiphon.turn.events import Event
 from antiphon.turn.making import MakeId
@@ -19,9 +20,6 @@ from antiphon.turn.request import HubRequest
 from antiphon.turn.tools import Toolset
 from antiphon.wire.errors import GatewayError
 from antiphon.wire.sse import FrameReader, FrameTooLargeError, parse_frame
-
-KEEP_ALIVE: Final = b": keep-alive\n\n"
-"""What a client hears where the upstream said that it is still there, unless its dialect has an event for that."""
 
 _PING: Final = "ping"
 _COMMENT: Final = re.compile(rb"(?:^|[\r\n]):")
@@ -130,10 +128,14 @@ class Translation:
         limit: int,
         keep_alive: bytes = KEEP_ALIVE,
     ) -> None:
-        """Refuse frames of the upstream of more than `limit` bytes."""
+        """Refuse frames of the upstream of more than `limit` bytes.
+
+        `keep_alive` is what the client hears where the upstream said that it is still there, and nothing else.
+        """
         self._keep_alive = keep_alive
         self._reader = reader
         self._writer = writer
+        self._is_lines = framing is Framing.LINES
         self._frames: FrameReader | _LineReader = (
             FrameReader(limit) if framing is Framing.SSE else _LineReader(limit)
         )
@@ -159,8 +161,10 @@ class Translation:
         return told + self._writer.feed(self._reader.drain())
 
     def _take(self, frame: bytes) -> list[bytes]:
-        if isinstance(self._frames, _LineReader):
+        if self._is_lines:
             feed(self._reader, frame, "")
+        elif frame.startswith(b"data: ") and frame.find(b"\n") == len(frame) - 2:
+            feed(self._reader, frame[6:-2], "")  # what most frames are
         else:
             event = parse_frame(frame)
             if event is None or event.type == _PING:

@@ -52,7 +52,8 @@ class Playback:
     def _answer(self, request: UpstreamRequest) -> Recording:
         if request.method == "GET" and request.path == "/models":
             return _made_up(200, _models_list(self.models()))
-        asked = Asked.of(request.dialect, request.body, stream=request.stream)
+        content_type = dict(request.headers).get(b"content-type", b"")
+        asked = Asked.of(request.dialect, request.body, stream=request.stream, content_type=content_type)
         recording = self._tape.find(asked, strict=self._strict)
         if recording is not None:
             return recording

@@ -7,8 +7,11 @@ from typing import Any
 
 import msgspec
 
+from antiphon.dialects.forms import described
 from antiphon.recording import Mode, Recording
 from antiphon.recording.cassette import Exchange, comparable
+from antiphon.wire.errors import ClientFault
+from antiphon.wire.multipart import is_form, read_form
 
 _NEAREST_OF = 200
 _NEAREST_LENGTH = 4000
@@ -25,9 +28,9 @@ class Asked:
     members: Mapping[str, bytes]
 
     @classmethod
-    def of(cls, dialect: str, body: bytes, *, stream: bool) -> "Asked":
-        """Read a request body; one that is not JSON is compared as text."""
-        parsed = _parsed(body)
+    def of(cls, dialect: str, body: bytes, *, stream: bool, content_type: bytes = b"") -> "Asked":
+        """Read a request body; a form is compared by its fields and the digests of its files, others as text."""
+        parsed = _parsed_form(content_type, body) if is_form(content_type) else _parsed(body)
         model = parsed.get("model") if isinstance(parsed, dict) else None
         return cls(dialect, Mode.STREAM if stream else Mode.JSON, model, comparable(parsed))
 
@@ -99,6 +102,13 @@ def _taped(name: str, exchange: Exchange) -> _Taped:
     recording = exchange.recording
     asked = Asked(recording.dialect, recording.mode, recording.model, comparable(exchange.body))
     return _Taped(name, asked, recording)
+
+
+def _parsed_form(content_type: bytes, body: bytes) -> Any:
+    try:
+        return described(read_form(content_type, body).parts)
+    except ClientFault:
+        return _parsed(body)
 
 
 def _parsed(body: bytes) -> Any:

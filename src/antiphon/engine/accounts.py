@@ -22,7 +22,7 @@ _FLUSH_SECONDS = 0.5
 _RETRY_SECONDS = 5.0
 _FLUSH_TURNS = 1_000
 _FLUSH_BYTES = 16 * 1024 * 1024
-"""Of answers held in memory until their rows are written down."""
+"""Of requests and answers held in memory until their rows are written down."""
 _MOST_ROWS = 200_000
 
 _Ended = tuple[Turn, Recording, Ending, float]
@@ -69,7 +69,7 @@ class Accounts:
     def count(self, turn: Turn, recording: Recording, ending: Ending) -> None:
         """Note what became of a turn. What a row says is written down later, off the hot path."""
         self._ended.append((turn, recording, ending, self._clock()))
-        self._held += recording.size
+        self._held += recording.size + len(turn.ask.request.body)
         if self._timer is None:
             self._timer = asyncio.get_running_loop().call_later(_FLUSH_SECONDS, self._start_flush)
         elif len(self._ended) >= _FLUSH_TURNS or self._held > _FLUSH_BYTES:

@@ -107,6 +107,11 @@ class LiveAnswer:
             self._write(self._passing(batch, data))
         return self._position == count
 
+    def on_silence(self) -> None:
+        """Keep the client's connection alive; what is passed on byte for byte has nothing added to it."""
+        if self._started and self.turn.ask.upstream_dialect is not None and not self.turn.reply.congested:
+            self.turn.reply.write(self.turn.ask.dialect.keep_alive)
+
     def on_end(self) -> None:
         """Finish the answer, or say honestly that it is none."""
         if self._done:

@@ -16,6 +16,7 @@ from typing import Protocol
 
 from antiphon.dialects.chat_json import DONE_DATA, read_object
 from antiphon.dialects.dialect import Dialect, Watcher
+from antiphon.dialects.transcriptions import is_text, watch_text
 from antiphon.engine.error_answers import (
     MAX_ERROR_BYTES,
     ErrorAnswer,
@@ -45,6 +46,9 @@ class Listener(Protocol):
     def on_frames(self) -> bool:
         """There are more frames than before. Returns whether all of them were passed on."""
 
+    def on_silence(self) -> None:
+        """Nothing has come for a while."""
+
     def on_end(self) -> None:
         """The recording has ended; nothing about it changes any more."""
 
@@ -64,6 +68,7 @@ class LiveRecording:
         "_reader",
         "_secrets",
         "_sent_at",
+        "_takes_text",
         "_watcher",
         "echo",
         "error_answer",
@@ -82,9 +87,13 @@ class LiveRecording:
         max_frame_bytes: int,
         max_answer_bytes: int,
         secrets: Sequence[bytes],
+        takes_text: bool = False,
         on_ended: Callable[["LiveRecording"], None],
     ) -> None:
-        """Record into `recording`; `clock` is monotonic; `secrets` are redacted from the upstream's errors."""
+        """Record into `recording`; `clock` is monotonic; `secrets` are redacted from the upstream's errors.
+
+        `takes_text` is whether the answer may be a plain text.
+        """
         self.recording = recording
         self.listeners: list[Listener] = []
         self.echo: dict[str, bytes] = {}
@@ -95,6 +104,7 @@ class LiveRecording:
         self._clock = clock
         self._limits = (max_frame_bytes, max_answer_bytes)
         self._secrets = secrets
+        self._takes_text = takes_text
         self._on_ended = on_ended
         self._sent_at = clock()
         self._call: Call | None = None
@@ -123,6 +133,10 @@ class LiveRecording:
             return
         if not _OK <= status < _MULTIPLE_CHOICES:
             self.fail(not_followed(status))
+            return
+        self._takes_text = self._takes_text and is_text(content_type)
+        if self._takes_text:
+            recording.mode, self._watcher = Mode.JSON, watch_text()
             return
         if content_type:
             mode = mode_of(content_type)
@@ -157,7 +171,7 @@ class LiveRecording:
     def _is_mislabelled(self, data: bytes) -> bool:
         """Whether events come under the content type of JSON, as some servers send them."""
         is_answer = self.recording.is_live and self.recording.head.status < _BAD_REQUEST
-        return is_answer and data.lstrip()[:6].startswith((b"data:", b"event:"))
+        return is_answer and not self._takes_text and data.lstrip()[:6].startswith((b"data:", b"event:"))
 
     def _read_as_stream(self) -> FrameReader:
         self.recording.mode = Mode.STREAM
@@ -298,6 +312,11 @@ class LiveRecording:
             return self._watcher.response_id
         return self.recording.outcome.response_id
 
+    @property
+    def max_answer_bytes(self) -> int:
+        """Bound of the whole answer."""
+        return self._limits[1]
+
     def attach(self, listener: Listener) -> None:
         """Let `listener` hear what comes. What there is already is its to read."""
         self.listeners.append(listener)
@@ -311,6 +330,14 @@ class LiveRecording:
             self._end(Outcome(State.CANCELLED, "client_left"), None)
         else:
             self.caught_up()
+
+    def tell_silence(self, seconds: float) -> None:
+        """Tell the listeners if no frame has come for so long."""
+        times = self.recording.times
+        heard_at = self._sent_at + (times[-1] / 1e6 if times else 0.0)
+        if self._clock() - heard_at >= seconds:
+            for listener in tuple(self.listeners):
+                listener.on_silence()
 
     def caught_up(self) -> None:
         """Read on if the upstream was held back and somebody is ready for more."""

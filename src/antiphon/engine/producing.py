@@ -98,6 +98,7 @@ class Producing:
             max_frame_bytes=settings.max_frame_bytes,
             max_answer_bytes=settings.max_answer_bytes,
             secrets=source.secrets,
+            takes_text=turn.ask.request.takes_text,
             on_ended=lambda live: self._ended(live, turn, key),
         )
         self._live.add(live)
@@ -133,7 +134,7 @@ class Producing:
             turn.ask.route + variant.query,
             body,
             request.stream,
-            headers=variant.headers,
+            headers=(*request.upstream_headers, *variant.headers),
         )
         live.started(source.upstream.send(upstream_request, live))
 
@@ -144,6 +145,11 @@ class Producing:
         self._forget(turn, live, key)
         self._count_unpaid(live.recording)
         return turns
+
+    def keep_alive(self, seconds: float) -> None:
+        """Let clients hear something whose upstream has been silent for so long."""
+        for live in tuple(self._live):
+            live.tell_silence(seconds)
 
     def fail_all(self, fault: GatewayError) -> None:
         """End every live recording as broken."""

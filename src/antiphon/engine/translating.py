@@ -6,48 +6,43 @@ client's dialect, so that everything behind (listeners, cache, replay, kept resp
 
 import secrets
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Any, Final, Protocol
+from dataclasses import dataclass, replace
+from typing import Any, Final
 
 from antiphon.dialects.chat_json import read_object, write_object
-from antiphon.dialects.registry import CLIENTS, UPSTREAMS, ClientForm, UpstreamForm
-from antiphon.dialects.translation import Asking, Structured, Telling, Translation, feed
-from antiphon.engine.live import LiveRecording, passed_on
+from antiphon.dialects.files import NamedFile, unreachable_files
+from antiphon.dialects.registry import CLIENTS, UPSTREAMS
+from antiphon.dialects.translation import Asking, Download, Structured, Telling
+from antiphon.drivers.download import Downloader, Kind, Wanted
+from antiphon.drivers.schemas import SchemaCheck
+from antiphon.engine.live import LiveRecording
+from antiphon.engine.refusals import internal_error
 from antiphon.engine.source import Source
+from antiphon.engine.tasks import Tasks
+from antiphon.engine.translated import CheckedAnswer, TranslatedAnswer
 from antiphon.engine.turn import Turn
-from antiphon.ports.upstream import UpstreamRequest
-from antiphon.turn.events import Event
-from antiphon.turn.request import HubRequest
+from antiphon.ports.upstream import AnswerSink, UpstreamRequest
+from antiphon.turn.request import HubRequest, user_message
 from antiphon.turn.response import begun
 from antiphon.turn.tools import read_tools
-from antiphon.wire.errors import GatewayError, UpstreamFault
+from antiphon.wire.errors import GatewayError
+from antiphon.wire.sealing import Sealer
 
-_EVENT_STREAM: Final = b"text/event-stream; charset=utf-8"
-_JSON: Final = b"application/json"
-_STREAM_STARTS: Final = (b"data:", b"event:")
-_ERROR: Final = 400
-_NOT_OK: Final = 300
 _ANSWER_TOOL: Final = "answer"
-
-
-class Seals(Protocol):
-    """Envelopes for what a client carries from turn to turn."""
-
-    def seal(self, kind: str, backend: str, model: str, payload: Any, owner: str) -> str:
-        """Close `payload` into a text that only this gateway opens."""
-
-    def open(self, text: str, owner: str) -> Any:
-        """Open such a text; it knows its kind, backend and model. Raises ClientFault."""
-
-    def is_ours(self, text: str) -> bool:
-        """Whether a text is such an envelope."""
+_SCHEMA: Final = "text.format.schema"
+_ACCEPTED: Final = {
+    "image": (("image/png", "image/jpeg", "image/gif", "image/webp"), Kind.IMAGE),
+    "file": (("application/pdf", "text/*", "application/json", "image/*", "audio/*"), Kind.FILE),
+}
 
 
 @dataclass(frozen=True, slots=True)
 class Translating:
     """Sends translated turns."""
 
-    seals: Seals
+    sealer: Sealer
+    downloader: Downloader
+    tasks: Tasks
     now: Callable[[], float]
     count_tokens: Callable[[Sequence[str]], int]
     count_input: Callable[[HubRequest], int]
@@ -55,36 +50,78 @@ class Translating:
     def send(self, turn: Turn, live: LiveRecording, source: Source) -> None:
         """Ask the upstream; a request that it cannot be asked ends the recording with the fault."""
         try:
-            job = self._job(turn, live, source)
+            request = CLIENTS[turn.ask.dialect.name].read(read_object(turn.ask.request.body))
+            files = unreachable_files(request, source.profile)
+            if files:
+                self.tasks.start(
+                    self._send_with_files(_Job(turn, live, source, request), files),
+                    f"fetch files {turn.request_id.decode()}",
+                    on_death=lambda: live.fail(internal_error()),
+                )
+            else:
+                self._send(_Job(turn, live, source, request))
         except GatewayError as fault:
             live.fail(fault)
-            return
-        live.started(source.upstream.send(job.request, job.answer))
 
-    def _job(self, turn: Turn, live: LiveRecording, source: Source) -> "_Job":
-        ask = turn.ask
-        assert ask.upstream_dialect is not None
-        client, upstream = CLIENTS[ask.dialect.name], UPSTREAMS[ask.upstream_dialect]
-        request = client.read(read_object(ask.request.body))
-        asking = self._asking(turn, source, request)
-        telling = self._telling(turn, source, request, asking, client)
-        body = write_object(upstream.write(request, asking))
-        path = upstream.path(asking.model, asking.stream)
-        sent = UpstreamRequest(ask.upstream_dialect, path, body, asking.stream)
-        return _Job(
-            sent, TranslatedAnswer(turn, live, telling, upstream, client, source.settings.max_frame_bytes)
+    async def _send_with_files(self, job: "_Job", files: list[NamedFile]) -> None:
+        wanted = [Wanted(file.url, file.path, *_ACCEPTED[file.kind]) for file in files]
+        try:
+            fetched = await self.downloader.fetch_all(wanted)
+            if job.live.recording.is_live:
+                downloads = {file.url: Download(*got) for file, got in zip(files, fetched, strict=True)}
+                self._send(replace(job, downloads=downloads))
+        except GatewayError as fault:
+            job.live.fail(fault)
+
+    def _send(self, job: "_Job") -> None:
+        """Write the request and send it. Raises ClientFault."""
+        source, live = job.source, job.live
+        asking = self._asking(job)
+        telling = self._telling(job, asking)
+        dialect = job.turn.ask.upstream_dialect
+        assert dialect is not None
+        form = UPSTREAMS[dialect]
+        body = write_object(form.write(job.request, asking))
+        answer: AnswerSink
+        answer = translated = TranslatedAnswer(
+            job.turn.ask.dialect, live, telling, form, source.settings.max_frame_bytes
         )
+        if asking.structured is Structured.JSON:
+            check = SchemaCheck(job.request["text"]["format"].get("schema"), _SCHEMA)
+            answer = CheckedAnswer(translated, check.violation, None if job.is_repair else self._repairs(job))
+        path = form.path(asking.model, asking.stream)
+        request = UpstreamRequest(dialect, path, body, asking.stream)
+        live.started(source.upstream.send(request, answer))
 
-    def _asking(self, turn: Turn, source: Source, request: HubRequest) -> Asking:
-        model, owner = turn.ask.target.model, turn.ask.owner.name
-        profile = source.profile
+    def _repairs(self, job: "_Job") -> Callable[[str, str], None]:
+        """Return what asks once more, after an answer that did not keep to its schema."""
+
+        def repair(answer: str, why: str) -> None:
+            said = {"type": "output_text", "text": answer}
+            again = [
+                *job.request["input"],
+                {"type": "message", "role": "assistant", "content": [said]},
+                user_message(
+                    f"That does not match the schema. {why}\nAnswer again, with JSON that matches it only."
+                ),
+            ]
+            try:
+                self._send(replace(job, request=job.request | {"input": again}, is_repair=True))
+            except GatewayError as fault:
+                job.live.fail(fault)
+
+        return repair
+
+    def _asking(self, job: "_Job") -> Asking:
+        turn, source, request = job.turn, job.source, job.request
+        model, owner, profile = turn.ask.target.model, turn.ask.owner.name, source.profile
         toolset = read_tools(request, hosted=profile.hosted_tools, upstream=profile.label)
         structured = _structured(request, source, model, has_tools=bool(toolset.tools))
 
         def unseal(text: str) -> Any | None:
-            if not self.seals.is_ours(text):
+            if not self.sealer.is_ours(text):
                 return None
-            sealed = self.seals.open(text, owner)
+            sealed = self.sealer.open(text, owner=owner)
             fits = sealed.kind == "compaction" or (sealed.backend, sealed.model) == (
                 source.settings.type,
                 model,
@@ -93,29 +130,32 @@ class Translating:
 
         return Asking(
             model=model,
-            stream=turn.ask.request.stream,
+            stream=turn.ask.request.stream and structured is not Structured.JSON,
             profile=profile,
             toolset=toolset,
             structured=structured,
             answer_tool=_ANSWER_TOOL if structured is Structured.TOOL else None,
             unseal=unseal,
-            is_sealed=self.seals.is_ours,
+            is_sealed=self.sealer.is_ours,
+            downloads=job.downloads or {},
         )
 
-    def _telling(
-        self, turn: Turn, source: Source, request: HubRequest, asking: Asking, client: ClientForm
-    ) -> Telling:
+    def _telling(self, job: "_Job", asking: Asking) -> Telling:
+        turn, source = job.turn, job.source
+        client = CLIENTS[turn.ask.dialect.name]
         response_id = turn.response_id.decode() or make_id(client.id_prefix)
 
         def seal(payload: Any) -> str:
-            return self.seals.seal(
-                "reasoning", source.settings.type, asking.model, payload, turn.ask.owner.name
+            return self.sealer.seal(
+                "reasoning", source.settings.type, asking.model, payload, owner=turn.ask.owner.name
             )
 
         return Telling(
-            request=request,
+            request=job.request,
             asking=asking,
-            response=begun(request, response_id=response_id, created_at=int(self.now()), model=asking.model),
+            response=begun(
+                job.request, response_id=response_id, created_at=int(self.now()), model=asking.model
+            ),
             make_id=make_id,
             now=self.now,
             seal=seal,
@@ -126,8 +166,14 @@ class Translating:
 
 @dataclass(frozen=True, slots=True)
 class _Job:
-    request: UpstreamRequest
-    answer: "TranslatedAnswer"
+    """One request to one upstream."""
+
+    turn: Turn
+    live: LiveRecording
+    source: Source
+    request: HubRequest
+    downloads: dict[str, Download] | None = None
+    is_repair: bool = False
 
 
 def make_id(prefix: str) -> str:
@@ -144,121 +190,3 @@ def _structured(request: HubRequest, source: Source, model: str, *, has_tools: b
         return Structured.NATIVE
     # A tool that must be called leaves no choice between it and the request's own tools.
     return Structured.JSON if has_tools or source.profile.schema == "json" else Structured.TOOL
-
-
-class TranslatedAnswer:
-    """Implements `ports.upstream.AnswerSink` in front of a live recording."""
-
-    def __init__(
-        self,
-        turn: Turn,
-        live: LiveRecording,
-        telling: Telling,
-        upstream: UpstreamForm,
-        client: ClientForm,
-        max_frame_bytes: int,
-    ) -> None:
-        """Translate the answer to `turn` from the upstream's form into the client's."""
-        self._dialect = turn.ask.dialect
-        self._live = live
-        self._form = upstream
-        self._client = client
-        self._telling = telling
-        self._limit = max_frame_bytes
-        self._status = 0
-        self._passed_on: tuple[tuple[bytes, bytes], ...] = ()
-        self._translation: Translation | None = None
-        self._parts: list[bytes] = []
-
-    def head(self, status: int, headers: Sequence[tuple[bytes, bytes]]) -> None:
-        """See the upstream's status and headers."""
-        self._status = status
-        self._passed_on = passed_on(headers)
-        if status >= _NOT_OK and status < _ERROR:
-            self._live.head(status, headers)
-            return
-        kind = dict(headers).get(b"content-type", b"").partition(b";")[0].strip().lower()
-        if status < _ERROR and _is_stream(kind):
-            self._read_as_stream()
-
-    def _read_as_stream(self) -> Translation:
-        telling = self._telling
-        self._translation = translation = Translation(
-            self._form.reader(telling),
-            self._client.writer(telling),
-            self._form.framing,
-            self._limit,
-            self._client.keep_alive,
-        )
-        self._live.head(200, ((b"content-type", _EVENT_STREAM), *self._passed_on))
-        return translation
-
-    def data(self, data: bytes) -> None:
-        """See more of the upstream's body."""
-        translation = self._translation
-        if translation is None:
-            is_first = not self._parts and self._status < _ERROR
-            if not is_first or not data.lstrip()[:6].startswith(_STREAM_STARTS):
-                self._parts.append(data)
-                return
-            translation = self._read_as_stream()  # events under the content type of JSON
-        self._pass(translation.feed(data))
-
-    def end(self) -> None:
-        """The upstream's body is over."""
-        if self._translation is not None:
-            self._pass(self._translation.close(clean=True))
-            self._live.end()
-        elif self._status >= _ERROR:
-            self._end_error()
-        else:
-            self._end_whole()
-
-    def broken(self, fault: UpstreamFault) -> None:
-        """The upstream's answer broke off, or never came."""
-        if self._translation is not None:
-            self._pass(self._translation.close(clean=False))
-        if self._status >= _ERROR:
-            self._end_error()  # the status says more than that its body is not whole
-        else:
-            self._live.broken(fault)
-
-    def _pass(self, frames: list[bytes]) -> None:
-        if frames:
-            self._live.data(b"".join(frames))
-
-    def _end_whole(self) -> None:
-        telling = self._telling
-        reader = self._form.reader(telling)
-        feed(reader, b"".join(self._parts), "")
-        reader.close(clean=True)
-        events = reader.drain()
-        fault = _failure(events)
-        if fault is not None:
-            self._live.fail(fault)
-            return
-        body = self._dialect.fold(self._client.writer(telling).feed(events))
-        self._live.head(200, ((b"content-type", _JSON), *self._passed_on))
-        self._live.data(body)
-        self._live.end()
-
-    def _end_error(self) -> None:
-        self._live.head(self._status, ((b"content-type", _JSON), *self._passed_on))
-        self._live.data(b"".join(self._parts))
-        self._live.end()
-
-
-def _is_stream(kind: bytes) -> bool:
-    return kind == b"text/event-stream" or kind.endswith((b"ndjson", b"stream+json"))
-
-
-def _failure(events: Sequence[Event]) -> UpstreamFault | None:
-    """Return why a whole answer is none."""
-    last = events[-1] if events else None
-    if last is not None and last["type"] in {"response.completed", "response.incomplete"}:
-        return None
-    error = (last or {}).get("response", {}).get("error") or {}
-    return UpstreamFault(
-        error.get("message") or "The upstream's answer cannot be read.",
-        code=error.get("code") or "upstream_invalid_json",
-    )

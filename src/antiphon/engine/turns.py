@@ -41,6 +41,10 @@ class Route:
     path: str
     upstream_path: str
     dialect: Dialect
+    read: Callable[[Mapping[bytes, bytes], bytes], NativeRequest] | None = None
+    """Reads headers and body of a request; None: `read_request` does. Raises ClientFault."""
+    takes_files: bool = False
+    """Whether requests may be too large to be known again by their bytes, which are kept for that."""
     has_variants: bool = False
     """Whether something of the head changes the answer."""
 
@@ -92,7 +96,7 @@ class Turns:
             shortcut_key, incoming.request_id, incoming.reply, incoming.received_at
         ):
             return
-        request = read_request(incoming.route.dialect.name, incoming.body)
+        request = _read(incoming)
         target = self._catalogue.resolve(request.model)
         if target is None:
             self._tasks.start(
@@ -114,6 +118,8 @@ class Turns:
     def _shortcut_key(self, incoming: Incoming) -> tuple[Hashable, ...] | None:
         headers = incoming.headers
         if self._cache is None or b"cache-control" in headers or b"x-antiphon-replay" in headers:
+            return None
+        if incoming.route.takes_files:
             return None
         route, opted = incoming.route, headers.get(b"x-antiphon-cache")
         if route.has_variants:
@@ -209,6 +215,7 @@ class Turns:
 
     def _key(self, turn: Turn, cache: Cache, namespace: str) -> CacheKey:
         owner, scope = turn.ask.owner, cache.scope
+        is_apart = cache.stream == "separate" or turn.ask.request.is_apart
         named = {"key": f"key:{owner.name}", "project": f"project:{owner.project}", "global": ""}[scope]
         circumstance = Circumstance(
             dialect=turn.ask.dialect.name,
@@ -216,7 +223,7 @@ class Turns:
             target=f"{turn.ask.target.provider}/{turn.ask.target.model}",
             scope=named,
             namespace=namespace,
-            mode=turn.ask.asked.mode.value if cache.stream == "separate" else "",
+            mode=turn.ask.asked.mode.value if is_apart else "",
             variant=turn.ask.variant.key,
         )
         own_cache = turn.ask.request.cache_member is not None
@@ -274,6 +281,13 @@ class Turns:
     def _produce(self, turn: Turn, source: Source, key: CacheKey | None, *, shared: bool = False) -> None:
         live = self._producing.begin(turn, source, key, shared=shared)
         self._producing.send(turn, live, source)
+
+
+def _read(incoming: Incoming) -> NativeRequest:
+    route = incoming.route
+    if route.read is not None:
+        return route.read(incoming.headers, incoming.body)
+    return read_request(route.dialect.name, incoming.body)
 
 
 def _refuse(incoming: Incoming, fault: GatewayError) -> None:

@@ -9,8 +9,11 @@ from collections.abc import Awaitable, Callable, Iterator, Mapping
 from antiphon.dialects.chat import CHAT
 from antiphon.dialects.completions import COMPLETIONS
 from antiphon.dialects.embeddings import EMBEDDINGS
+from antiphon.dialects.forms import read_transcription
 from antiphon.dialects.messages import COUNT_TOKENS, MESSAGES
+from antiphon.dialects.rerank import RERANK, read_rerank
 from antiphon.dialects.responses import RESPONSES
+from antiphon.dialects.transcriptions import TRANSCRIPTIONS
 from antiphon.engine.refusals import internal_error, refuse
 from antiphon.engine.tasks import Tasks
 from antiphon.engine.turns import Incoming, Route, Turns
@@ -34,6 +37,15 @@ ROUTES = (
     Route("/v1/embeddings", "/embeddings", EMBEDDINGS),
     Route("/v1/messages", "/messages", MESSAGES, has_variants=True),
     Route("/v1/messages/count_tokens", "/messages/count_tokens", COUNT_TOKENS, has_variants=True),
+    Route("/v1/rerank", "/rerank", RERANK, read_rerank),
+    Route("/v2/rerank", "/rerank", RERANK, read_rerank),  # where Cohere's own client asks
+    Route(
+        "/v1/audio/transcriptions",
+        "/audio/transcriptions",
+        TRANSCRIPTIONS,
+        read_transcription,
+        takes_files=True,
+    ),
 )
 
 

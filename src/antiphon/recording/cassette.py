@@ -58,7 +58,7 @@ class Exchange:
 
     path: str
     body: Any
-    """The request as parsed JSON."""
+    """The request as parsed JSON; of a form its fields, and files as `{"format", "sha256", "size"}`."""
     recording: Recording
 
 

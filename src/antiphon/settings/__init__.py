@@ -3,11 +3,12 @@
 from antiphon.settings.checks import checked, is_loopback
 from antiphon.settings.description import Setting, describe
 from antiphon.settings.faults import ConfigurationError
-from antiphon.settings.file import FILE_NAME, load
+from antiphon.settings.file import FILE_NAME, Loaded, load, read
 from antiphon.settings.quantities import Duration, Secret, Size, Timeout
 from antiphon.settings.values import (
     Admin,
     Cache,
+    Downloads,
     Key,
     Log,
     MemoryLevel,
@@ -25,8 +26,10 @@ __all__ = [
     "Admin",
     "Cache",
     "ConfigurationError",
+    "Downloads",
     "Duration",
     "Key",
+    "Loaded",
     "Log",
     "MemoryLevel",
     "Model",
@@ -44,4 +47,5 @@ __all__ = [
     "describe",
     "is_loopback",
     "load",
+    "read",
 ]

@@ -10,7 +10,8 @@ from urllib.parse import urlsplit
 from msgspec.structs import replace
 
 from antiphon.settings.faults import ConfigurationError
-from antiphon.settings.values import Key, Model, Provider, Settings
+from antiphon.settings.quantities import Secret
+from antiphon.settings.values import Key, Model, Provider, Responses, Settings
 
 BASE_URLS: Final = {"openai": "https://api.openai.com/v1", "anthropic": "https://api.anthropic.com/v1"}
 """Where a provider type is found when the configuration does not say."""
@@ -19,6 +20,8 @@ _PACE: Final = re.compile(r"instant|recorded|x\d+(\.\d+)?|\d+(\.\d+)?/s", re.ASC
 _SHA256: Final = re.compile(r"[0-9a-fA-F]{64}", re.ASCII)
 _TOKEN: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", re.ASCII)
 _SENDABLE: Final = re.compile(r"[\x21-\x7e]+", re.ASCII)
+_HOST: Final = re.compile(r"[0-9A-Za-z_-]+(\.[0-9A-Za-z_-]+)*", re.ASCII)
+_SECRET_LENGTH: Final = 32
 _HEADER_VALUE: Final = re.compile(r"[\t\x20-\x7e]*", re.ASCII)
 
 
@@ -46,6 +49,14 @@ def problems(settings: Settings) -> Iterator[Problem]:
     for name, model in settings.models.items():
         yield from _of_model(name, model, settings.providers)
     yield from _of_keys(settings.keys)
+    yield from _of_responses(settings.responses)
+    for i, entry in enumerate(settings.downloads.allow):
+        if not _is_host_or_network(entry):
+            yield Problem(
+                ("downloads", "allow", i),
+                f"downloads.allow[{i}]: expected a host name, an address or a network such as 10.1.0.0/16, "
+                "without scheme and port",
+            )
     if not settings.storage.url.startswith("sqlite:///") or settings.storage.url == "sqlite:///":
         yield Problem(("storage", "url"), "storage.url: expected sqlite:///FILE")
     if not settings.keys and not is_loopback(settings.server.host):
@@ -133,6 +144,28 @@ def _of_model(name: str, model: Model, providers: dict[str, Provider]) -> Iterat
         yield Problem(
             (*path, "target"), f"{at}: the target names a provider that is not configured; there is {known}"
         )
+
+
+def _of_responses(responses: Responses) -> Iterator[Problem]:
+    secrets: list[tuple[tuple[str | int, ...], str, Secret | None]] = [
+        (("responses", "secret"), "responses.secret", responses.secret)
+    ]
+    for i, old in enumerate(responses.old_secrets):
+        secrets.append((("responses", "old_secrets", i), f"responses.old_secrets[{i}]", old))
+    for path, at, secret in secrets:
+        if secret is not None and len(secret) < _SECRET_LENGTH:
+            yield Problem(
+                path,
+                f"{at} is shorter than {_SECRET_LENGTH} characters; `openssl rand -base64 32` makes a good one",
+            )
+
+
+def _is_host_or_network(entry: str) -> bool:
+    try:
+        ipaddress.ip_network(entry, strict=False)
+    except ValueError:
+        return bool(_HOST.fullmatch(entry)) and not entry.replace(".", "").isdigit()
+    return True
 
 
 def _of_keys(keys: tuple[Key, ...]) -> Iterator[Problem]:

@@ -15,7 +15,7 @@ from msgspec import Struct
 from yaml.constructor import ConstructorError, SafeConstructor
 from yaml.resolver import Resolver
 
-from antiphon.settings.environment import expand
+from antiphon.settings.environment import expand, variables_in
 from antiphon.settings.faults import ConfigurationError
 from antiphon.settings.quantities import Duration, Secret, Size, Timeout
 from antiphon.settings.values import Settings
@@ -53,6 +53,7 @@ class Document:
         self._name = name
         self._environ = environ
         self._marks: dict[Path, yaml.Mark] = {}
+        self._variables: dict[Path, tuple[str, ...]] = {}
         self._root = self._compose(text)
 
     def settings(self) -> Settings:
@@ -67,6 +68,14 @@ class Document:
     def has(self, *path: str | int) -> bool:
         """Whether the file says anything there."""
         return path in self._marks
+
+    def origins(self) -> dict[str, str]:
+        """Where each value of the settings stands, and which variables went into it: `antiphon.yaml:3 (KEY)`."""
+        return {shown(path): self._origin(path, mark) for path, mark in self._marks.items()}
+
+    def _origin(self, path: Path, mark: yaml.Mark) -> str:
+        variables = ", ".join(self._variables.get(path, ()))
+        return f"{self._name}:{mark.line + 1}" + (f" ({variables})" if variables else "")
 
     def fault(self, path: Path, message: str) -> ConfigurationError:
         """Make the error for a value, or for the nearest thing around it that stands in the file."""
@@ -166,6 +175,8 @@ class Document:
         if not isinstance(node, yaml.ScalarNode):
             raise self._at(node.start_mark, f"{shown(path)}: expected {expected}, got {_kind(node)}")
         value, from_outside = self._scalar(node, path)
+        if from_outside:
+            self._variables[path] = variables_in(node.value, self._environ)
         if optional and value in (None, ""):
             return None
         if wanted in (str, Secret) and from_outside:

@@ -62,6 +62,12 @@ def expand(text: str, environ: Mapping[str, str]) -> tuple[str, bool]:
     return _REFERENCE.sub(replacement, text), expanded
 
 
+def variables_in(text: str, environ: Mapping[str, str]) -> tuple[str, ...]:
+    """The variables that `expand` takes out of the environment for `text`, not those that a default stands in for."""
+    named = (found[1] for found in _REFERENCE.finditer(text) if found[1])
+    return tuple(name for name in dict.fromkeys(named) if environ.get(name))
+
+
 def providers_from(environ: Mapping[str, str]) -> dict[str, Provider]:
     """Make the providers whose usual variables are set."""
     found = {}
@@ -75,6 +81,14 @@ def providers_from(environ: Mapping[str, str]) -> dict[str, Provider]:
                 base_url=base_url or None,
             )
     return found
+
+
+def provider_origins(environ: Mapping[str, str]) -> dict[str, str]:
+    """Which variables the values of `providers_from` come from, by their paths."""
+    names = {each.name: each for each in PROVIDERS if each.name in providers_from(environ)}
+    pairs = [(f"providers.{name}.api_key", each.key) for name, each in names.items()]
+    pairs += [(f"providers.{name}.base_url", each.base_url) for name, each in names.items()]
+    return {path: variable for path, variable in pairs if variable and environ.get(variable, "").strip()}
 
 
 def demonstration() -> tuple[dict[str, Provider], dict[str, Model]]:

@@ -31,6 +31,8 @@ class Server(Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):
     """Seconds that a connection may be idle: between requests, or because an answer is not being read."""
     shutdown_timeout: Duration = Duration(30)
     """Seconds that open streams have to end when the server is told to stop."""
+    stream_keep_alive: Timeout = Timeout(15)
+    """Seconds of silence after which a translated stream gets a comment, so that nobody in between hangs up."""
     max_header_bytes: Size = Size(64 * 1024)
     """Bound of a request's head."""
     max_headers: PositiveInt = 100
@@ -149,6 +151,25 @@ class Responses(Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):
 
     retention: Timeout = Timeout(30 * 86400)
     """Seconds for which a response can be read again."""
+    secret: Secret | None = None
+    """Seals what clients carry back as `encrypted_content`: 32 characters or more; without it `storage` keeps one."""
+    old_secrets: tuple[Secret, ...] = ()
+    """Earlier secrets, whose seals are still accepted."""
+
+
+class Downloads(Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):
+    """Images and files that a request names by URL, fetched for upstreams that cannot do it themselves."""
+
+    enabled: bool = True
+    """Whether anything is fetched; otherwise such a request is refused."""
+    max_bytes: Size = Size(20 * 1024 * 1024)
+    """Bound of one file."""
+    max_request_bytes: Size = Size(64 * 1024 * 1024)
+    """Bound of all files of one request."""
+    timeout: Timeout = Timeout(10)
+    """Seconds for a file, from the look-up of its server's name to its last byte."""
+    allow: tuple[str, ...] = ()
+    """Hosts, addresses and networks (`10.1.0.0/16`) to be reached although they are not public, at any port."""
 
 
 class Log(Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):
@@ -173,4 +194,5 @@ class Settings(Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):
     keys: tuple[Key, ...] = ()
     """Without any there is no authentication, and only loopback addresses may be bound."""
     responses: Responses = Responses()
+    downloads: Downloads = Downloads()
     log: Log = Log()

@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from antiphon.drivers.sqlite.database import Database, SchemaError
+from antiphon.drivers.sqlite.database import Database, SchemaError, inspect
 from antiphon.wire.errors import StoreFault
 from drivers.sqlite.opening import change, committed, held, opened, rows_of, run
 from waiting import eventually
@@ -358,3 +358,22 @@ asyncio.run(main())
                 if pipe is not None:
                     pipe.close()
     assert workers_in(tmp_path)
+
+
+def test_looking_whether_it_could_be_opened_changes_nothing(tmp_path):
+    """Before there is a file, while it is open (its log is read too), and after it was closed."""
+    path = tmp_path / "antiphon.db"
+    assert inspect(path) is False
+    assert list(tmp_path.iterdir()) == []
+
+    async def test():
+        async with opened(tmp_path) as database:
+            await database.written(insert("a"))
+            assert inspect(path) is True
+
+    run(test())
+    before = {file.name: file.read_bytes() for file in tmp_path.iterdir()}
+    assert inspect(path) is True
+    assert {file.name: file.read_bytes() for file in tmp_path.iterdir()} == before
+    with pytest.raises(FileNotFoundError):
+        inspect(tmp_path / "no" / "folder.db")

@@ -30,11 +30,16 @@ async def dial(
     tls: ssl.SSLContext | None,
     proxy: Proxy | None,
     within: float,
+    address: str | None = None,
 ) -> P:
-    """Connect to `origin` in `within` seconds. Raises UpstreamFault."""
+    """Connect to `origin` in `within` seconds. Raises UpstreamFault.
+
+    With an `address` the origin's name is not resolved: the connection goes there, and no proxy is asked.
+    """
+    assert proxy is None or address is None
     try:
         async with asyncio.timeout(within):
-            return await _connect(loop, make_protocol, origin, tls or default_tls, proxy)
+            return await _connect(loop, make_protocol, origin, tls or default_tls, proxy, address)
     except TimeoutError as error:
         raise faults.connect_timeout(within) from error
     except ssl.SSLError as error:
@@ -61,6 +66,7 @@ async def _connect(
     origin: Origin,
     tls: ssl.SSLContext | Callable[[], ssl.SSLContext],
     proxy: Proxy | None,
+    address: str | None,
 ) -> P:
     def context() -> ssl.SSLContext:
         return tls if isinstance(tls, ssl.SSLContext) else tls()
@@ -72,7 +78,11 @@ async def _connect(
             else (proxy.host, proxy.port, proxy.tls)
         )
         _, protocol = await loop.create_connection(
-            make_protocol, host, port, ssl=context() if is_tls else None
+            make_protocol,
+            address or host,
+            port,
+            ssl=context() if is_tls else None,
+            server_hostname=host if is_tls else None,
         )
         return protocol
     tunnel_transport = await _open_tunnel(loop, origin, proxy, context() if proxy.tls else None)

@@ -69,14 +69,19 @@ class HttpUpstream:
         limits: Limits | None = None,
         ssl_context: ssl.SSLContext | None = None,
         proxy: Proxy | None = None,
+        address: str | None = None,
         loop: asyncio.AbstractEventLoop | None = None,
     ) -> None:
-        """Open nothing yet. ValueError for a base URL or headers that must not be sent."""
+        """Open nothing yet. ValueError for a base URL or headers that must not be sent.
+
+        With an `address` connections go there, and the name in the base URL is not resolved.
+        """
         self._origin = Origin.from_url(base_url)
         self._heads = RequestHeads(self._origin, headers, proxy)
         self._limits = limits or Limits()
         self._tls = ssl_context
         self._proxy = proxy
+        self._address = address
         self._loop = loop or asyncio.get_running_loop()
         self._time = self._loop.time
         self._connections: set[HttpConnection] = set()
@@ -203,6 +208,7 @@ class HttpUpstream:
                 tls=self._tls,
                 proxy=self._proxy,
                 within=self._limits.connect_timeout,
+                address=self._address,
             )
         except UpstreamFault as error:
             fault = error

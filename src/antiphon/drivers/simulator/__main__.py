@@ -42,12 +42,15 @@ class Served:
             b"/messages": samples.messages_body(json_bytes),
             b"/messages/count_tokens": samples.count_tokens_body(),
             b"/embeddings": samples.embeddings_body(),
+            b"/rerank": samples.rerank_body(),
+            b"/audio/transcriptions": samples.transcription_body(json_bytes),
             b"/models": samples.models_body(),
         }
         streams = {
             b"/chat/completions": samples.chat_frames(frames),
             b"/responses": samples.responses_frames(frames),
             b"/messages": samples.messages_frames(frames),
+            b"/audio/transcriptions": samples.transcription_frames(frames),
         }
         return cls(
             bodies={path: Answer(body=body).head() + body for path, body in bodies.items()},
@@ -99,7 +102,7 @@ class _Connection(asyncio.Protocol):
         self._ticker = ticker
         self._parser = httptools.HttpRequestParser(self)
         self._url = b""
-        self._body = b""
+        self._body: list[bytes] = []
         self._transport: asyncio.Transport
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -119,13 +122,13 @@ class _Connection(asyncio.Protocol):
         self._url += url
 
     def on_body(self, body: bytes) -> None:
-        self._body = self._body + body if self._body else body
+        self._body.append(body)
 
     def on_message_complete(self) -> None:
         path = self._url[self._url.find(b"/", 1) :]
-        body = self._body
-        self._url = self._body = b""
-        if b'"stream":true' in body or b'"stream": true' in body:
+        body = self._body[0] if len(self._body) == 1 else b"".join(self._body)
+        self._url, self._body = b"", []
+        if any(mark in body for mark in _STREAMED):
             pieces = self._served.streams.get(path)
             if pieces is not None:
                 self._stream(pieces)
@@ -141,6 +144,8 @@ class _Connection(asyncio.Protocol):
             write(piece)
 
 
+_STREAMED = (b'"stream":true', b'"stream": true', b'name="stream"\r\n\r\ntrue')
+"""How JSON and forms ask for a stream."""
 _NOT_FOUND = Answer(status=404, body=b'{"error":{"message":"unknown path"}}').head() + (
     b'{"error":{"message":"unknown path"}}'
 )

@@ -9,6 +9,13 @@ from antiphon.wire.sse import DONE, write_frame
 
 _MODEL = "simulated"
 _CREATED = 1_700_000_000
+_SPOKEN = {
+    "type": "tokens",
+    "input_tokens": 37,
+    "input_token_details": {"text_tokens": 0, "audio_tokens": 37},
+    "output_tokens": 12,
+    "total_tokens": 49,
+}
 _WORDS = ("A ", "call, ", "and ", "the ", "answer ", "that ", "comes ", "back. ")
 
 
@@ -189,6 +196,27 @@ def embeddings_body() -> bytes:
             "usage": {"prompt_tokens": 8, "total_tokens": 8},
         }
     )
+
+
+def rerank_body() -> bytes:
+    """Return a ranking of two documents, as Cohere writes it."""
+    results = [{"index": 1, "relevance_score": 0.86303437}, {"index": 0, "relevance_score": 0.17279942}]
+    meta = {"api_version": {"version": "2"}, "billed_units": {"search_units": 1}}
+    return msgspec.json.encode({"id": "rerank-simulated", "results": results, "meta": meta})
+
+
+def transcription_body(size: int) -> bytes:
+    """Return a transcription of about `size` bytes, as JSON."""
+    empty = {"text": "", "usage": _SPOKEN}
+    return msgspec.json.encode(empty | {"text": _filler(size - len(msgspec.json.encode(empty)))})
+
+
+def transcription_frames(count: int) -> list[bytes]:
+    """Return a streamed transcription of `count` frames, at least three."""
+    words = [_word(index) for index in range(max(1, count - 2))]
+    events: list[dict[str, Any]] = [{"type": "transcript.text.delta", "delta": word} for word in words]
+    events.append({"type": "transcript.text.done", "text": "".join(words), "usage": _SPOKEN})
+    return [*(write_frame(msgspec.json.encode(event)) for event in events), DONE]
 
 
 def models_body() -> bytes:

@@ -129,7 +129,7 @@ class SqliteCache:
 
 def _digests(database: Database) -> set[bytes] | None:
     """All digests in the file; None if they are too many to be held in memory."""
-    rows = database.read_at_start(
+    rows = database.do_at_start(
         lambda connection: connection.execute(_DIGESTS, (_KNOWN_LIMIT + 1,)).fetchall()
     )
     return {digest for (digest,) in rows} if len(rows) <= _KNOWN_LIMIT else None

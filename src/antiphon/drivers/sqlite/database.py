@@ -5,6 +5,7 @@ Waiting for a commit is for those who ask for it; all others hand over their wri
 
 import asyncio
 import contextlib
+import errno
 import logging
 import os
 import queue
@@ -36,6 +37,28 @@ _PRAGMAS = (
 
 class SchemaError(RuntimeError):
     """The file was written by another version."""
+
+
+def inspect(path: Path) -> bool:
+    """Look whether `Database(path)` could be opened, leaving everything as it is; False if it would be made.
+
+    Raises OSError, sqlite3.Error, SchemaError.
+    """
+    if not path.exists():
+        if not path.parent.is_dir():
+            raise FileNotFoundError(errno.ENOENT, "there is no such folder", str(path.parent))
+        if not os.access(path.parent, os.W_OK | os.X_OK):
+            raise PermissionError(errno.EACCES, "the folder cannot be written to", str(path.parent))
+        return False
+    if not os.access(path, os.R_OK | os.W_OK) or not os.access(path.parent, os.W_OK | os.X_OK):
+        raise PermissionError(errno.EACCES, "it cannot be written to", str(path))
+    # With a log beside it the log must be read too. Without one, reading as usual would make it.
+    log = path.with_name(path.name + "-wal")
+    mode = "mode=ro" if log.exists() else "immutable=1"
+    with contextlib.closing(sqlite3.connect(f"{path.absolute().as_uri()}?{mode}", uri=True)) as connection:
+        (version,) = connection.execute("PRAGMA user_version").fetchone()
+    _check_version(version)
+    return True
 
 
 class Database:
@@ -128,7 +151,7 @@ class Database:
             self.queued += 1
         self._queue.put(job)
 
-    def read_at_start(self, work: Callable[[sqlite3.Connection], _T]) -> _T:
+    def do_at_start(self, work: Callable[[sqlite3.Connection], _T]) -> _T:
         """Do `work` at once, before anything else reads. Raises sqlite3.Error."""
         return work(self._reader)
 
@@ -259,6 +282,10 @@ def _migrate(connection: sqlite3.Connection) -> None:
                 connection.execute(statement)
         connection.execute(f"PRAGMA user_version = {_SCHEMA_VERSION}")
     connection.execute("COMMIT")
+    _check_version(version)
+
+
+def _check_version(version: int) -> None:
     if version not in {0, _SCHEMA_VERSION}:
         raise SchemaError(
             f"the database has schema version {version}; this release of Antiphon knows {_SCHEMA_VERSION}"

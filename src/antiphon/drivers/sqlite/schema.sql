@@ -61,6 +61,12 @@ CREATE TABLE usage (
     cost REAL, cost_saved REAL, first_byte_us INTEGER, last_byte_us INTEGER NOT NULL, error TEXT, answer_id TEXT
 );
 
+-- What the workers must have in common and nobody else may know.
+CREATE TABLE secrets (
+    name  TEXT PRIMARY KEY,
+    value BLOB NOT NULL
+) WITHOUT ROWID;
+
 CREATE TABLE worker_metrics (
     worker   TEXT PRIMARY KEY,
     time     REAL NOT NULL,
