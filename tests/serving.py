@@ -64,7 +64,7 @@ async def serving(settings: Settings, clock: Callable[[], float] | None = None) 
     """Serve until the block ends."""
     application = Application(settings, environ={}, **({"wall_clock": clock} if clock else {}))
     application.start()
-    server = HttpServer(settings.server, application.gateway.handle)
+    server = HttpServer(settings.server, application.gateway.handle, application.sessions)
     sock = listening_socket(settings.server.host, settings.server.port, shared=False)
     await server.start(sock)
     running = Running(application, server, f"http://127.0.0.1:{sock.getsockname()[1]}")

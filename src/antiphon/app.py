@@ -36,6 +36,7 @@ from antiphon.gateway.kept import KeptResponses
 from antiphon.gateway.keys import Keyring
 from antiphon.gateway.metrics import Gauge, Metrics
 from antiphon.gateway.operations import Operations
+from antiphon.gateway.sessions import Sessions
 from antiphon.ports.upstream import Upstream
 from antiphon.routing.names import Resolver
 from antiphon.settings import ConfigurationError, Provider, Settings, checked
@@ -149,6 +150,19 @@ class Application:
         )
         kept = KeptResponses(self._responses, self.memory, self._level, self._sources, keyring, self._tasks)
         self.gateway = Gateway(turns, keyring, {**operations.handlers(), **kept.handlers()})
+
+        def keeps_upstream(model: str) -> bool:
+            target = catalogue.resolve(model)
+            return target is not None and settings.providers[target.provider].state == "upstream"
+
+        self.sessions = Sessions(
+            turns,
+            keyring,
+            settings.server,
+            tasks=self._tasks,
+            keeps_upstream=keeps_upstream,
+            wall_clock=wall_clock,
+        )
 
     def start(self) -> None:
         """Begin what goes on beside the requests."""

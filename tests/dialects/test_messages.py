@@ -8,7 +8,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from antiphon.dialects.messages import COUNT_TOKENS, MESSAGES
-from antiphon.dialects.providers import speaks
 from antiphon.recording import Mode, Outcome, State
 from antiphon.turn.usage import NO_USAGE, Usage
 from antiphon.wire.errors import ClientFault, UpstreamFault
@@ -520,13 +519,3 @@ def test_counts_do_not_stream():
     ):
         with pytest.raises(ClientFault):
             use()
-
-
-def test_each_type_of_provider_speaks_its_own_dialects():
-    """What is not in the table would have to be translated."""
-    assert speaks("anthropic", "messages")
-    assert speaks("anthropic", "count_tokens")
-    assert not speaks("anthropic", "chat")
-    assert not speaks("openai", "messages")
-    assert speaks("openai", "responses")
-    assert speaks("playback", "anything")

@@ -53,7 +53,8 @@ def test_the_reference_of_settings_is_that_of_the_code():
 def test_the_readme_gives_a_reason_for_each_dependency():
     """The tables name what pyproject.toml names, in the same order."""
     expected = requirement_names(PROJECT["project"]["dependencies"])
-    expected += requirement_names(PROJECT["project"]["optional-dependencies"]["demo"])
+    for extra in ("demo", "tokens"):
+        expected += requirement_names(PROJECT["project"]["optional-dependencies"][extra])
     section = BY_NAME["README.md"].read_text().partition("## Dependencies")[2].partition("\n## ")[0]
 
     assert expected == re.findall(r"^\| `([\w-]+)` \| \w", section, re.MULTILINE)

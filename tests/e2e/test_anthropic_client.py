@@ -205,20 +205,6 @@ def test_what_cannot_be_served_is_told_in_anthropics_form(tmp_path, change, rais
     play(run())
 
 
-def test_a_provider_of_messages_has_no_chat(tmp_path):
-    """Until requests are translated."""
-
-    async def run():
-        async with talking(tmp_path) as (there, _):
-            got = await there.client.post("/v1/chat/completions", HELLO)
-
-            assert got.status == 400
-            assert got.json()["error"]["code"] == "unsupported_parameter"
-            assert got.json()["error"]["param"] == "model"
-
-    play(run())
-
-
 def test_an_error_of_another_family_is_told_in_anthropics_form(tmp_path):
     """A proxy in front of Anthropic that answers as OpenAI would; Anthropic's own error stays as it is."""
     foreign = {

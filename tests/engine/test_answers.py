@@ -397,10 +397,11 @@ class TestForms:
         at = stage(mode=mode, head=False)
         one = client(at, mode=mode)
         at.live.head(200, JSON_HEAD)
-        at.live.data(b'{"error":{"message":"busy","code":503}}')
+        body = b'{"error":{"message":"Busy","code":503}}'
+        at.live.data(body)
         at.live.end()
 
-        assert (one.reply.status, one.reply.body) == (503, b'{"error":{"message":"busy","code":503}}')
+        assert (one.reply.status, one.reply.body) == (503, body)
 
     @pytest.mark.parametrize("recorded", Mode)
     def test_a_failed_response_is_no_answer_in_another_form(self, recorded):

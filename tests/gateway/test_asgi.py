@@ -360,19 +360,6 @@ def test_requests_at_the_start_share_one_gateway(tmp_path):
     play(tmp_path, scenario)
 
 
-def test_websockets_are_refused(tmp_path):
-    """With a message that servers understand."""
-
-    async def scenario(app, upstream):
-        caller = Caller(app, type="websocket")
-        await caller.task
-        assert [message["type"] for message in caller.sent] == ["websocket.close"]
-        with pytest.raises(ValueError, match="carrier"):
-            await Caller(app, type="carrier pigeon").task
-
-    play(tmp_path, scenario)
-
-
 def test_an_unusable_configuration_is_refused_at_once(tmp_path):
     """When the application is made, not at the first request."""
     (tmp_path / "antiphon.yaml").write_text("servr: {}\n")
@@ -493,3 +480,13 @@ def test_a_congested_reply_hears_when_it_may_go_on():
         assert heard[1:] == [("sent", 0)]
 
     asyncio.run(scenario())
+
+
+def test_what_is_neither_http_nor_websocket_is_an_error(tmp_path):
+    """Of the server: it is to see it."""
+
+    async def scenario(app, upstream):
+        with pytest.raises(ValueError, match="carrier"):
+            await Caller(app, type="carrier pigeon").task
+
+    play(tmp_path, scenario)

@@ -84,7 +84,7 @@ async def _run(
     """Serve on `sock` until a signal comes, or until there is something to read on the descriptor `abandoned`."""
     application = Application(settings)
     application.start()
-    server = HttpServer(settings.server, application.gateway.handle)
+    server = HttpServer(settings.server, application.gateway.handle, application.sessions)
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):

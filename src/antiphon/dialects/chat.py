@@ -20,8 +20,8 @@ class Chat:
 
     name = "chat"
     streams = True
-    errors = OPENAI_ERRORS
     keep_alive = KEEP_ALIVE
+    errors = OPENAI_ERRORS
 
     def watch(self, mode: Mode) -> Watcher:
         """Return a watcher for one answer with status 200."""

@@ -16,8 +16,8 @@ class Completions:
 
     name = "completions"
     streams = True
-    errors = OPENAI_ERRORS
     keep_alive = KEEP_ALIVE
+    errors = OPENAI_ERRORS
 
     def watch(self, mode: Mode) -> Watcher:
         """Return a watcher for one answer with status 200."""

@@ -36,13 +36,13 @@ class Dialect(Protocol):
     """One wire format, seen from the engine. Implementations are stateless."""
 
     name: str
-    """`chat`, `completions`, `responses`, `embeddings`, `messages`, `count_tokens`, `rerank`, `transcriptions`."""
+    """`chat`, `completions`, `responses`, `messages`, `count_tokens`, `embeddings`, `rerank`, `transcriptions`."""
     streams: bool
     """Whether `stream: true` exists in this dialect."""
-    errors: ErrorForm
-    """How its clients are told of a fault."""
     keep_alive: bytes
     """What a stream may hold at any place without a meaning: a comment, or an event made for it."""
+    errors: ErrorForm
+    """How its clients are told of a fault."""
 
     def watch(self, mode: Mode) -> Watcher:
         """Return a watcher for one answer with status 200."""

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from antiphon.dialects.dialect import Watcher
-from antiphon.dialects.messages_events import ERROR, PING, write_event
+from antiphon.dialects.messages_events import ERROR, write_event
 from antiphon.dialects.messages_fold import fold_message
 from antiphon.dialects.messages_unfold import unfold_message
 from antiphon.dialects.messages_watcher import CountWatcher, JsonWatcher, StreamWatcher
@@ -14,6 +14,7 @@ from antiphon.wire.errors import ClientFault
 from antiphon.wire.sse import parse_frame
 
 _LAST_FRAMES = 3
+PING = b'event: ping\ndata: {"type": "ping"}\n\n'
 
 
 class Messages:
@@ -21,8 +22,8 @@ class Messages:
 
     name = "messages"
     streams = True
-    errors = ANTHROPIC_ERRORS
     keep_alive = PING
+    errors = ANTHROPIC_ERRORS
 
     def watch(self, mode: Mode) -> Watcher:
         """Return a watcher for one answer with status 200."""
@@ -56,8 +57,8 @@ class CountTokens:
 
     name = "count_tokens"
     streams = False
-    errors = ANTHROPIC_ERRORS
     keep_alive = PING
+    errors = ANTHROPIC_ERRORS
 
     def watch(self, mode: Mode) -> Watcher:
         """Return a watcher for one answer with status 200."""

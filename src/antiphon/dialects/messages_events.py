@@ -38,7 +38,3 @@ def read_events(frames: Sequence[bytes]) -> Iterator[JsonObject]:
 def write_event(kind: str, **members: Any) -> bytes:
     """Write one event; its `event:` line is its type, without which Anthropic's clients skip it."""
     return write_frame(write_object({"type": kind, **members}), kind)
-
-
-PING = write_event("ping")
-"""Says nothing, and may stand anywhere."""

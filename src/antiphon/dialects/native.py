@@ -14,10 +14,9 @@ from antiphon.wire.errors import ClientFault
 from antiphon.wire.json import Members, read_members, repeats_members, write_members
 
 _LIMITS = ("max_tokens", "max_completion_tokens", "max_output_tokens")
-_UNSTREAMED = frozenset({"embeddings", "rerank"})
+_UNSTREAMED = frozenset({"embeddings", "rerank", "count_tokens"})
 """Dialects in which `stream` is a member like any other."""
 _STATEFUL = ("previous_response_id", "conversation", "background")
-_UNSTREAMED = frozenset({"embeddings", "count_tokens"})
 _NULL = b"null"
 _TRUE = b"true"
 _FALSE = b"false"

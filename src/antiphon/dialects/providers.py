@@ -128,10 +128,7 @@ PROVIDERS: Final[dict[str, Profile]] = {
     "ollama": Profile("Ollama", ("ollama",), image_urls=False),
     "playback": Profile(
         "the cassette",
-        (
-            *("responses", "chat", "messages", "count_tokens"),
-            *("completions", "embeddings", "rerank", "transcriptions"),
-        ),
+        ("responses", "chat", "messages", "count_tokens", "completions", *_OPENAI_ROUTES[2:]),
     ),
 }
 

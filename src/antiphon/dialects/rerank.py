@@ -29,8 +29,8 @@ class Rerank:
 
     name = "rerank"
     streams = False
-    errors = OPENAI_ERRORS
     keep_alive = KEEP_ALIVE
+    errors = OPENAI_ERRORS
 
     def watch(self, mode: Mode) -> Watcher:
         """Return a watcher for one answer with status 200."""

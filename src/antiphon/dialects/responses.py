@@ -29,8 +29,8 @@ class Responses:
 
     name = "responses"
     streams = True
-    errors = OPENAI_ERRORS
     keep_alive = KEEP_ALIVE
+    errors = OPENAI_ERRORS
 
     def watch(self, mode: Mode) -> StreamWatcher | BodyWatcher:
         """Return a watcher for one answer with status 200; its `response_id` is known as soon as it was seen."""

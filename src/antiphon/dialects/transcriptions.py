@@ -28,8 +28,8 @@ class Transcriptions:
 
     name = "transcriptions"
     streams = True
-    errors = OPENAI_ERRORS
     keep_alive = KEEP_ALIVE
+    errors = OPENAI_ERRORS
 
     def watch(self, mode: Mode) -> Watcher:
         """Return a watcher for one answer with status 200."""

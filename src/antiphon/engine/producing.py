@@ -134,7 +134,7 @@ class Producing:
             turn.ask.route + variant.query,
             body,
             request.stream,
-            headers=(*request.upstream_headers, *variant.headers),
+            headers=variant.headers or request.upstream_headers,
         )
         live.started(source.upstream.send(upstream_request, live))
 

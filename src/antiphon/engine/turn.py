@@ -45,9 +45,9 @@ class Ask:
     request: NativeRequest
     target: Target
     asked: Asked
+    variant: Variant = NO_VARIANT
     upstream_dialect: str | None = None
     """What the upstream is asked in, where that is another dialect than the client's."""
-    variant: Variant = NO_VARIANT
 
 
 @dataclass(slots=True, eq=False)

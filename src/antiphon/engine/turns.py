@@ -119,9 +119,9 @@ class Turns:
         headers = incoming.headers
         if self._cache is None or b"cache-control" in headers or b"x-antiphon-replay" in headers:
             return None
-        if incoming.route.takes_files:
-            return None
         route, opted = incoming.route, headers.get(b"x-antiphon-cache")
+        if route.takes_files:
+            return None
         if route.has_variants:
             told = shortcut(headers, incoming.query)
             return (route.path, incoming.owner.name, opted, incoming.body, told)
@@ -134,9 +134,7 @@ class Turns:
         translated_to = upstream_dialect(source.profile, route.dialect.name, CLIENTS)
         variant = read_variant(incoming.headers, incoming.query) if route.has_variants else NO_VARIANT
         ask = Ask(
-            *(incoming.owner, route.dialect, route.upstream_path, request, target, asked),
-            variant=variant,
-            upstream_dialect=translated_to,
+            incoming.owner, route.dialect, route.upstream_path, request, target, asked, variant, translated_to
         )
         turn = Turn(ask, incoming.request_id, incoming.reply, incoming.received_at)
         if route.dialect is RESPONSES:

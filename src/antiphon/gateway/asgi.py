@@ -8,6 +8,8 @@ from antiphon.engine.refusals import refuse
 from antiphon.gateway.error_forms import error_form
 from antiphon.gateway.gateway import Gateway
 from antiphon.gateway.request import Request
+from antiphon.gateway.sessions import Sessions
+from antiphon.gateway.websocket_asgi import AsgiWebSocket
 from antiphon.ports.reply import Headers, ReplyWatcher
 from antiphon.settings import ConfigurationError, Server
 from antiphon.wire.errors import ClientFault
@@ -24,13 +26,14 @@ class Running(Protocol):
     """A started application."""
 
     gateway: Gateway
+    sessions: Sessions
 
     async def stop(self) -> None:
         """Finish."""
 
 
 class AsgiApplication:
-    """ASGI 3: `http` and `lifespan`. Started by the first request where the server knows no lifespan."""
+    """ASGI 3: `http`, `websocket` and `lifespan`. Started by the first request where the server knows no lifespan."""
 
     def __init__(self, limits: Server, start: Callable[[], Awaitable[Running]]) -> None:
         """`start` builds the gateway in the running event loop."""
@@ -38,6 +41,7 @@ class AsgiApplication:
         self._start = start
         self._running: Running | None = None
         self._starting: asyncio.Lock | None = None
+        self._websockets: set[AsgiWebSocket] = set()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one ASGI connection."""
@@ -46,13 +50,15 @@ class AsgiApplication:
         elif scope["type"] == "lifespan":
             await self._lifespan(receive, send)
         elif scope["type"] == "websocket":
-            await send({"type": "websocket.close"})
+            await self._serve_websocket(scope, receive, send)
         else:
             raise ValueError(f"ASGI scope {scope['type']!r} is not served")
 
     async def aclose(self) -> None:
         """Finish all writes, where no lifespan does."""
         running, self._running, self._starting = self._running, None, None
+        for websocket in tuple(self._websockets):
+            websocket.stop()
         if running is not None:
             await running.stop()
 
@@ -84,10 +90,7 @@ class AsgiApplication:
     async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
         running = await self._started()
         reply = AsgiReply(head_only=scope["method"] == "HEAD")
-        headers: dict[bytes, bytes] = {}
-        for name, value in scope["headers"]:
-            name = name.lower()  # noqa: PLW2901 - ASGI asks servers for lower case, not all comply
-            headers[name] = headers[name] + b", " + value if name in headers else value
+        headers = _headers(scope)
         try:
             body = await self._body(headers, receive)
         except ClientFault as fault:
@@ -95,17 +98,17 @@ class AsgiApplication:
         else:
             if body is None:
                 return
-            client = scope.get("client")
-            request = Request(
-                scope["method"].encode(),
-                _path(scope),
-                scope.get("query_string", b""),
-                headers,
-                body,
-                client[0] if client else "",
-            )
-            running.gateway.handle(request, reply)
+            running.gateway.handle(_request(scope, headers, body), reply)
         await reply.run(receive, send)
+
+    async def _serve_websocket(self, scope: Scope, receive: Receive, send: Send) -> None:
+        running = await self._started()
+        websocket = AsgiWebSocket(running.sessions, self._limits.max_body_bytes)
+        self._websockets.add(websocket)
+        try:
+            await websocket.serve(scope, _request(scope, _headers(scope), b""), receive, send)
+        finally:
+            self._websockets.discard(websocket)
 
     async def _body(self, headers: dict[bytes, bytes], receive: Receive) -> bytes | None:
         """Return the whole body, or None if the client left before its end. Raises ClientFault."""
@@ -246,6 +249,26 @@ class AsgiReply:
         watcher, self._watcher = self._watcher, None
         if watcher is not None:
             watcher.on_gone()
+
+
+def _headers(scope: Scope) -> dict[bytes, bytes]:
+    headers: dict[bytes, bytes] = {}
+    for name, value in scope["headers"]:
+        name = name.lower()  # noqa: PLW2901 - ASGI asks servers for lower case, not all comply
+        headers[name] = headers[name] + b", " + value if name in headers else value
+    return headers
+
+
+def _request(scope: Scope, headers: dict[bytes, bytes], body: bytes) -> Request:
+    client = scope.get("client")
+    return Request(
+        scope.get("method", "GET").encode(),  # a WebSocket has none
+        _path(scope),
+        scope.get("query_string", b""),
+        headers,
+        body,
+        client[0] if client else "",
+    )
 
 
 def _path(scope: Scope) -> bytes:

@@ -35,8 +35,6 @@ ROUTES = (
     Route("/v1/chat/completions", "/chat/completions", CHAT),
     Route("/v1/completions", "/completions", COMPLETIONS),
     Route("/v1/embeddings", "/embeddings", EMBEDDINGS),
-    Route("/v1/messages", "/messages", MESSAGES, has_variants=True),
-    Route("/v1/messages/count_tokens", "/messages/count_tokens", COUNT_TOKENS, has_variants=True),
     Route("/v1/rerank", "/rerank", RERANK, read_rerank),
     Route("/v2/rerank", "/rerank", RERANK, read_rerank),  # where Cohere's own client asks
     Route(
@@ -46,6 +44,8 @@ ROUTES = (
         read_transcription,
         takes_files=True,
     ),
+    Route("/v1/messages", "/messages", MESSAGES, has_variants=True),
+    Route("/v1/messages/count_tokens", "/messages/count_tokens", COUNT_TOKENS, has_variants=True),
 )
 
 

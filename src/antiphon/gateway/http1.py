@@ -8,12 +8,15 @@ is called with the whole request and writes to its reply when it can.
 import asyncio
 import contextlib
 from collections.abc import Callable
-from typing import cast
+from typing import Protocol, cast
 
+from antiphon.engine.refusals import refuse
 from antiphon.gateway.error_forms import error_form
 from antiphon.gateway.http1_reader import RequestReader
 from antiphon.gateway.http1_reply import Http1Reply
 from antiphon.gateway.request import Request
+from antiphon.gateway.sessions import Sessions
+from antiphon.gateway.websocket import WebSocketConnection, offers_websocket
 from antiphon.ports.reply import Reply
 from antiphon.settings import Server
 from antiphon.wire.errors import ClientFault, GatewayError
@@ -28,15 +31,37 @@ _MOST_AHEAD_BYTES = 64 * 1024
 _NEVER = float("inf")
 
 
+class Connected(Protocol):
+    """A connection, whatever is spoken on it."""
+
+    deadline: float
+
+    def on_deadline(self) -> None:
+        """Time is up."""
+
+    def stop(self) -> None:
+        """Take nothing new, and close after what was begun."""
+
+    def abort(self) -> None:
+        """Cut the connection now."""
+
+
 class Listening:
     """What the connections of one server share: limits, the handler, the clock, and themselves."""
 
-    def __init__(self, settings: Server, handler: Handler, loop: asyncio.AbstractEventLoop) -> None:
-        """Serve `handler` within the limits of `settings`."""
+    def __init__(
+        self,
+        settings: Server,
+        handler: Handler,
+        loop: asyncio.AbstractEventLoop,
+        sessions: Sessions | None = None,
+    ) -> None:
+        """Serve `handler` within the limits of `settings`, and WebSockets where there are `sessions`."""
         self.settings = settings
         self.handler = handler
         self.loop = loop
-        self.connections: set[Connection] = set()
+        self.sessions = sessions
+        self.connections: set[Connected] = set()
         self.lingering = 0
         """Connections that are only open so that the client can read its last answer."""
         self.emptied = asyncio.Event()
@@ -55,6 +80,12 @@ class Listening:
         self.stopping = True
         for connection in list(self.connections):
             connection.stop()
+
+    def left(self, connection: Connected) -> None:
+        """A connection is gone."""
+        self.connections.discard(connection)
+        if not self.connections:
+            self.emptied.set()
 
 
 class Connection(asyncio.Protocol):
@@ -135,12 +166,9 @@ class Connection(asyncio.Protocol):
             self._allow_to_read()
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio's signature
-        listening = self._listening
-        listening.connections.discard(self)
-        if not listening.connections:
-            listening.emptied.set()
         if self._closing:
-            listening.lingering -= 1
+            self._listening.lingering -= 1
+        self._listening.left(self)
         self._closing = True
         self.deadline = _NEVER
         self._reader.requests.clear()
@@ -178,7 +206,8 @@ class Connection(asyncio.Protocol):
                 self._paused = False
                 self._transport.resume_reading()
             self._reply = reply = Http1Reply(self, keep_alive, modern, request.method == b"HEAD")
-            self._listening.handler(request, reply)
+            if b"upgrade" not in request.headers or not (modern and self._becomes_websocket(request, reply)):
+                self._listening.handler(request, reply)
         elif reader.fault is not None:
             fault, reply = reader.fault, Http1Reply(self, keep_alive=False, modern=True, head_only=False)
             self._reply = reply
@@ -186,6 +215,28 @@ class Connection(asyncio.Protocol):
             reply.send(fault.status, headers, error_form(reader.target).write(fault, ""))
         elif reader.continue_due:
             self._continue()
+
+    def _becomes_websocket(self, request: Request, reply: Http1Reply) -> bool:
+        """Hand the transport over, or refuse to; False where there are no WebSockets on this path."""
+        listening, transport = self._listening, self._transport
+        sessions = listening.sessions
+        if sessions is None or not sessions.serves(request.path) or not offers_websocket(request):
+            return False
+        try:
+            connection = WebSocketConnection(listening, transport, request, sessions)
+        except GatewayError as fault:
+            refuse(reply, sessions.request_id(), fault)
+            return True
+        self._reply = None
+        if self._paused:
+            transport.resume_reading()
+        transport.set_protocol(connection)
+        listening.connections.discard(self)
+        listening.connections.add(connection)
+        connection.begin()
+        if listening.stopping:
+            connection.stop()
+        return True
 
     def _continue(self) -> None:
         self._reader.continue_due = False

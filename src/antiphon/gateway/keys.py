@@ -31,6 +31,11 @@ class Keyring:
         # By digest: how long a look-up takes tells nothing about the keys themselves.
         self._owners = {_digest_of(key): Owner(key.name, key.project) for key in keys}
 
+    @property
+    def has_keys(self) -> bool:
+        """Whether a key is asked for."""
+        return bool(self._owners)
+
     def owner(self, headers: Mapping[bytes, bytes]) -> Owner:
         """Return who asks. Raises ClientFault 401."""
         if not self._owners:

@@ -6,6 +6,7 @@ import socket
 from email.utils import formatdate
 
 from antiphon.gateway.http1 import Connection, Handler, Listening
+from antiphon.gateway.sessions import Sessions
 from antiphon.settings import Server
 
 _SWEEP_SECONDS = 0.25
@@ -14,11 +15,11 @@ _SWEEP_SECONDS = 0.25
 class HttpServer:
     """Serves one handler on one listening socket."""
 
-    def __init__(self, settings: Server, handler: Handler) -> None:
-        """Prepare to serve within the limits of `settings`."""
+    def __init__(self, settings: Server, handler: Handler, sessions: Sessions | None = None) -> None:
+        """Prepare to serve within the limits of `settings`, and WebSockets where there are `sessions`."""
         self._settings = settings
         self._loop = asyncio.get_running_loop()
-        self._listening = Listening(settings, handler, self._loop)
+        self._listening = Listening(settings, handler, self._loop, sessions)
         self._server: asyncio.Server | None = None
         self._sweeper: asyncio.TimerHandle | None = None
 

@@ -41,6 +41,8 @@ class Server(Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):
     """Bound of a request's body."""
     max_connections: PositiveInt = 10_000
     """Clients connected at a time, for each worker."""
+    websocket_lifetime: Timeout = Timeout(3600)
+    """Seconds after which a WebSocket is closed; answers under way are finished."""
 
 
 class Provider(Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):

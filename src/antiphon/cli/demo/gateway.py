@@ -62,7 +62,7 @@ async def serving(settings: Settings) -> AsyncIterator[tuple[str, CountedUpstrea
     upstream = CountedUpstream(source.upstream)
     application._sources[_PROVIDER] = replace(source, upstream=upstream)
     application.start()
-    server = HttpServer(application.settings.server, application.gateway.handle)
+    server = HttpServer(application.settings.server, application.gateway.handle, application.sessions)
     sock = listening_socket(application.settings.server.host, 0, shared=False)
     host, port = sock.getsockname()[:2]
     await server.start(sock)

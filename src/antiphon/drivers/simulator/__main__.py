@@ -49,8 +49,8 @@ class Served:
         streams = {
             b"/chat/completions": samples.chat_frames(frames),
             b"/responses": samples.responses_frames(frames),
-            b"/messages": samples.messages_frames(frames),
             b"/audio/transcriptions": samples.transcription_frames(frames),
+            b"/messages": samples.messages_frames(frames),
         }
         return cls(
             bodies={path: Answer(body=body).head() + body for path, body in bodies.items()},
