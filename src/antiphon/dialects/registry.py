@@ -17,6 +17,10 @@ from antiphon.dialects.completions_request_reader import read_completions_reques
 from antiphon.dialects.completions_request_writer import write_completions_request
 from antiphon.dialects.gemini_answer_reader import GeminiAnswerReader
 from antiphon.dialects.gemini_request_writer import gemini_answer_path, write_gemini_request
+from antiphon.dialects.messages_answer_reader import MessagesAnswerReader
+from antiphon.dialects.messages_answer_writer import MessagesAnswerWriter
+from antiphon.dialects.messages_request_reader import read_messages_request
+from antiphon.dialects.messages_request_writer import write_messages_request
 from antiphon.dialects.ollama_answer_reader import OllamaAnswerReader
 from antiphon.dialects.ollama_request_writer import write_ollama_request
 from antiphon.dialects.responses_answer_reader import ResponsesAnswerReader
@@ -76,6 +80,11 @@ UPSTREAMS: Final[dict[str, UpstreamForm]] = {
         write=write_completions_request,
         reader=CompletionsAnswerReader,
     ),
+    "messages": UpstreamForm(
+        path=lambda model, stream: "/messages",  # noqa: ARG005
+        write=write_messages_request,
+        reader=MessagesAnswerReader,
+    ),
 }
 
 CLIENTS: Final[dict[str, ClientForm]] = {
@@ -84,4 +93,5 @@ CLIENTS: Final[dict[str, ClientForm]] = {
     "completions": ClientForm(
         read=read_completions_request, writer=CompletionsAnswerWriter, id_prefix="cmpl-"
     ),
+    "messages": ClientForm(read=read_messages_request, writer=MessagesAnswerWriter, id_prefix="msg_"),
 }

@@ -120,8 +120,19 @@ class Framing(StrEnum):
 class Translation:
     """One streamed answer being translated."""
 
-    def __init__(self, reader: AnswerReader, writer: AnswerWriter, framing: Framing, limit: int) -> None:
-        """Refuse frames of the upstream of more than `limit` bytes."""
+    def __init__(
+        self,
+        reader: AnswerReader,
+        writer: AnswerWriter,
+        framing: Framing,
+        limit: int,
+        keep_alive: bytes = KEEP_ALIVE,
+    ) -> None:
+        """Refuse frames of the upstream of more than `limit` bytes.
+
+        `keep_alive` is what the client hears where the upstream said that it is still there, and nothing else.
+        """
+        self._keep_alive = keep_alive
         self._reader = reader
         self._writer = writer
         self._is_lines = framing is Framing.LINES
@@ -157,7 +168,7 @@ class Translation:
         else:
             event = parse_frame(frame)
             if event is None or event.type == _PING:
-                return [KEEP_ALIVE] if event or _COMMENT.search(frame) else self._look(frame)
+                return [self._keep_alive] if event or _COMMENT.search(frame) else self._look(frame)
             feed(self._reader, event.data, event.type)
         return self._writer.feed(self._reader.drain())
 

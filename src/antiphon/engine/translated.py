@@ -114,6 +114,7 @@ class TranslatedAnswer:
             self._client.writer(self.telling),
             self._form.framing,
             self._limit,
+            self._dialect.keep_alive,
         )
         self.live.head(200, ((b"content-type", _EVENT_STREAM), *self._passed_on))
         return translation
