@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from antiphon.dialects.chat_watcher import JsonWatcher
+from antiphon.dialects.chat.watcher import JsonWatcher
 from antiphon.dialects.unstreamed import Unstreamed
 
 EMBEDDINGS: Final = Unstreamed("embeddings", "Embeddings", lambda: JsonWatcher("data"))

@@ -9,8 +9,7 @@ from typing import Any, Final
 
 import msgspec
 
-from antiphon.dialects.chat_json import JsonObject, read_object
-from antiphon.dialects.chat_usage import read_usage
+from antiphon.dialects.chat.usage import read_usage
 from antiphon.dialects.native import NativeRequest, read_request
 from antiphon.dialects.unstreamed import Unstreamed
 from antiphon.dialects.whole import WholeWatcher
@@ -18,6 +17,7 @@ from antiphon.recording import Outcome, State
 from antiphon.turn.usage import NO_USAGE, Usage
 from antiphon.wire.errors import ClientFault
 from antiphon.wire.json import Members
+from antiphon.wire.objects import JsonObject, read_object
 
 _RESULTS: Final = ("results", "data")
 """Voyage calls them data, as its embeddings do."""

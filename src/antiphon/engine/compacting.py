@@ -4,7 +4,6 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
-from antiphon.dialects.chat_json import read_object, write_object
 from antiphon.engine.inner import InnerReply, Told
 from antiphon.engine.translating import make_id
 from antiphon.engine.turn import Owner
@@ -13,6 +12,7 @@ from antiphon.turn.compaction import compacted, compaction_request
 from antiphon.turn.request import normalized
 from antiphon.turn.response import output_text
 from antiphon.wire.errors import ClientFault, UpstreamFault
+from antiphon.wire.objects import read_object, write_object
 from antiphon.wire.sealing import JsonValue, Sealer
 
 KIND: Final = "compaction"

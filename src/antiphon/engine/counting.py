@@ -4,7 +4,6 @@ import asyncio
 from collections.abc import Mapping
 from typing import Final, NamedTuple
 
-from antiphon.dialects.chat_json import write_object
 from antiphon.dialects.counting import COUNTERS
 from antiphon.dialects.registry import CLIENTS
 from antiphon.drivers import tokenizer
@@ -18,6 +17,7 @@ from antiphon.turn.request import HubRequest
 from antiphon.turn.request_tokens import count_request
 from antiphon.turn.tokens import template_of
 from antiphon.wire.errors import ClientFault, GatewayError, UpstreamFault
+from antiphon.wire.objects import write_object
 from antiphon.wire.upstream_errors import read_error
 
 _WITHIN: Final = 30.0
@@ -63,7 +63,7 @@ class Counting:
         if counter is None or dialect is None or not source.profile.counts:
             return None
         asking = self._translating.asking(source, model, request, owner, stream=False)
-        body = write_object(counter.write(dialect, request, asking))
+        body = write_object(counter.write(request, asking))
         sent = UpstreamRequest("input_tokens", counter.path(model), body)
         try:
             answer = await ask(source.upstream, sent, within=_WITHIN)

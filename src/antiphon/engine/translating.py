@@ -9,7 +9,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
-from antiphon.dialects.chat_json import read_object, write_object
 from antiphon.dialects.files import NamedFile, unreachable_files
 from antiphon.dialects.registry import CLIENTS, UPSTREAMS
 from antiphon.dialects.translation import Asking, Download, Structured, Telling
@@ -28,6 +27,7 @@ from antiphon.turn.response import begun
 from antiphon.turn.tokens import estimate, template_of
 from antiphon.turn.tools import read_tools
 from antiphon.wire.errors import GatewayError
+from antiphon.wire.objects import read_object, write_object
 from antiphon.wire.sealing import Sealer
 
 _ANSWER_TOOL: Final = "answer"

@@ -15,7 +15,7 @@ from antiphon.dialects.dialect import Dialect
 from antiphon.dialects.native import NativeRequest, read_request
 from antiphon.dialects.providers import upstream_dialect
 from antiphon.dialects.registry import CLIENTS
-from antiphon.dialects.responses import RESPONSES
+from antiphon.dialects.responses.dialect import RESPONSES
 from antiphon.engine.catalogue import Catalogue
 from antiphon.engine.live import LiveRecording
 from antiphon.engine.producing import Producing, Shelves

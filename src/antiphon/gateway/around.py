@@ -8,10 +8,9 @@ from typing import Any, Final
 
 import msgspec
 
-from antiphon.dialects.chat_json import write_object
-from antiphon.dialects.messages import COUNT_TOKENS
+from antiphon.dialects.messages.dialect import COUNT_TOKENS
 from antiphon.dialects.native import read_request
-from antiphon.dialects.responses_around import COMPACT, INPUT_TOKENS
+from antiphon.dialects.responses.around import COMPACT, INPUT_TOKENS
 from antiphon.engine.compacting import Compacting
 from antiphon.engine.counting import Counting
 from antiphon.engine.inner import InnerReply
@@ -22,6 +21,7 @@ from antiphon.gateway.gateway import Handler, answer_later
 from antiphon.gateway.keys import Keyring
 from antiphon.gateway.request import Request
 from antiphon.ports.reply import Headers, Reply
+from antiphon.wire.objects import write_object
 
 COUNTED_BY: Final = b"x-antiphon-token-count"
 """The header that says who counted: `upstream`, `tokenizer`, or `estimate`."""
@@ -99,7 +99,8 @@ class Around:
         return 200, (_JSON, (COUNTED_BY, counted.by.encode())), write_object(told)
 
     async def _count_messages(self, incoming: Incoming, body: dict[str, Any]) -> Answered:
-        counted = await self._counting.count("messages", body, incoming.owner.name)
+        # A limit that the route does not have is none that a request would be refused without.
+        counted = await self._counting.count("messages", {"max_tokens": 1, **body}, incoming.owner.name)
         return 200, (_JSON, (COUNTED_BY, counted.by.encode())), write_object({"input_tokens": counted.tokens})
 
     async def _compact(self, incoming: Incoming, body: dict[str, Any]) -> Answered:

@@ -6,13 +6,13 @@ import secrets
 import time
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 
-from antiphon.dialects.chat import CHAT
-from antiphon.dialects.completions import COMPLETIONS
+from antiphon.dialects.chat.dialect import CHAT
+from antiphon.dialects.completions.dialect import COMPLETIONS
 from antiphon.dialects.embeddings import EMBEDDINGS
 from antiphon.dialects.forms import read_transcription
-from antiphon.dialects.messages import MESSAGES
+from antiphon.dialects.messages.dialect import MESSAGES
 from antiphon.dialects.rerank import RERANK, read_rerank
-from antiphon.dialects.responses import RESPONSES
+from antiphon.dialects.responses.dialect import RESPONSES
 from antiphon.dialects.transcriptions import TRANSCRIPTIONS
 from antiphon.engine.refusals import internal_error, refuse
 from antiphon.engine.tasks import Tasks

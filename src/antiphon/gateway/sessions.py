@@ -6,7 +6,7 @@ from functools import partial
 from urllib.parse import urlsplit
 
 from antiphon.dialects.native import read_request
-from antiphon.dialects.responses import RESPONSES
+from antiphon.dialects.responses.dialect import RESPONSES
 from antiphon.engine.refusals import internal_error, refuse
 from antiphon.engine.tasks import Tasks
 from antiphon.engine.turn import Owner
