@@ -156,7 +156,8 @@ class MessagesAnswerWriter:
             self._catch_up(key, _TEXT, "text_delta", "text", whole)
         elif part.get("type") == "output_text":
             self._catch_up(key, _TEXT, "text_delta", "text", part.get("text") or "")
-            for annotation in part.get("annotations") or self._annotations.get(key, ()):
+            annotations: list[Any] = part.get("annotations") or self._annotations.get(key, [])
+            for annotation in annotations:
                 self._cite(key, annotation)
         self._blocks.end(key)
 
