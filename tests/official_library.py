@@ -12,7 +12,7 @@ from openai.lib.streaming.responses._responses import ResponseStreamState
 from openai.types.chat import ChatCompletionChunk
 from openai.types.responses import ResponseStreamEvent
 
-from antiphon.dialects.chat_json import read_chunks
+from antiphon.wire.objects import read_chunks
 from antiphon.wire.sse import FrameReader, parse_frame
 
 TERMINALS = ("response.completed", "response.incomplete", "response.failed")

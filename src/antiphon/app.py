@@ -9,7 +9,7 @@ import time
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from antiphon.drivers.download import Downloader
 from antiphon.drivers.http import http_upstream, proxy_from_environment
@@ -24,6 +24,8 @@ from antiphon.drivers.sqlite.recordings import drop_orphans
 from antiphon.drivers.sqlite.responses import SqliteResponses
 from antiphon.engine.accounts import Accounts
 from antiphon.engine.catalogue import Catalogue
+from antiphon.engine.compacting import Compacting
+from antiphon.engine.counting import Counting
 from antiphon.engine.producing import Producing, Shelves
 from antiphon.engine.replaying import Replaying
 from antiphon.engine.source import Source
@@ -31,7 +33,8 @@ from antiphon.engine.tasks import Tasks
 from antiphon.engine.translating import Translating
 from antiphon.engine.turns import Turns
 from antiphon.engine.variant import ANTHROPIC_VERSION
-from antiphon.gateway.gateway import Gateway
+from antiphon.gateway.around import Around
+from antiphon.gateway.gateway import RESPONSES_ROUTE, Gateway
 from antiphon.gateway.kept import KeptResponses
 from antiphon.gateway.keys import Keyring
 from antiphon.gateway.metrics import Gauge, Metrics
@@ -56,6 +59,12 @@ _FORGET_SECONDS = 3600.0
 _FORGET_DELETED_SECONDS = 0.5
 _OVERLAP_SECONDS = 5.0
 """A deletion is committed a little later than its time says."""
+_KEY_HEADERS: Final = {
+    "anthropic": (b"x-api-key", b""),
+    "azure": (b"api-key", b""),
+    "gemini": (b"x-goog-api-key", b""),
+}
+"""The header that carries the key, and what stands before it, by provider type; the others take a bearer token."""
 
 
 class Application:
@@ -105,18 +114,17 @@ class Application:
             wall_clock=wall_clock,
         )
         shelves = Shelves(self.memory, self._level, self._responses, settings.responses.retention)
+        translating = Translating(
+            sealer=self.sealer,
+            downloader=Downloader(settings.downloads),
+            tasks=self._tasks,
+            now=wall_clock,
+        )
         self.producing = Producing(
             cache=cache,
             shelves=shelves,
             accounts=self.accounts,
-            translate=Translating(
-                sealer=self.sealer,
-                downloader=Downloader(settings.downloads),
-                tasks=self._tasks,
-                now=wall_clock,
-                count_tokens=lambda texts: sum(map(len, texts)) // 4,
-                count_input=lambda request: len(str(request)) // 4,
-            ).send,
+            translate=translating.send,
             wall_clock=wall_clock,
             clock=time.monotonic,
         )
@@ -149,7 +157,16 @@ class Application:
             metrics=self._render_metrics,
         )
         kept = KeptResponses(self._responses, self.memory, self._level, self._sources, keyring, self._tasks)
-        self.gateway = Gateway(turns, keyring, {**operations.handlers(), **kept.handlers()})
+        around = Around(
+            turns,
+            keyring,
+            self._tasks,
+            Counting(self._sources, catalogue, translating),
+            Compacting(turns, RESPONSES_ROUTE, self.sealer, wall_clock=wall_clock),
+            time.monotonic,
+        )
+        handlers = {**operations.handlers(), **kept.handlers(), **around.handlers()}
+        self.gateway = Gateway(turns, keyring, handlers)
 
         def keeps_upstream(model: str) -> bool:
             target = catalogue.resolve(model)
@@ -357,10 +374,10 @@ def _upstream(name: str, provider: Provider, environ: Mapping[str, str]) -> Upst
 
 def _headers_of(provider: Provider) -> Iterator[tuple[bytes, bytes]]:
     """Yield what is sent with every request beside the configured headers."""
-    is_anthropic = provider.type == "anthropic"
-    if provider.api_key and is_anthropic:
-        yield b"x-api-key", provider.api_key.encode()
-    elif provider.api_key:
-        yield b"authorization", b"Bearer " + provider.api_key.encode()
-    if is_anthropic and "anthropic-version" not in {name.lower() for name in provider.headers}:
+    if provider.api_key:
+        header, scheme = _KEY_HEADERS.get(provider.type, (b"authorization", b"Bearer "))
+        yield header, scheme + provider.api_key.encode()
+    if provider.type == "anthropic" and "anthropic-version" not in {
+        name.lower() for name in provider.headers
+    }:
         yield b"anthropic-version", ANTHROPIC_VERSION

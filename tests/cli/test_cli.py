@@ -5,6 +5,7 @@ from click.testing import CliRunner
 
 from antiphon import __version__
 from antiphon.cli import cli
+from antiphon.settings.environment import PROVIDERS
 
 WRONG = {
     "broken YAML": ("server: {port: 80", ["antiphon.yaml"]),
@@ -21,8 +22,9 @@ WRONG = {
 def run(tmp_path, monkeypatch):
     """Run the command line in a folder of its own, with nothing of the environment that matters."""
     monkeypatch.chdir(tmp_path)
-    for name in ("OPENAI_API_KEY", "OPENAI_BASE_URL", "ANTHROPIC_API_KEY", "ANTHROPIC_BASE_URL"):
-        monkeypatch.delenv(name, raising=False)
+    for variables in PROVIDERS:
+        monkeypatch.delenv(variables.key, raising=False)
+        monkeypatch.delenv(variables.base_url, raising=False)
     return lambda *arguments: CliRunner().invoke(cli, arguments, prog_name="antiphon")
 
 

@@ -64,7 +64,7 @@ def meanings(struct):
     """What is said below each field."""
     body = ast.parse(inspect.getsource(struct)).body[0].body
     return {
-        field.target.id: inspect.cleandoc(text.value.value)
+        field.target.id: " ".join(text.value.value.split())
         for field, text in itertools.pairwise(body)
         if isinstance(field, ast.AnnAssign)
         and isinstance(text, ast.Expr)

@@ -15,6 +15,7 @@ from click.testing import CliRunner
 
 from antiphon.cli import cli
 from antiphon.settings import load
+from docs import ollama
 from docs.page import ADDRESS, PAGES, ROOT, SECRETS, Gateway, blocks, matches, run
 
 BY_NAME = {page.name: page for page in PAGES}
@@ -43,8 +44,9 @@ needs_tools = pytest.mark.skipif(
 class Follower:
     """Somebody who follows one page from top to bottom, in a folder of their own."""
 
-    def __init__(self, folder):
+    def __init__(self, folder, ollama_url):
         self.folder = folder
+        self._ollama_url = ollama_url
         self.environ = {
             "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
             "HOME": str(folder),
@@ -93,7 +95,7 @@ class Follower:
 
     def _yaml(self, block):
         path = self.folder / "antiphon.yaml" if block.mark == "serve" else self.folder / "example.yaml"
-        path.write_text(block.text)
+        path.write_text(block.text.replace(ollama.ADDRESS, self._ollama_url))
         load(path, VARIABLES, self.folder)
         if block.mark == "serve":
             assert self.stop() == 0
@@ -136,11 +138,17 @@ def check_commands(line):
                 pytest.fail(f"nobody knows how to check: {command}")
 
 
+@pytest.fixture(scope="module")
+def ollama_url():
+    with ollama.standing_in() as url:
+        yield url
+
+
 @needs_tools
 @pytest.mark.parametrize("name", BY_NAME)
-def test_whoever_follows_the_page_sees_what_it_says(name, tmp_path):
+def test_whoever_follows_the_page_sees_what_it_says(name, tmp_path, ollama_url):
     """Every example runs, in the order of the page, and shows what is said to be shown."""
-    follower = Follower(tmp_path)
+    follower = Follower(tmp_path, ollama_url)
     try:
         for block in blocks(BY_NAME[name]):
             follower.follow(block)

@@ -7,10 +7,10 @@ import stat
 import msgspec
 import pytest
 
-from antiphon.dialects.chat import CHAT
-from antiphon.dialects.completions import COMPLETIONS
+from antiphon.dialects.chat.dialect import CHAT
+from antiphon.dialects.completions.dialect import COMPLETIONS
 from antiphon.dialects.embeddings import EMBEDDINGS
-from antiphon.dialects.responses import RESPONSES
+from antiphon.dialects.responses.dialect import RESPONSES
 from antiphon.drivers.cassette_files import read_cassette, write_exchange
 from antiphon.drivers.playback import Playback, playback
 from antiphon.ports.upstream import UpstreamRequest

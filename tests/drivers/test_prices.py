@@ -126,6 +126,17 @@ def test_a_proxy_in_front_of_anthropic_has_its_prices():
     assert cost == pytest.approx(expected)
 
 
+def test_gemini_has_google_s_prices():
+    """At its own address and at any other."""
+    usage = Usage(input_tokens=1000, output_tokens=10, cached_tokens=500)
+    google = "https://generativelanguage.googleapis.com/v1beta"
+    expected = by_the_library(
+        google, "gemini-2.5-pro", input_tokens=1000, output_tokens=10, cache_read_tokens=500
+    )
+    for base_url in (google, "http://proxy.internal/v1beta"):
+        assert Prices().cost("gemini", base_url, "gemini-2.5-pro", usage, NOW) == pytest.approx(expected)
+
+
 def test_the_number_of_remembered_models_is_bounded():
     """Clients may name any number of models."""
     prices = Prices()

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from antiphon.dialects.chat import CHAT
+from antiphon.dialects.chat.dialect import CHAT
 from antiphon.settings import Cache
 from antiphon.turn.grammar import violations
 from antiphon.wire.sse import DONE

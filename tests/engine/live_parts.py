@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 
-from antiphon.dialects.chat import CHAT
+from antiphon.dialects.chat.dialect import CHAT
 from antiphon.dialects.dialect import Dialect
 from antiphon.engine.live import LiveRecording
 from antiphon.recording import Mode, Recording

@@ -5,7 +5,7 @@ import json
 
 import pytest
 
-from antiphon.dialects.chat import CHAT
+from antiphon.dialects.chat.dialect import CHAT
 from antiphon.dialects.native import read_request
 from antiphon.engine import accounts as engine_accounts
 from antiphon.engine.accounts import Accounts

@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from antiphon.dialects.chat import CHAT
+from antiphon.dialects.chat.dialect import CHAT
 from antiphon.dialects.dialect import Dialect
 from antiphon.dialects.native import read_request
-from antiphon.dialects.responses import RESPONSES
+from antiphon.dialects.responses.dialect import RESPONSES
 from antiphon.drivers.simulator import samples
 from antiphon.engine.answers import Ending, LiveAnswer
 from antiphon.engine.turn import ANYBODY, Ask, Asked, Turn

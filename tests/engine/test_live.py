@@ -5,10 +5,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from antiphon.dialects.chat import CHAT
-from antiphon.dialects.completions import COMPLETIONS
+from antiphon.dialects.chat.dialect import CHAT
+from antiphon.dialects.completions.dialect import COMPLETIONS
 from antiphon.dialects.embeddings import EMBEDDINGS
-from antiphon.dialects.responses import RESPONSES
+from antiphon.dialects.responses.dialect import RESPONSES
 from antiphon.drivers.simulator import samples
 from antiphon.engine.live import passed_on
 from antiphon.recording import Mode, State

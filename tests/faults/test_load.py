@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 import uvloop
 
-from antiphon.dialects.chat import CHAT
+from antiphon.dialects.chat.dialect import CHAT
 from antiphon.drivers.simulator import Answer, Received, Simulator, samples
 from antiphon.settings import Cache
 from antiphon.wire.sse import write_frame

@@ -168,7 +168,7 @@ log: {level: debug, requests: false}
         ("providers: {a: {type: playback}}", "1:16: providers.a needs `cassette`"),
         (
             "providers: {a: {type: nix}}",
-            "1:23: providers.a.type: expected openai, openai-chat, anthropic or playback, got 'nix'",
+            "1:23: providers.a.type: expected openai, openai-chat, openai-completions, anthropic",
         ),
         ("providers: {a/b: {type: openai}}", "1:18: providers.a/b: a provider's name has no slash in it"),
         ("providers: {a: {type: openai, pace: quick}}", "1:37: providers.a.pace: expected instant, recorded"),
@@ -340,6 +340,24 @@ def test_anthropics_address_may_be_written_as_its_own_clients_do(tmp_path, given
     assert settings.providers == {
         "anthropic": Provider(type="anthropic", api_key=Secret("k"), base_url=completed)
     }
+
+
+@pytest.mark.parametrize(
+    ("environ", "key", "base_url"),
+    [
+        ({"GEMINI_API_KEY": "k"}, "k", "https://generativelanguage.googleapis.com/v1beta"),
+        ({"GOOGLE_API_KEY": "g"}, "g", "https://generativelanguage.googleapis.com/v1beta"),
+        (
+            {"GOOGLE_API_KEY": "g", "GEMINI_API_KEY": "k", "GEMINI_BASE_URL": "http://p/v1beta/"},
+            "k",
+            "http://p/v1beta",
+        ),
+    ],
+)
+def test_gemini_s_key_may_have_two_names(tmp_path, environ, key, base_url):
+    """The one that is only Gemini's counts where both are there."""
+    provider = load(None, environ, tmp_path).providers["gemini"]
+    assert (provider.type, provider.api_key, provider.base_url) == ("gemini", key, base_url)
 
 
 @pytest.mark.parametrize("environ", [{}, {"OPENAI_API_KEY": " "}, {"OPENAI_BASE_URL": "http://x"}])

@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from antiphon.dialects.responses_replay import ECHOED
+from antiphon.dialects.responses.replay import ECHOED
 from antiphon.wire.errors import ClientFault
 from antiphon.wire.json import Members, read_members, repeats_members, write_members
 

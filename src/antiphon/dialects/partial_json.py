@@ -3,7 +3,7 @@
 import re
 from typing import Any
 
-from antiphon.dialects.chat_json import JsonObject, read_object
+from antiphon.wire.objects import JsonObject, read_object
 
 _TOKEN = re.compile(
     r"""\s*(?:(?P<open>[{\[])|(?P<close>[}\]])|(?P<mark>[,:])|(?P<string>"(?:[^"\\]|\\.)*")"""

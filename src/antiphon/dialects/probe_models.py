@@ -8,8 +8,8 @@ from typing import Any, Final
 
 import msgspec
 
-from antiphon.dialects.chat_json import DECODE_FAULTS
 from antiphon.dialects.probe_reading import member
+from antiphon.wire.objects import DECODE_FAULTS
 
 _NO_CHAT_TYPES: Final = frozenset(
     {"audio", "embedding", "image", "moderation", "rerank", "transcribe", "video"}

@@ -8,10 +8,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
-from antiphon.dialects.chat_json import JsonObject, read_object
 from antiphon.dialects.dialect import Watcher
 from antiphon.recording import Outcome, State
 from antiphon.turn.usage import NO_USAGE, Usage
+from antiphon.wire.objects import JsonObject, read_object
 from antiphon.wire.sse import FrameReader, FrameTooLargeError, parse_frame
 
 MAX_FRAME_BYTES: Final = 1024 * 1024

@@ -11,8 +11,7 @@ from urllib.parse import quote, urlsplit
 
 import msgspec
 
-from antiphon.dialects.chat import CHAT
-from antiphon.dialects.chat_json import JsonObject
+from antiphon.dialects.chat.dialect import CHAT
 from antiphon.dialects.probe_models import Listed, read_gemini, read_ollama, read_openai
 from antiphon.dialects.probe_reading import (
     LINES,
@@ -24,9 +23,10 @@ from antiphon.dialects.probe_reading import (
     member,
     text_of,
 )
-from antiphon.dialects.responses import RESPONSES
+from antiphon.dialects.responses.dialect import RESPONSES
 from antiphon.dialects.signs import Speaker
 from antiphon.recording import Mode
+from antiphon.wire.objects import JsonObject
 
 _PROMPT: Final = "Answer with the one word: ready"
 _MOST_TOKENS: Final = 16

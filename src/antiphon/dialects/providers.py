@@ -13,6 +13,8 @@ from urllib.parse import urlsplit
 from antiphon.wire.errors import ClientFault
 
 _OPENAI_ROUTES: Final = ("chat", "completions", "embeddings", "rerank", "transcriptions")
+OPENAI_ALONE: Final = ("input_tokens", "compact")
+"""What others that have the Responses API do not have."""
 GENERATIVE: Final = ("responses", "chat", "messages", "gemini", "ollama", "completions")
 """Dialects that answers can be translated from, the richest first."""
 
@@ -25,12 +27,16 @@ class Profile:
     """What errors call it."""
     speaks: tuple[str, ...]
     """The dialects that pass through unchanged."""
+    native_prefix: str = ""
+    """What stands before their paths, where they are not right below the base URL."""
     hosted_tools: frozenset[str] = frozenset()
     """Types of tools that it runs itself and that its dialect can be told of."""
     schema: Literal["native", "tool", "json"] = "native"
     """How it answers with JSON of a schema."""
     schema_models: str = ""
     """Pattern of the models that take a schema natively; the others are given a tool. Empty: all."""
+    schema_beside_tools: bool = True
+    """Whether a model that takes a schema natively can still call tools."""
     budget_models: str = ""
     """Pattern of the models whose thinking is set by a budget of tokens instead of an effort."""
     # Chat Completions and what imitates them.
@@ -46,6 +52,8 @@ class Profile:
     """The member of an assistant message that takes earlier reasoning back."""
     files: bool = False
     """Whether messages may hold files."""
+    counts: bool = True
+    """Whether it counts the tokens of a request, where its dialect has a form for that."""
     image_urls: bool = True
     """Whether it fetches images itself."""
     file_urls: bool = False
@@ -122,10 +130,17 @@ PROVIDERS: Final[dict[str, Profile]] = {
         "Gemini",
         ("gemini",),
         hosted_tools=frozenset({"web_search", "web_search_preview", "code_interpreter"}),
-        budget_models=r"gemini-2",
+        budget_models=r"gemini-2\.[5-9]",
         image_urls=False,
     ),
-    "ollama": Profile("Ollama", ("ollama",), image_urls=False),
+    "ollama": Profile(
+        "Ollama",
+        # Its own completions know a suffix, which chat has no form for.
+        ("ollama", "completions", "embeddings"),
+        native_prefix="/v1",
+        schema_beside_tools=False,
+        image_urls=False,
+    ),
     "playback": Profile(
         "the cassette",
         ("responses", "chat", "messages", "count_tokens", "completions", *_OPENAI_ROUTES[2:]),
@@ -163,8 +178,10 @@ def upstream_dialect(profile: Profile, client: str, translated: Container[str]) 
 
 def profile_of(provider_type: str, base_url: str | None) -> Profile:
     """Return what is known of a provider; a general type at a known address has that address's differences."""
-    if provider_type == "openai-chat" and base_url:
-        known = HOSTS.get(urlsplit(base_url).hostname or "")
-        if known is not None:
-            return replace(PROVIDERS[known], speaks=PROVIDERS[provider_type].speaks)
-    return PROVIDERS[provider_type]
+    profile = PROVIDERS[provider_type]
+    known = HOSTS.get(urlsplit(base_url).hostname or "") if base_url else None
+    if provider_type == "openai-chat" and known is not None:
+        return replace(PROVIDERS[known], speaks=profile.speaks)
+    if provider_type == "openai" and known == "openai":
+        return replace(profile, speaks=(*profile.speaks, *OPENAI_ALONE))
+    return profile

@@ -6,7 +6,7 @@ signature or data must be given back whole, or the model refuses to go on.
 
 from typing import Any, Final
 
-from antiphon.dialects.chat_json import JsonObject
+from antiphon.wire.objects import JsonObject
 
 _GROWING: Final = ("text", "summary")
 _KEPT: Final = ("signature", "data")

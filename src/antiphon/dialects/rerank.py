@@ -4,56 +4,26 @@ The forms differ in what else stands in them, which is the upstream's business. 
 and in the answer a list of places with their scores.
 """
 
-from collections.abc import Mapping, Sequence
-from typing import Any, Final, NoReturn
+from collections.abc import Mapping
+from typing import Any, Final
 
 import msgspec
 
-from antiphon.dialects.chat_json import JsonObject, read_object
-from antiphon.dialects.chat_usage import read_usage
-from antiphon.dialects.dialect import KEEP_ALIVE, Watcher
+from antiphon.dialects.chat.usage import read_usage
 from antiphon.dialects.native import NativeRequest, read_request
+from antiphon.dialects.unstreamed import Unstreamed
 from antiphon.dialects.whole import WholeWatcher
-from antiphon.recording import Mode, Outcome, State
+from antiphon.recording import Outcome, State
 from antiphon.turn.usage import NO_USAGE, Usage
-from antiphon.wire.error_forms import OPENAI_ERRORS
 from antiphon.wire.errors import ClientFault
 from antiphon.wire.json import Members
+from antiphon.wire.objects import JsonObject, read_object
 
 _RESULTS: Final = ("results", "data")
 """Voyage calls them data, as its embeddings do."""
 
 
-class Rerank:
-    """The dialect of reranking."""
-
-    name = "rerank"
-    streams = False
-    keep_alive = KEEP_ALIVE
-    errors = OPENAI_ERRORS
-
-    def watch(self, mode: Mode) -> Watcher:
-        """Return a watcher for one answer with status 200."""
-        del mode
-        return WholeWatcher(_judge)
-
-    def fold(self, frames: Sequence[bytes]) -> bytes:
-        """Refuse: there are no streams to fold."""
-        del frames
-        _refuse()
-
-    def unfold(self, body: bytes, *, include_usage: bool) -> list[bytes]:
-        """Refuse: there are no streams to unfold into."""
-        del body, include_usage
-        _refuse()
-
-    def break_off(self, message: str, code: str, seen: Sequence[bytes]) -> list[bytes]:
-        """Refuse: there are no streams to break off."""
-        del message, code, seen
-        _refuse()
-
-
-RERANK = Rerank()
+RERANK: Final = Unstreamed("rerank", "Rankings", lambda: WholeWatcher(_judge))
 
 
 def read_rerank(headers: Mapping[bytes, bytes], body: bytes) -> NativeRequest:
@@ -125,7 +95,3 @@ class _Meta(msgspec.Struct):
 
 def _text(value: Any) -> str | None:
     return value if isinstance(value, str) and value else None
-
-
-def _refuse() -> NoReturn:
-    raise ClientFault("A ranking cannot be streamed.", code="unsupported_parameter", param="stream")

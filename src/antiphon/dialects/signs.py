@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from enum import StrEnum
 from typing import Any, Final
 
-from antiphon.dialects.chat_json import read_object
+from antiphon.wire.objects import read_object
 from antiphon.wire.sse import BYTE_ORDER_MARK
 
 _MOST_TEXT: Final = 200

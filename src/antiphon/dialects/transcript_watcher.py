@@ -9,11 +9,11 @@ from typing import Annotated, Any, Final
 
 import msgspec
 
-from antiphon.dialects.chat_json import DONE_DATA, JsonObject, read_object
-from antiphon.dialects.chat_usage import read_usage
-from antiphon.dialects.chat_watcher import StreamWatcher
+from antiphon.dialects.chat.usage import read_usage
+from antiphon.dialects.chat.watcher import StreamWatcher
 from antiphon.recording import Outcome, State
 from antiphon.turn.usage import NO_USAGE, Usage
+from antiphon.wire.objects import DONE_DATA, JsonObject, read_object
 from antiphon.wire.sse import parse_frame
 
 TERMINAL: Final = frozenset({"transcript.text.done", "transcription.done"})

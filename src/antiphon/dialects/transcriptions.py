@@ -6,14 +6,14 @@ The terminal event of a stream holds all that the JSON answer holds but the segm
 from collections.abc import Sequence
 from typing import Final
 
-from antiphon.dialects.chat import break_frames
-from antiphon.dialects.chat_fold import fold_chat
-from antiphon.dialects.chat_json import JsonObject, read_chunks, read_object, write_object
+from antiphon.dialects.chat.dialect import break_frames
+from antiphon.dialects.chat.fold import fold_chat
 from antiphon.dialects.dialect import KEEP_ALIVE, Watcher
 from antiphon.dialects.transcript_watcher import TERMINAL, TranscriptWatcher, judge_json, judge_text
 from antiphon.dialects.whole import WholeWatcher
 from antiphon.recording import Mode
 from antiphon.wire.error_forms import OPENAI_ERRORS
+from antiphon.wire.objects import JsonObject, read_chunks, read_object, write_object
 from antiphon.wire.sse import DONE, write_frame
 
 _DELTA: Final = "transcript.text.delta"

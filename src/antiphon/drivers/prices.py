@@ -21,7 +21,7 @@ _LONGEST_NAME: Final = 200
 _VALIDITY: Final = 900
 """Seconds for which rates are kept: some providers are cheaper at certain hours, which begin at full quarters."""
 
-_TYPE_PROVIDERS: Final = {"openai": "openai", "anthropic": "anthropic"}
+_TYPE_PROVIDERS: Final = {"openai": "openai", "anthropic": "anthropic", "gemini": "google"}
 """Whose prices are taken for a provider type at an address that the library does not know, such as a proxy."""
 
 

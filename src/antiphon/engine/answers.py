@@ -9,9 +9,9 @@ from dataclasses import dataclass
 
 import msgspec
 
-from antiphon.dialects.chat import is_usage_only
+from antiphon.dialects.chat.dialect import is_usage_only
 from antiphon.dialects.native import changed_echo
-from antiphon.dialects.responses_replay import asked_by, under_id
+from antiphon.dialects.responses.replay import asked_by, under_id
 from antiphon.engine.live import LiveRecording
 from antiphon.engine.rendition import JSON_TYPE, STREAM_HEADERS, Header, hides_usage, render
 from antiphon.engine.turn import Turn

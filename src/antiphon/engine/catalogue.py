@@ -5,8 +5,7 @@ import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
 
-import msgspec
-
+from antiphon.dialects.model_lists import model_list_of
 from antiphon.engine.source import Source
 from antiphon.ports.upstream import UpstreamRequest
 from antiphon.routing.names import Resolver, Target
@@ -19,14 +18,6 @@ _RETRY_SECONDS = 30.0
 _LIST_SECONDS = 10.0
 _LARGEST_LIST_BYTES = 8 * 1024 * 1024
 _OK = 200
-
-
-class _Model(msgspec.Struct):
-    id: str
-
-
-class _List(msgspec.Struct):
-    data: list[_Model]
 
 
 class Catalogue:
@@ -86,14 +77,13 @@ class Catalogue:
 
 async def _list_models(source: Source) -> list[str] | None:
     """Ask one upstream; None if it gives no list, which is not a fault of the client that asks."""
+    asked = model_list_of(source.profile)
     collected = _Collected()
-    # Anthropic shows twenty models at a time: https://platform.claude.com/docs/en/api/models-list (2026-11)
-    path = "/models?limit=1000" if source.settings.type == "anthropic" else "/models"
-    call = source.upstream.send(UpstreamRequest("models", path, method="GET"), collected)
+    call = source.upstream.send(UpstreamRequest("models", asked.path, method="GET"), collected)
     try:
         async with asyncio.timeout(_LIST_SECONDS):
             body = await collected.body
-        return [model.id for model in msgspec.json.decode(body, type=_List).data]
+        return asked.read(body)
     except (TimeoutError, GatewayError, ValueError, RecursionError) as error:
         call.cancel()
         _log.warning("provider %s gives no list of models: %s", source.name, error)

@@ -14,7 +14,6 @@ from functools import lru_cache
 from itertools import takewhile
 from typing import Protocol
 
-from antiphon.dialects.chat_json import DONE_DATA, read_object
 from antiphon.dialects.dialect import Dialect, Watcher
 from antiphon.dialects.transcriptions import is_text, watch_text
 from antiphon.engine.error_answers import (
@@ -28,6 +27,7 @@ from antiphon.engine.error_answers import (
 from antiphon.ports.upstream import Call
 from antiphon.recording import Head, Mode, Outcome, Recording, State
 from antiphon.wire.errors import GatewayError, UpstreamFault
+from antiphon.wire.objects import DONE_DATA, read_object
 from antiphon.wire.sse import FrameReader, FrameTooLargeError, parse_frame
 
 _BACKLOG_BYTES = 1024 * 1024

@@ -131,7 +131,7 @@ class Producing:
         variant = turn.ask.variant
         upstream_request = UpstreamRequest(
             turn.ask.dialect.name,
-            turn.ask.route + variant.query,
+            source.profile.native_prefix + turn.ask.route + variant.query,
             body,
             request.stream,
             headers=variant.headers or request.upstream_headers,

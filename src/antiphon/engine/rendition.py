@@ -3,10 +3,10 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from antiphon.dialects.chat import is_usage_only
+from antiphon.dialects.chat.dialect import is_usage_only
 from antiphon.dialects.dialect import Dialect
-from antiphon.dialects.responses import RESPONSES
-from antiphon.dialects.responses_replay import Template, template
+from antiphon.dialects.responses.dialect import RESPONSES
+from antiphon.dialects.responses.replay import Template, template
 from antiphon.engine.turn import Asked
 from antiphon.recording import Mode, Recording
 

@@ -9,13 +9,15 @@ from antiphon.dialects.translation import Telling, Translation, feed
 from antiphon.engine.live import LiveRecording, passed_on
 from antiphon.turn.events import Event
 from antiphon.turn.response import output_text
-from antiphon.wire.errors import UpstreamFault
+from antiphon.wire.errors import ClientFault, GatewayError, UpstreamFault
 
 _EVENT_STREAM: Final = b"text/event-stream; charset=utf-8"
 _JSON: Final = b"application/json"
 _STREAM_STARTS: Final = (b"data:", b"event:")
 _ERROR: Final = 400
 _NOT_OK: Final = 300
+_ASKED_WRONGLY: Final = frozenset({"invalid_prompt"})
+"""Codes of answers that would be the same if the upstream were asked again."""
 
 
 class TranslatedAnswer:
@@ -184,13 +186,14 @@ class CheckedAnswer:
         return text, self._violation(text) if text else None
 
 
-def failure(events: Sequence[Event]) -> UpstreamFault | None:
+def failure(events: Sequence[Event]) -> GatewayError | None:
     """Return why the events of a whole answer make none."""
     last = events[-1] if events else None
     if last is not None and last["type"] in {"response.completed", "response.incomplete"}:
         return None
     error = (last or {}).get("response", {}).get("error") or {}
-    return UpstreamFault(
+    fault = ClientFault if error.get("code") in _ASKED_WRONGLY else UpstreamFault
+    return fault(
         error.get("message") or "The upstream's answer cannot be read.",
         code=error.get("code") or "upstream_invalid_json",
     )

@@ -5,11 +5,10 @@ client's dialect, so that everything behind (listeners, cache, replay, kept resp
 """
 
 import secrets
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
-from antiphon.dialects.chat_json import read_object, write_object
 from antiphon.dialects.files import NamedFile, unreachable_files
 from antiphon.dialects.registry import CLIENTS, UPSTREAMS
 from antiphon.dialects.translation import Asking, Download, Structured, Telling
@@ -23,9 +22,12 @@ from antiphon.engine.translated import CheckedAnswer, TranslatedAnswer
 from antiphon.engine.turn import Turn
 from antiphon.ports.upstream import AnswerSink, UpstreamRequest
 from antiphon.turn.request import HubRequest, user_message
+from antiphon.turn.request_tokens import count_request
 from antiphon.turn.response import begun
+from antiphon.turn.tokens import estimate, template_of
 from antiphon.turn.tools import read_tools
 from antiphon.wire.errors import GatewayError
+from antiphon.wire.objects import read_object, write_object
 from antiphon.wire.sealing import Sealer
 
 _ANSWER_TOOL: Final = "answer"
@@ -44,8 +46,6 @@ class Translating:
     downloader: Downloader
     tasks: Tasks
     now: Callable[[], float]
-    count_tokens: Callable[[Sequence[str]], int]
-    count_input: Callable[[HubRequest], int]
 
     def send(self, turn: Turn, live: LiveRecording, source: Source) -> None:
         """Ask the upstream; a request that it cannot be asked ends the recording with the fault."""
@@ -76,7 +76,15 @@ class Translating:
     def _send(self, job: "_Job") -> None:
         """Write the request and send it. Raises ClientFault."""
         source, live = job.source, job.live
-        asking = self._asking(job)
+        ask = job.turn.ask
+        asking = self.asking(
+            source,
+            ask.target.model,
+            job.request,
+            ask.owner.name,
+            stream=ask.request.stream,
+            downloads=job.downloads,
+        )
         telling = self._telling(job, asking)
         dialect = job.turn.ask.upstream_dialect
         assert dialect is not None
@@ -112,9 +120,18 @@ class Translating:
 
         return repair
 
-    def _asking(self, job: "_Job") -> Asking:
-        turn, source, request = job.turn, job.source, job.request
-        model, owner, profile = turn.ask.target.model, turn.ask.owner.name, source.profile
+    def asking(
+        self,
+        source: Source,
+        model: str,
+        request: HubRequest,
+        owner: str,
+        *,
+        stream: bool,
+        downloads: dict[str, Download] | None = None,
+    ) -> Asking:
+        """Return what the writer of a request to `source` has to know. Raises ClientFault."""
+        profile = source.profile
         toolset = read_tools(request, hosted=profile.hosted_tools, upstream=profile.label)
         structured = _structured(request, source, model, has_tools=bool(toolset.tools))
 
@@ -122,27 +139,25 @@ class Translating:
             if not self.sealer.is_ours(text):
                 return None
             sealed = self.sealer.open(text, owner=owner)
-            fits = sealed.kind == "compaction" or (sealed.backend, sealed.model) == (
-                source.settings.type,
-                model,
-            )
-            return sealed.payload if fits else None
+            is_its_own = (sealed.backend, sealed.model) == (source.settings.type, model)
+            return sealed.payload if is_its_own or sealed.kind == "compaction" else None
 
         return Asking(
             model=model,
-            stream=turn.ask.request.stream and structured is not Structured.JSON,
+            stream=stream and structured is not Structured.JSON,
             profile=profile,
             toolset=toolset,
             structured=structured,
             answer_tool=_ANSWER_TOOL if structured is Structured.TOOL else None,
             unseal=unseal,
             is_sealed=self.sealer.is_ours,
-            downloads=job.downloads or {},
+            downloads=downloads or {},
         )
 
     def _telling(self, job: "_Job", asking: Asking) -> Telling:
         turn, source = job.turn, job.source
         client = CLIENTS[turn.ask.dialect.name]
+        template = template_of(asking.model)
         response_id = turn.response_id.decode() or make_id(client.id_prefix)
 
         def seal(payload: Any) -> str:
@@ -159,8 +174,10 @@ class Translating:
             make_id=make_id,
             now=self.now,
             seal=seal,
-            count_tokens=self.count_tokens,
-            count_input=self.count_input,
+            count_tokens=lambda texts: round(template.factor * sum(map(estimate, texts))),
+            count_input=lambda request: count_request(
+                request, lambda text: round(template.factor * estimate(text)), template
+            ),
         )
 
 
@@ -186,7 +203,7 @@ def _structured(request: HubRequest, source: Source, model: str, *, has_tools: b
     form = request.get("text", {}).get("format") or {}
     if form.get("type") != "json_schema":
         return None
-    if source.profile.takes_schema(model):
+    if source.profile.takes_schema(model) and (source.profile.schema_beside_tools or not has_tools):
         return Structured.NATIVE
     # A tool that must be called leaves no choice between it and the request's own tools.
     return Structured.JSON if has_tools or source.profile.schema == "json" else Structured.TOOL

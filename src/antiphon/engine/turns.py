@@ -15,7 +15,7 @@ from antiphon.dialects.dialect import Dialect
 from antiphon.dialects.native import NativeRequest, read_request
 from antiphon.dialects.providers import upstream_dialect
 from antiphon.dialects.registry import CLIENTS
-from antiphon.dialects.responses import RESPONSES
+from antiphon.dialects.responses.dialect import RESPONSES
 from antiphon.engine.catalogue import Catalogue
 from antiphon.engine.live import LiveRecording
 from antiphon.engine.producing import Producing, Shelves
@@ -32,6 +32,7 @@ from antiphon.recording.pace import INSTANT, Pace, parse_pace
 from antiphon.routing.names import Target
 from antiphon.settings import Cache
 from antiphon.wire.errors import ClientFault, GatewayError, StoreFault
+from antiphon.wire.sealing import ENVELOPE
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +108,11 @@ class Turns:
             return
         self._look_up(self._turn(incoming, request, target), incoming.headers, shortcut_key)
 
+    async def is_spoken(self, model: str, dialect: str) -> bool:
+        """Whether the provider of `model` has the route of `dialect` itself. Raises ClientFault."""
+        target = self._catalogue.resolve(model) or await self._catalogue.resolve_listed(model)
+        return dialect in self._sources[target.provider].profile.speaks
+
     async def _answer_listed(self, incoming: Incoming, request: NativeRequest) -> None:
         """Answer a request whose model is not known yet: perhaps a provider lists it."""
         try:
@@ -132,6 +138,9 @@ class Turns:
         asked = Asked(Mode.STREAM if request.stream else Mode.JSON, request.include_usage)
         source = self._sources[target.provider]
         translated_to = upstream_dialect(source.profile, route.dialect.name, CLIENTS)
+        if translated_to is None and route.dialect is RESPONSES and ENVELOPE in incoming.body:
+            # What only this gateway can open is opened on the way: the provider would refuse it.
+            translated_to = source.profile.translates_to
         variant = read_variant(incoming.headers, incoming.query) if route.has_variants else NO_VARIANT
         ask = Ask(
             incoming.owner, route.dialect, route.upstream_path, request, target, asked, variant, translated_to

@@ -6,13 +6,13 @@ import secrets
 import time
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 
-from antiphon.dialects.chat import CHAT
-from antiphon.dialects.completions import COMPLETIONS
+from antiphon.dialects.chat.dialect import CHAT
+from antiphon.dialects.completions.dialect import COMPLETIONS
 from antiphon.dialects.embeddings import EMBEDDINGS
 from antiphon.dialects.forms import read_transcription
-from antiphon.dialects.messages import COUNT_TOKENS, MESSAGES
+from antiphon.dialects.messages.dialect import MESSAGES
 from antiphon.dialects.rerank import RERANK, read_rerank
-from antiphon.dialects.responses import RESPONSES
+from antiphon.dialects.responses.dialect import RESPONSES
 from antiphon.dialects.transcriptions import TRANSCRIPTIONS
 from antiphon.engine.refusals import internal_error, refuse
 from antiphon.engine.tasks import Tasks
@@ -21,6 +21,7 @@ from antiphon.gateway.error_forms import error_form
 from antiphon.gateway.keys import Keyring
 from antiphon.gateway.request import Request
 from antiphon.ports.reply import Headers, Reply
+from antiphon.wire.error_forms import OPENAI_ERRORS, ErrorForm
 from antiphon.wire.errors import ClientFault, GatewayError
 
 _log = logging.getLogger(__name__)
@@ -30,8 +31,9 @@ Handler = Callable[[Request, bytes, Reply], None]
 
 _SHOWN = 200
 
+RESPONSES_ROUTE = Route("/v1/responses", "/responses", RESPONSES)
 ROUTES = (
-    Route("/v1/responses", "/responses", RESPONSES),
+    RESPONSES_ROUTE,
     Route("/v1/chat/completions", "/chat/completions", CHAT),
     Route("/v1/completions", "/completions", COMPLETIONS),
     Route("/v1/embeddings", "/embeddings", EMBEDDINGS),
@@ -45,7 +47,6 @@ ROUTES = (
         takes_files=True,
     ),
     Route("/v1/messages", "/messages", MESSAGES, has_variants=True),
-    Route("/v1/messages/count_tokens", "/messages/count_tokens", COUNT_TOKENS, has_variants=True),
 )
 
 
@@ -64,7 +65,7 @@ class Gateway:
         self._models = {route.path.encode(): route for route in ROUTES}
         for (method, path), handler in handlers.items():
             self._add(method.encode(), path.encode(), handler)
-        self._request_ids = _request_ids()
+        self._request_ids = request_ids()
 
     def _add(self, method: bytes, path: bytes, handler: Handler) -> None:
         if b"{}" not in path:
@@ -143,28 +144,31 @@ def answer_later(
     request_id: bytes,
     reply: Reply,
     answer: Callable[[], Awaitable[tuple[int, Headers, bytes] | None]],
+    form: ErrorForm = OPENAI_ERRORS,
 ) -> None:
     """Answer with the status, headers and body that `answer` gives after waiting, or with its fault.
 
-    None: somebody else has taken the reply.
+    None: somebody else has taken the reply. Faults are told in `form`.
     """
 
     async def run() -> None:
         try:
             answered = await answer()
         except GatewayError as fault:
-            refuse(reply, request_id, fault)
+            refuse(reply, request_id, fault, form)
             return
         if answered is not None:
             status, headers, body = answered
             reply.send(status, (*headers, (b"x-request-id", request_id)), body)
 
     tasks.start(
-        run(), f"answer {request_id.decode()}", on_death=lambda: refuse(reply, request_id, internal_error())
+        run(),
+        f"answer {request_id.decode()}",
+        on_death=lambda: refuse(reply, request_id, internal_error(), form),
     )
 
 
-def _request_ids() -> Iterator[bytes]:
+def request_ids() -> Iterator[bytes]:
     """Ids that no other worker makes, at the price of a counter."""
     prefix = b"req_" + secrets.token_hex(8).encode()
     return (b"%b%08x" % (prefix, number) for number in itertools.count())

@@ -5,7 +5,7 @@ from urllib.parse import parse_qs, quote, unquote
 
 import msgspec
 
-from antiphon.dialects.responses import RESPONSES
+from antiphon.dialects.responses.dialect import RESPONSES
 from antiphon.drivers.memory import MemoryCache
 from antiphon.engine.passing import Passing
 from antiphon.engine.rendition import render

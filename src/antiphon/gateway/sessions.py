@@ -3,16 +3,15 @@
 import logging
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Final
 from urllib.parse import urlsplit
 
 from antiphon.dialects.native import read_request
-from antiphon.dialects.responses import RESPONSES
+from antiphon.dialects.responses.dialect import RESPONSES
 from antiphon.engine.refusals import internal_error, refuse
 from antiphon.engine.tasks import Tasks
 from antiphon.engine.turn import Owner
 from antiphon.engine.turns import Incoming, Turns
-from antiphon.gateway.gateway import ROUTES, _request_ids
+from antiphon.gateway.gateway import RESPONSES_ROUTE, request_ids
 from antiphon.gateway.keys import Keyring
 from antiphon.gateway.request import Request
 from antiphon.gateway.websocket_session import Conditions, FindParent, Session
@@ -22,8 +21,6 @@ from antiphon.settings.checks import is_loopback
 from antiphon.wire.errors import ClientFault, GatewayError
 
 _log = logging.getLogger(__name__)
-
-_ROUTE: Final = next(route for route in ROUTES if route.dialect is RESPONSES)
 
 
 class Sessions:
@@ -43,10 +40,10 @@ class Sessions:
         """Let `turns` answer; `find_parent` looks for responses that a connection has not brought itself."""
         self._turns = turns
         self._keyring = keyring
-        self._request_ids = _request_ids()
+        self._request_ids = request_ids()
         self._conditions = Conditions(
             answer=self._answer,
-            route=_ROUTE,
+            route=RESPONSES_ROUTE,
             request_ids=self._request_ids,
             tasks=tasks,
             keeps_upstream=keeps_upstream,
@@ -59,7 +56,7 @@ class Sessions:
 
     def serves(self, path: bytes) -> bool:
         """Whether WebSockets are opened on `path`."""
-        return path == _ROUTE.path.encode()
+        return path == RESPONSES_ROUTE.path.encode()
 
     def request_id(self) -> bytes:
         """Return an id under which a handshake is refused."""

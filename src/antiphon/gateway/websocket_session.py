@@ -14,7 +14,7 @@ from typing import Final
 
 import msgspec
 
-from antiphon.dialects.responses_prepared import prepared_events
+from antiphon.dialects.responses.prepared import prepared_events
 from antiphon.engine.refusals import internal_error
 from antiphon.engine.tasks import Tasks
 from antiphon.engine.turn import Owner, mint_response_id

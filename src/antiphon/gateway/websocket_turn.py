@@ -13,7 +13,7 @@ from typing import Final, Protocol
 
 import msgspec
 
-from antiphon.dialects.responses_frames import RESPONSE_KEY, EventData, open_frame, read_event
+from antiphon.dialects.responses.frames import RESPONSE_KEY, EventData, open_frame, read_event
 from antiphon.ports.reply import Headers, ReplyWatcher
 from antiphon.turn.chain import Items
 from antiphon.turn.events import LIFECYCLE, TERMINAL

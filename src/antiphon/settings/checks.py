@@ -10,10 +10,25 @@ from urllib.parse import urlsplit
 from msgspec.structs import replace
 
 from antiphon.settings.faults import ConfigurationError
+from antiphon.settings.ollama_host import ollama_url
 from antiphon.settings.quantities import Secret
 from antiphon.settings.values import Key, Model, Provider, Responses, Settings
 
-BASE_URLS: Final = {"openai": "https://api.openai.com/v1", "anthropic": "https://api.anthropic.com/v1"}
+BASE_URLS: Final = {
+    "openai": "https://api.openai.com/v1",
+    "anthropic": "https://api.anthropic.com/v1",
+    "gemini": "https://generativelanguage.googleapis.com/v1beta",
+    "ollama": "http://127.0.0.1:11434",
+    "vllm": "http://127.0.0.1:8000/v1",
+    "llamacpp": "http://127.0.0.1:8080/v1",
+    "lmstudio": "http://127.0.0.1:1234/v1",
+    "groq": "https://api.groq.com/openai/v1",
+    "deepseek": "https://api.deepseek.com/v1",
+    "mistral": "https://api.mistral.ai/v1",
+    "openrouter": "https://openrouter.ai/api/v1",
+    "xai": "https://api.x.ai/v1",
+    "together": "https://api.together.xyz/v1",
+}
 """Where a provider type is found when the configuration does not say."""
 
 _PACE: Final = re.compile(r"instant|recorded|x\d+(\.\d+)?|\d+(\.\d+)?/s", re.ASCII)
@@ -87,6 +102,10 @@ def _completed_provider(provider: Provider) -> Provider:
     base_url = (provider.base_url or BASE_URLS.get(provider.type, "")).rstrip("/")
     if provider.type == "anthropic" and base_url and not base_url.endswith("/v1"):
         base_url += "/v1"  # Anthropic's own clients take it without
+    if provider.type == "ollama":
+        base_url = ollama_url(base_url)
+    if provider.type == "azure" and base_url and not base_url.endswith("/v1"):
+        base_url += "/openai/v1"  # as the portal shows it: https://NAME.openai.azure.com
     return replace(provider, base_url=base_url or None)
 
 

@@ -13,18 +13,42 @@ _REFERENCE: Final = re.compile(r"\$\$\{|\$\{(?:([A-Za-z_][A-Za-z0-9_]*)(?:(:-)([
 
 @dataclass(frozen=True, slots=True)
 class ProviderVariables:
-    """The variables that make a provider: it is there when the first of `key` and `base_url` is."""
+    """The variables that make a provider: it is there when `made_by` is set."""
 
     name: str
     type: ProviderType
-    key: str | None
-    base_url: str | None
+    key: str
+    base_url: str
+    made_by: str
 
 
-PROVIDERS: Final = (
-    ProviderVariables(name="openai", type="openai", key="OPENAI_API_KEY", base_url="OPENAI_BASE_URL"),
+PROVIDERS: Final = (  # of several with one name the last counts
+    ProviderVariables("openai", "openai", "OPENAI_API_KEY", "OPENAI_BASE_URL", made_by="OPENAI_API_KEY"),
     ProviderVariables(
-        name="anthropic", type="anthropic", key="ANTHROPIC_API_KEY", base_url="ANTHROPIC_BASE_URL"
+        "anthropic", "anthropic", "ANTHROPIC_API_KEY", "ANTHROPIC_BASE_URL", made_by="ANTHROPIC_API_KEY"
+    ),
+    ProviderVariables("gemini", "gemini", "GOOGLE_API_KEY", "GEMINI_BASE_URL", made_by="GOOGLE_API_KEY"),
+    ProviderVariables("gemini", "gemini", "GEMINI_API_KEY", "GEMINI_BASE_URL", made_by="GEMINI_API_KEY"),
+    # The key is for Ollama's cloud; who has Ollama at hand needs none.
+    ProviderVariables("ollama", "ollama", "OLLAMA_API_KEY", "OLLAMA_HOST", made_by="OLLAMA_HOST"),
+    ProviderVariables(
+        "azure", "azure", "AZURE_OPENAI_API_KEY", "AZURE_OPENAI_ENDPOINT", made_by="AZURE_OPENAI_ENDPOINT"
+    ),
+    ProviderVariables("groq", "groq", "GROQ_API_KEY", "GROQ_BASE_URL", made_by="GROQ_API_KEY"),
+    ProviderVariables(
+        "deepseek", "deepseek", "DEEPSEEK_API_KEY", "DEEPSEEK_BASE_URL", made_by="DEEPSEEK_API_KEY"
+    ),
+    ProviderVariables("mistral", "mistral", "MISTRAL_API_KEY", "MISTRAL_BASE_URL", made_by="MISTRAL_API_KEY"),
+    ProviderVariables(
+        "openrouter",
+        "openrouter",
+        "OPENROUTER_API_KEY",
+        "OPENROUTER_BASE_URL",
+        made_by="OPENROUTER_API_KEY",
+    ),
+    ProviderVariables("xai", "xai", "XAI_API_KEY", "XAI_BASE_URL", made_by="XAI_API_KEY"),
+    ProviderVariables(
+        "together", "together", "TOGETHER_API_KEY", "TOGETHER_BASE_URL", made_by="TOGETHER_API_KEY"
     ),
 )
 
@@ -72,9 +96,10 @@ def providers_from(environ: Mapping[str, str]) -> dict[str, Provider]:
     """Make the providers whose usual variables are set."""
     found = {}
     for variables in PROVIDERS:
-        key = environ.get(variables.key, "").strip() if variables.key else ""
-        base_url = environ.get(variables.base_url, "").strip() if variables.base_url else ""
-        if key if variables.key else base_url:
+        key, base_url, made_by = (
+            environ.get(name, "").strip() for name in (variables.key, variables.base_url, variables.made_by)
+        )
+        if made_by:
             found[variables.name] = Provider(
                 type=variables.type,
                 api_key=Secret(key) if key else None,

@@ -11,7 +11,25 @@ from antiphon.settings.quantities import Duration, Secret, Size, Timeout
 
 PositiveInt = Annotated[int, Meta(gt=0)]
 
-ProviderType = Literal["openai", "openai-chat", "anthropic", "playback"]
+ProviderType = Literal[
+    "openai",
+    "openai-chat",
+    "openai-completions",
+    "anthropic",
+    "gemini",
+    "ollama",
+    "azure",
+    "vllm",
+    "llamacpp",
+    "lmstudio",
+    "groq",
+    "deepseek",
+    "mistral",
+    "openrouter",
+    "xai",
+    "together",
+    "playback",
+]
 
 
 class Server(Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):
@@ -49,12 +67,13 @@ class Provider(Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):
     """A configured upstream."""
 
     type: ProviderType
-    """What it speaks: `openai` has the Responses API, `openai-chat` has not, `anthropic` has the Messages API,
-    `playback` is a cassette."""
+    """What it speaks: `openai` has the Responses API, `openai-chat` has not, `openai-completions` has nothing but
+    text completions, `playback` is a cassette; the others are named after who they are."""
     base_url: str | None = None
-    """Everything before `/chat/completions`, without a slash at the end; for `anthropic` `/v1` may be left out."""
+    """Everything before `/chat/completions`, without a slash at the end; for `anthropic` `/v1` may be left out, for
+    `azure` `/openai/v1`, and `ollama` takes what `OLLAMA_HOST` does."""
     api_key: Secret | None = None
-    """Sent as bearer token, to `anthropic` as `x-api-key`."""
+    """Sent as bearer token, or in the header that the provider has for it."""
     headers: dict[str, Secret] = field(default_factory=dict)
     """Sent with every request; values are not shown, since they often authenticate."""
     models: tuple[str, ...] | None = None

@@ -28,6 +28,8 @@ MAX_PLAIN_BYTES: Final = 32 * 1024 * 1024
 
 _OURS: Final = "antiphon."
 _PREFIX: Final = "antiphon.v1."
+ENVELOPE: Final = b'"antiphon.v1.'
+"""How an envelope begins where it stands in JSON."""
 _TAG_BYTES: Final = 16
 _PLAIN: Final = b"\x00"
 _COMPRESSED: Final = b"\x01"

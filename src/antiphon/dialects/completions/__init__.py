@@ -1,0 +1,1 @@
+"""Text completions, chat's older sister."""

@@ -1,0 +1,1 @@
+"""The Responses API, whose items and events are the hub."""
