@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from antiphon.dialects.messages import MESSAGES
+from antiphon.dialects.messages.dialect import MESSAGES
 from antiphon.dialects.registry import CLIENTS, UPSTREAMS
 from antiphon.dialects.translation import Structured
 from antiphon.turn.grammar import violations

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from antiphon.dialects.messages_models import output_limit
+from antiphon.dialects.messages.models import output_limit
 from antiphon.dialects.translation import Download, Structured
 from antiphon.wire.errors import ClientFault
 from translated import seal, write
