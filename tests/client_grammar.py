@@ -47,7 +47,9 @@ def _chat(frames: Sequence[bytes]) -> list[str]:
 def _completions(frames: Sequence[bytes]) -> list[str]:
     chunks, found = _chunks(frames, "text_completion")
     choices = [choice for chunk in chunks for choice in chunk.get("choices", ())]
-    return found if all(isinstance(each["text"], str) for each in choices) else [*found, "no text in a choice"]
+    return (
+        found if all(isinstance(each["text"], str) for each in choices) else [*found, "no text in a choice"]
+    )
 
 
 def _chunks(frames: Sequence[bytes], kind: str) -> tuple[list[Any], list[str]]:

@@ -15,8 +15,8 @@ class Said:
     reasoning: str = ""
     calls: tuple[tuple[str, Any], ...] = ()
     """Name and parsed arguments of the calls that the client is to answer."""
-    citations: tuple[str, ...] = ()
-    """URLs or file ids."""
+    citations: tuple[tuple[str, str], ...] = ()
+    """URLs or file ids, and the passages of the text that they stand for, where that is told."""
     logprobs: tuple[tuple[str, float], ...] = ()
     input_tokens: int | None = None
     output_tokens: int | None = None
@@ -42,7 +42,7 @@ def said_chat(answer: dict[str, Any]) -> Said:
         refusal=message.get("refusal") or "",
         reasoning=told or thinking or _join(each.get("text") or each.get("summary") for each in details),
         calls=tuple(map(_call, calls)),
-        citations=_citations(message.get("annotations")),
+        citations=_citations(message.get("annotations"), content),
         logprobs=_logprobs((choice.get("logprobs") or {}).get("content")),
         finish=_FINISH.get(choice.get("finish_reason") or "stop", "stop"),
         **_chat_usage(usage),
@@ -74,7 +74,7 @@ def said_response(response: dict[str, Any]) -> Said:
         refusal=_join(part["refusal"] for part in parts if part["type"] == "refusal"),
         reasoning=_join(map(_thought, reasoning)),
         calls=tuple(map(_call, calls)),
-        citations=_citations(each for part in texts for each in part.get("annotations") or ()),
+        citations=tuple(each for part in texts for each in _citations(part.get("annotations"), part["text"])),
         logprobs=_logprobs(entry for part in texts for entry in part.get("logprobs") or ()),
         input_tokens=usage.get("input_tokens"),
         output_tokens=usage.get("output_tokens"),
@@ -92,12 +92,14 @@ def said_message(message: dict[str, Any]) -> Said:
     read = usage.get("cache_read_input_tokens") or 0
     written = usage.get("cache_creation_input_tokens") or 0
     given = usage.get("input_tokens")
+    details = message.get("stop_details") or {}
     return Said(
         text=_join(block["text"] for block in texts),
+        refusal=details.get("explanation") or "",
         reasoning=_join(block["thinking"] for block in blocks if block["type"] == "thinking"),
         calls=tuple((block["name"], block["input"]) for block in blocks if block["type"] == "tool_use"),
         citations=tuple(
-            each.get("url") or each.get("file_id") or each.get("source") or each.get("document_title") or ""
+            (_source(each), block["text"] if each.get("url") else "")
             for block in texts
             for each in block.get("citations") or ()
         ),
@@ -127,9 +129,11 @@ def said_gemini(chunks: list[dict[str, Any]]) -> Said:
             chosen = (candidate.get("logprobsResult") or {}).get("chosenCandidates") or ()
             logprobs += [(entry["token"], round(entry["logProbability"], 6)) for entry in chosen]
     calls = tuple(
-        (p["functionCall"]["name"], p["functionCall"].get("args") or {}) for p in parts if "functionCall" in p
+        (p["functionCall"]["name"], p["functionCall"].get("args") or {})
+        for p in parts
+        if "name" in p.get("functionCall", {})
     )
-    reason = _GEMINI_FINISH.get(finish, "filter") if finish is not None else "stop"
+    reason = _GEMINI_FINISH.get(finish, "error")
     return Said(
         text=_join(p.get("text") for p in parts if not p.get("thought")),
         reasoning=_join(p.get("text") for p in parts if p.get("thought")),
@@ -188,7 +192,17 @@ _FINISH = {
     "sensitive": "filter",
     "refusal": "filter",
 }
-_GEMINI_FINISH = {"STOP": "stop", 1: "stop", "MAX_TOKENS": "length", 2: "length"}
+_GEMINI_FINISH = {
+    "STOP": "stop",
+    1: "stop",
+    "MAX_TOKENS": "length",
+    2: "length",
+    "SAFETY": "filter",
+    "RECITATION": "filter",
+    "PROHIBITED_CONTENT": "filter",
+    "MODEL_ARMOR": "filter",
+}
+"""Everything else, and no reason at all, is how an answer breaks off."""
 
 
 def _chat_usage(usage: dict[str, Any] | None) -> dict[str, Any]:
@@ -215,11 +229,19 @@ def _parts(content: Any) -> tuple[str, str]:
     return text, _join(piece.get("text") for piece in pieces)
 
 
-def _citations(annotations: Iterable[dict[str, Any]] | None) -> tuple[str, ...]:
-    """Return whom a text cites; annotations of other kinds are no citations."""
-    inner = (each.get(each.get("type"), each) for each in annotations or ())
-    found = (each.get("url") or each.get("file_id") or each.get("filename") for each in inner)
-    return tuple(each for each in found if each)
+def _citations(annotations: Iterable[dict[str, Any]] | None, text: str) -> tuple[tuple[str, str], ...]:
+    """Return whom a text cites, and where; annotations of other kinds are no citations."""
+    inner = [each.get(each.get("type"), each) for each in annotations or ()]
+    return tuple(
+        (_source(each), text[each["start_index"] : each["end_index"]] if each.get("end_index") else "")
+        for each in inner
+        if _source(each)
+    )
+
+
+def _source(citation: dict[str, Any]) -> str:
+    names = ("url", "file_id", "source", "filename", "document_title")
+    return next((citation[name] for name in names if citation.get(name)), "")
 
 
 def _logprobs(entries: Iterable[dict[str, Any]] | None) -> tuple[tuple[str, float], ...]:

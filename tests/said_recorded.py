@@ -75,7 +75,7 @@ def _gemini(exchange: Exchange) -> Said:
     return replace(
         said,
         calls=tuple(found.calls),
-        citations=tuple(url for _, url in dict.fromkeys(found.passages)),
+        citations=tuple((url, passage) for passage, url in dict.fromkeys(found.passages)),
         searches=tuple(found.queries),
     )
 

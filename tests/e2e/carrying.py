@@ -12,9 +12,9 @@ from e2e.plain_client import Answer
 from e2e.stage import Stage, played
 from official_anthropic import assembled
 from official_library import chat_snapshot, events_of, final_response, frames_of
-from recorded import Exchange, exchanges
+from recorded import Exchange
 from said import Said, said_chat, said_completion, said_message, said_response
-from said_recorded import body_of, said_in
+from said_recorded import body_of
 
 UPSTREAMS: dict[str, tuple[ProviderType, str]] = {
     "openai.chat": ("openai-chat", "chat"),
@@ -39,8 +39,12 @@ LIMIT = 100_000
 
 
 def expected(client: str, said: Said) -> Said:
-    """Return what a client of the dialect is told of what was said."""
-    return _FORMS[client](said)
+    """Return what a client of the dialect is told of what was said.
+
+    Not every upstream says that it stopped for calls; clients wait for that to be said.
+    """
+    has_stopped = said.finish == "stop" and said.calls
+    return _FORMS[client](replace(said, finish="calls") if has_stopped else said)
 
 
 def _for_responses(said: Said) -> Said:
@@ -65,16 +69,14 @@ def _for_completions(said: Said) -> Said:
 
 
 def _for_messages(said: Said) -> Said:
-    """A refusal is text and a reason to stop, and cached tokens stand beside the input, not in it."""
-    calls = [
-        (name, {"input": given} if isinstance(given, str) else given) for name, given in said.calls
-    ]
+    """A refusal is text and a reason to stop; what cites is a block, not a passage; cached tokens stand beside others."""
+    calls = [(name, {"input": given} if isinstance(given, str) else given) for name, given in said.calls]
     given = said.input_tokens
     return replace(
         said,
         text=said.text + said.refusal,
-        refusal="",
         calls=tuple(calls),
+        citations=tuple((source, "") for source, _ in said.citations),
         logprobs=(),
         searches=(),
         input_tokens=None if given is None else max(given, said.cached_tokens),
@@ -96,13 +98,14 @@ def is_kept(said: Said) -> bool:
     return said.finish not in {"error", "filter"}
 
 
-def differences(client: str, said: Said, answer: Answer) -> list[str]:
-    """Say in what an answer is not what it should be."""
+def differences(client: str, wanted: Said, answer: Answer) -> list[str]:
+    """Say in what an answer does not say what is wanted, or not in its dialect's form."""
     is_stream = answer.headers["content-type"].startswith("text/event-stream")
     frames = [frame for frame in frames_of(answer.body) if not frame.startswith(b":")] if is_stream else []
     found = complaints(client, frames) if is_stream else []
-    got = _STREAMED[client](frames) if is_stream else told(client, answer)
-    wanted = expected(client, said)
+    got = _STREAMED[client](frames) if is_stream else _told(client, answer)
+    if (answer.status == 200) != (is_stream or wanted.finish != "error"):
+        found.append(f"status {answer.status}")
     if wanted.finish == "error":
         # What was said before the end is shown in streams alone, and what it cost is nowhere sure.
         wanted = replace(wanted if is_stream else Said(finish="error"), **_usage_of(got))
@@ -123,11 +126,6 @@ def _usage_of(said: Said) -> dict[str, Any]:
 _USAGE = ("input_tokens", "output_tokens", "cached_tokens", "reasoning_tokens")
 
 
-def plays(api: str) -> list[Exchange]:
-    """Return every recorded answer with status 200; several answers in one file are its first."""
-    return [*exchanges(api, "stream"), *exchanges(api, "plain")]
-
-
 # What is asked.
 
 
@@ -135,7 +133,9 @@ def request(client: str, exchange: Exchange, said: Said, *, stream: bool) -> dic
     """Ask for what was recorded; a namespace keeps the recordings apart."""
     model = f"{UPSTREAMS[exchange.api][0]}/m"
     asked = {"model": model, "stream": stream, "cache": {"namespace": f"{client} {exchange.id}"}}
-    return asked | _ASKING[client](said) | ({} if client in {"responses", "messages"} else _usage(stream=stream))
+    return (
+        asked | _ASKING[client](said) | ({} if client in {"responses", "messages"} else _usage(stream=stream))
+    )
 
 
 def _usage(*, stream: bool) -> dict[str, Any]:
@@ -211,8 +211,7 @@ async def performed(scene: Stage, client: str, exchange: Exchange, said: Said) -
     return Performance(first, second, len(scene.simulator.calls) - before)
 
 
-def told(client: str, answer: Answer) -> Said:
-    """Return what a JSON answer says."""
+def _told(client: str, answer: Answer) -> Said:
     body = answer.json()
     return Said(finish="error") if body.get("error") else _TOLD[client](body)
 
@@ -223,15 +222,22 @@ def _streamed_chat(frames: list[bytes]) -> Said:
     return replace(said, finish="error") if is_broken else said
 
 
+def _told_message(message: Any) -> Said:
+    said = said_message(message)
+    return replace(said, citations=tuple((source, "") for source, _ in said.citations), searches=())
+
+
 def _streamed_completion(frames: list[bytes]) -> Said:
-    if frames[-1].startswith(b'data: {"error":'):
+    is_broken = frames[-1].startswith(b'data: {"error":')
+    if is_broken and len(frames) == 1:
         return Said(finish="error")
-    return said_completion(json.loads(COMPLETIONS.fold(frames)))
+    said = said_completion(json.loads(COMPLETIONS.fold(frames[:-1] if is_broken else frames)))
+    return replace(said, finish="error") if is_broken else said
 
 
 def _streamed_message(frames: list[bytes]) -> Said:
     is_broken = frames[-1].startswith(b"event: error")
-    said = said_message(assembled(frames[:-1] if is_broken else frames))
+    said = _told_message(assembled(frames[:-1] if is_broken else frames))
     return replace(said, finish="error") if is_broken else said
 
 
@@ -246,7 +252,7 @@ _TOLD: dict[str, Callable[[Any], Said]] = {
     "responses": said_response,
     "chat": said_chat,
     "completions": said_completion,
-    "messages": said_message,
+    "messages": _told_message,
 }
 _STREAMED: dict[str, Callable[[list[bytes]], Said]] = {
     "responses": _streamed_response,

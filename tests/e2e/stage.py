@@ -51,7 +51,9 @@ def stage(
     """Set the stage, with its database in `folder`, with the provider `up` of this type, and `more` by their types."""
     clock = Clock()
     with asyncio.Runner() as runner:
-        scene = _scene(folder, cache, clock, {"up": kind, "chat": "openai-chat", **{each: each for each in more}})
+        scene = _scene(
+            folder, cache, clock, {"up": kind, "chat": "openai-chat", **{each: each for each in more}}
+        )
         entered = runner.run(scene.__aenter__())
         try:
             yield Stage(runner, clock, *entered)
