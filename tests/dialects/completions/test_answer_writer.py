@@ -128,3 +128,16 @@ def test_a_failure_is_an_error_and_no_done():
     assert json.loads(last[6:]) == {
         "error": {"message": "It broke.", "type": "server_error", "param": None, "code": "upstream_error"}
     }
+
+
+def test_a_usage_without_details_is_told():
+    """Those who imitate the Responses API leave them out, or the whole of it."""
+    bare = {"input_tokens": 3, "output_tokens": 2, "total_tokens": 5}
+    told = telling("completions")
+    answers = []
+    for usage in (bare, None):
+        response = {"status": "completed", "model": "m", "usage": usage}
+        frames = CLIENTS["completions"].writer(told).feed([{"type": "response.completed", "response": response}])
+        answers.append(json.loads(COMPLETIONS.fold(frames)).get("usage"))
+
+    assert answers == [{"prompt_tokens": 3, "completion_tokens": 2, "total_tokens": 5}, None]

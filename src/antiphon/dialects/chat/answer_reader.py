@@ -8,6 +8,7 @@ usage may come after that.
 
 from typing import Any, Final
 
+from antiphon.dialects.chat.images import made_image
 from antiphon.dialects.chat.usage import read_usage
 from antiphon.dialects.chat.watcher import judge_reasons
 from antiphon.dialects.logprobs import hub_logprobs
@@ -131,6 +132,8 @@ class ChatAnswerReader:
             self._maker.refusal(delta["refusal"])
         for annotation in delta.get("annotations") or ():
             self._annotate(annotation)
+        for image in delta.get("images") or ():
+            self._take_image(image)
         for fragment in delta.get("tool_calls") or ():
             self._take_call(fragment)
         if isinstance(delta.get("function_call"), dict):
@@ -187,6 +190,15 @@ class ChatAnswerReader:
             kind = annotation.get("type")
             inner = annotation.get(kind) if isinstance(kind, str) else None
             self._maker.annotate({"type": kind, **inner} if isinstance(inner, dict) else annotation)
+
+    def _take_image(self, image: Any) -> None:
+        """Take a picture, as OpenRouter writes it: a data URL."""
+        url = (image.get("image_url") or {}).get("url") if isinstance(image, dict) else None
+        item = made_image(url)
+        if item is not None:
+            self._leave_reasoning()
+            self._calls.end_all()
+            self._maker.item({"id": self._telling.make_id("ig_"), **item})
 
     # Calls.
 

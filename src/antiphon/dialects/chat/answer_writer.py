@@ -1,7 +1,8 @@
 """Writes the hub's events as chunks of Chat Completions (specification, section 15.5).
 
 Reasoning goes out as `reasoning_content`, the member that most providers and clients know; what a later turn
-must give back stands in `reasoning_details`. Hosted tools that ran have no form in chat. The chunk with usage is
+must give back stands in `reasoning_details`. Pictures are `images`, as OpenRouter writes them; other hosted tools that
+ran have no form in chat. The chunk with usage is
 always written: whoever passes the chunks on leaves it out for clients that did not ask.
 """
 
@@ -32,6 +33,7 @@ class ChatAnswerWriter:
         self._calls: dict[object, int] = {}
         """The places of calls in the message, by their places in the output."""
         self._summaries = 0
+        self._images = 0
 
     def feed(self, events: Sequence[Event]) -> list[bytes]:
         """Return the chunks that tell of `events`."""
@@ -97,8 +99,13 @@ class ChatAnswerWriter:
         return self._delta({"tool_calls": [{"index": index, holder: {member: event["delta"]}}]})
 
     def done(self, event: Event) -> list[bytes]:
-        """Tell what a later turn has to give back of reasoning."""
+        """Tell a picture, or what a later turn has to give back of reasoning."""
         item = event["item"]
+        if item["type"] == "image_generation_call" and item.get("result"):
+            url = f"data:image/{item.get('output_format') or 'png'};base64,{item['result']}"
+            image = {"index": self._images, "type": "image_url", "image_url": {"url": url}}
+            self._images += 1
+            return self._delta({"images": [image]})
         if item["type"] != "reasoning" or not item.get("encrypted_content"):
             return []
         detail = {"type": "reasoning.encrypted", "id": item["id"], "data": item["encrypted_content"]}
@@ -116,7 +123,7 @@ class ChatAnswerWriter:
         if response.get("service_tier") not in (None, "default"):
             self._head["service_tier"] = response["service_tier"]
         end = self._delta({}, finish_reason=reason)
-        usage = self._head | {"choices": [], "usage": chat_usage(response["usage"])}
+        usage = self._head | {"choices": [], "usage": chat_usage(response.get("usage"))}
         return [*end, write_frame(write_object(usage)), DONE]
 
     def failed(self, event: Event) -> list[bytes]:
