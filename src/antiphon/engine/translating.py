@@ -136,7 +136,7 @@ class Translating:
         if profile.translates_to != "responses":
             refuse_service_members(request, profile)
         toolset = read_tools(request, hosted=profile.hosted_tools, upstream=profile.label)
-        structured = _structured(request, source, model, has_tools=bool(toolset.tools))
+        structured = _structured(request, source, model, has_tools=bool(toolset.tools or toolset.hosted))
 
         def unseal(text: str) -> Any | None:
             if not self.sealer.is_ours(text):
@@ -206,7 +206,7 @@ def _structured(request: HubRequest, source: Source, model: str, *, has_tools: b
     form = request.get("text", {}).get("format") or {}
     if form.get("type") != "json_schema":
         return None
-    if source.profile.takes_schema(model) and (source.profile.schema_beside_tools or not has_tools):
+    if source.profile.takes_schema(model, has_tools=has_tools):
         return Structured.NATIVE
     # A tool that must be called leaves no choice between it and the request's own tools.
     return Structured.JSON if has_tools or source.profile.schema == "json" else Structured.TOOL
