@@ -65,9 +65,7 @@ def open_house(folder: Path) -> Iterator[House]:
     async def serve() -> None:
         async with Simulator(upstream) as simulator:
             root = simulator.base_url.removesuffix("/v1")
-            settings = settings_for(
-                folder, simulator.base_url, providers=_providers(root), cache=None
-            )
+            settings = settings_for(folder, simulator.base_url, providers=_providers(root), cache=None)
             async with serving(settings) as gateway:
                 opened.append(gateway.url)
                 is_open.set()

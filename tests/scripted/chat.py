@@ -24,11 +24,22 @@ from scripted.speech import (
 from scripted.wire import DONE, cut, events, named
 
 MEMBERS = (
-    *("temperature", "top_p", "presence_penalty", "frequency_penalty", "stop", "seed", "n", "user", "metadata"),
+    *(
+        "temperature",
+        "top_p",
+        "presence_penalty",
+        "frequency_penalty",
+        "stop",
+        "seed",
+        "n",
+        "user",
+        "metadata",
+    ),
     *("max_tokens", "max_completion_tokens", "stream", "stream_options", "tools", "tool_choice", "store"),
     *("parallel_tool_calls", "response_format", "logprobs", "top_logprobs", "reasoning_effort", "verbosity"),
     *("service_tier", "safety_identifier", "prompt_cache_key", "modalities"),
 )
+OWN = {"openrouter": ("reasoning",)}
 MESSAGES: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "system": (("content",), ("name",)),
     "developer": (("content",), ("name",)),
@@ -42,10 +53,11 @@ REASONING = {
     "deepseek": "reasoning_content",
     "chat": "reasoning_content",
 }
+"""The member that holds reasoning, by the kind of provider; OpenAI has none."""
 
 
 def read(body: dict[str, Any], kind: str) -> Asked:
-    only(body, "body", needs=("model", "messages"), may=(*MEMBERS, "reasoning" * (kind == "openrouter")))
+    only(body, "body", needs=("model", "messages"), may=(*MEMBERS, *OWN.get(kind, ())))
     must("stream_options" not in body or body.get("stream"), "stream_options without stream")
     conversation = _Conversation(kind)
     for index, message in enumerate(body["messages"]):
@@ -56,7 +68,9 @@ def read(body: dict[str, Any], kind: str) -> Asked:
     must(form["type"] in {"text", "json_object", "json_schema"}, "response_format.type")
     schema = None
     if form["type"] == "json_schema":
-        inner = only(form["json_schema"], "json_schema", needs=("name", "schema"), may=("strict", "description"))
+        inner = only(
+            form["json_schema"], "json_schema", needs=("name", "schema"), may=("strict", "description")
+        )
         schema = inner["schema"]
         if inner.get("strict"):
             must_be_strict(schema, "schema")
@@ -91,7 +105,7 @@ class _Conversation:
         must(role in MESSAGES, f"{path}.role is {role!r}")
         needs, may = MESSAGES[role]
         if role == "assistant":
-            may = (*may, REASONING[self.kind])
+            may = (*may, *filter(None, [REASONING.get(self.kind)]))
         only(message, path, needs=("role", *needs), may=may)
         must(role == "tool" or not self.open, f"{path}: calls {self.open} have no answers yet")
         if role in {"system", "developer"}:
@@ -117,7 +131,7 @@ class _Conversation:
             self.calls.append(Call(call["id"], inner["name"], parsed(inner["arguments"], path)))
             must(call["id"] not in self.open, f"{path}: two calls have one id")
             self.open.add(call["id"])
-        thought = message.get(REASONING[self.kind])
+        thought = message.get(REASONING.get(self.kind, ""))
         if isinstance(thought, list):
             self.proofs += [detail["signature"] for detail in thought]
         elif thought:
@@ -192,8 +206,8 @@ def _chunks(says: Says, model: str, kind: str, finish: str) -> Iterator[bytes]:
         return named(head | {"choices": [choice], "usage": None})
 
     yield chunk({"role": "assistant", "content": "", "refusal": None})
-    if says.thought:
-        yield chunk(_thought(says, kind))
+    if told := _thought(says, kind):
+        yield chunk(told)
     for text in says.texts:
         yield chunk({"content": text})
     if says.refusal:
@@ -220,7 +234,7 @@ def _call(call: Call) -> dict[str, Any]:
 
 
 def _thought(says: Says, kind: str) -> dict[str, Any]:
-    if not says.thought:
+    if kind not in REASONING or not says.thought:
         return {}
     if kind == "openrouter":
         detail = {"type": "reasoning.text", "text": says.thought, "signature": says.proof, "index": 0}
@@ -238,4 +252,6 @@ USAGE = {
 
 
 def fail(fails: Fails) -> dict[str, Any]:
-    return {"error": {"message": fails.message, "type": "requests", "param": None, "code": "rate_limit_exceeded"}}
+    return {
+        "error": {"message": fails.message, "type": "requests", "param": None, "code": "rate_limit_exceeded"}
+    }

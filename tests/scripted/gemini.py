@@ -29,7 +29,12 @@ DATA = ("text", "functionCall", "functionResponse", "inlineData", "fileData")
 
 
 def read(body: dict[str, Any], _kind: str) -> Asked:
-    only(body, "body", needs=("contents",), may=("systemInstruction", "tools", "toolConfig", "generationConfig"))
+    only(
+        body,
+        "body",
+        needs=("contents",),
+        may=("systemInstruction", "tools", "toolConfig", "generationConfig"),
+    )
     config = only(body.get("generationConfig", {}), "generationConfig", may=CONFIG)
     must(
         "responseJsonSchema" not in config or config.get("responseMimeType") == "application/json",

@@ -116,7 +116,9 @@ class _Conversation:
     def _block(self, role: str, block: Any, path: str, *, is_first: bool) -> None:
         match block["type"]:
             case "text":
-                must(not self.open or role == "assistant", f"{path}: calls {self.open} are not answered first")
+                must(
+                    not self.open or role == "assistant", f"{path}: calls {self.open} are not answered first"
+                )
                 must(block["text"].strip(), f"{path} is an empty text")
                 self.texts.append((role, block["text"]))
             case "tool_use":
@@ -163,8 +165,10 @@ def _tools(tools: Any) -> Iterator[tuple[str, Any]]:
 def write(says: Says, asked: Asked, model: str, _kind: str) -> Answer:
     blocks = list(_blocks(says))
     reason = "tool_use" if says.calls else {"length": "max_tokens", "stop": "end_turn"}[says.finish]
+    details = None
     if says.refusal:
         reason = "refusal"
+        details = {"type": "refusal", "category": None, "explanation": says.refusal}
     message = {
         "id": "msg_up",
         "type": "message",
@@ -173,6 +177,7 @@ def write(says: Says, asked: Asked, model: str, _kind: str) -> Answer:
         "content": blocks,
         "stop_reason": reason,
         "stop_sequence": None,
+        "stop_details": details,
         "usage": USAGE,
     }
     if asked.stream:
@@ -183,8 +188,8 @@ def write(says: Says, asked: Asked, model: str, _kind: str) -> Answer:
 def _blocks(says: Says) -> Iterator[dict[str, Any]]:
     if says.thought:
         yield {"type": "thinking", "thinking": says.thought, "signature": says.proof}
-    if says.texts or says.refusal:
-        yield {"type": "text", "text": says.text or says.refusal}
+    if says.texts:
+        yield {"type": "text", "text": says.text}
     for call in says.calls:
         yield {"type": "tool_use", "id": call.id, "name": call.name, "input": call.arguments}
 
@@ -197,7 +202,8 @@ EMPTY: dict[str, dict[str, Any]] = {
 
 
 def _events(message: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    begun = message | {"content": [], "stop_reason": None, "usage": USAGE | {"output_tokens": 1}}
+    begun = message | {"content": [], "stop_reason": None, "stop_details": None}
+    begun["usage"] = USAGE | {"output_tokens": 1}
     yield {"type": "message_start", "message": begun}
     for index, block in enumerate(message["content"]):
         at = {"index": index}
@@ -205,7 +211,7 @@ def _events(message: dict[str, Any]) -> Iterator[dict[str, Any]]:
         for delta in _deltas(block):
             yield {"type": "content_block_delta", **at, "delta": delta}
         yield {"type": "content_block_stop", **at}
-    ending = {"stop_reason": message["stop_reason"], "stop_sequence": None}
+    ending = {name: message[name] for name in ("stop_reason", "stop_sequence", "stop_details")}
     yield {"type": "message_delta", "delta": ending, "usage": USAGE}
     yield {"type": "message_stop"}
 

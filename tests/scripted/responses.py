@@ -195,10 +195,7 @@ def _message(says: Says) -> tuple[dict[str, Any], list[dict[str, Any]]]:
         part = {"type": "output_text", "text": says.text, "annotations": [], **logprobs}
         inside = [
             {"type": "response.content_part.added", **at, "part": part | {"text": ""}},
-            *(
-                {"type": "response.output_text.delta", **at, "delta": text, **logprobs}
-                for text in says.texts
-            ),
+            *({"type": "response.output_text.delta", **at, "delta": text, **logprobs} for text in says.texts),
             {"type": "response.output_text.done", **at, "text": says.text, **logprobs},
         ]
     status = "incomplete" if says.finish == "length" else "completed"

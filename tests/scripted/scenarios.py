@@ -104,7 +104,9 @@ def structured(asked: Asked, turn: int) -> Says:
 
 
 def _must_describe_forecast(schema: object) -> None:
-    must(isinstance(schema, dict) and schema["properties"].keys() == FORECAST.keys(), f"the schema is {schema}")
+    must(
+        isinstance(schema, dict) and schema["properties"].keys() == FORECAST.keys(), f"the schema is {schema}"
+    )
 
 
 def refusal(_asked: Asked, _turn: int) -> Says:
@@ -121,7 +123,7 @@ def rate_limit(asked: Asked, turn: int) -> Says | Fails:
 
 def broken(_asked: Asked, _turn: int) -> Says:
     """Break off in the middle of a stream."""
-    return Says(texts=("The sky", " is blue."), is_cut=True)
+    return Says(texts=("The sky", " is", " blue."), is_cut=True)
 
 
 def assistant(asked: Asked, turn: int) -> Says:
