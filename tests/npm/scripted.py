@@ -224,7 +224,9 @@ def _chat(asked: Asked, turn: Turn) -> Answer:
     if not asked.stream:
         choice = {"index": 0, "message": message, "finish_reason": finish}
         return _json(envelope | {"object": "chat.completion", "choices": [choice], "usage": usage})
-    choices = [{"index": 0, "delta": {"role": "assistant"} | delta, "finish_reason": None} for delta in deltas]
+    choices = [
+        {"index": 0, "delta": {"role": "assistant"} | delta, "finish_reason": None} for delta in deltas
+    ]
     choices.append({"index": 0, "delta": {}, "finish_reason": finish})
     envelope["object"] = "chat.completion.chunk"
     chunks = [envelope | {"choices": [choice]} for choice in choices]

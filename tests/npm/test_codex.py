@@ -57,3 +57,31 @@ def test_codex_runs_a_command_and_says_what_came_of_it(
             assert [r.path for r in there.heard] == ([b"/v1/responses"] * 2 if options else [])
 
     play(test())
+
+
+@pytest.mark.parametrize("options", [OVER_HTTP, ()], ids=["http", "websocket"])
+@pytest.mark.parametrize("dialect", DIALECTS)
+@pytest.mark.parametrize("model", ["gpt-5.5", "gpt-6-sol"])
+def test_x(tmp_path: Path, codex: Path, dialect: str, options: tuple[str, ...], model):
+    script = (
+        SCRIPT
+        if model == "gpt-5.5"
+        else call_then_say(
+            Call(
+                "exec", f"const r = await tools.exec_command({{cmd: {json.dumps(COMMAND)}}}); text(r.output);"
+            ),
+            MADE,
+            TEXT,
+        )
+    )
+
+    async def test() -> None:
+        async with behind(tmp_path, script, aliases=(model,), to=dialect) as there:
+            ended = await run(there, codex, model, *options)
+            for a in there.upstream.asked:
+                print(a.dialect, a.tool_names, a.text[-1500:])
+
+            assert (ended.status, ended.out.strip()) == (0, TEXT), ended.err
+            assert (there.work / "made.txt").read_text() == MADE
+
+    play(test())
