@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import os
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -90,6 +90,11 @@ async def behind(
             there = Behind(folder, gateway, upstream)
             _listen(there)
             yield there
+
+
+def play(test: Coroutine[Any, Any, None]) -> None:
+    """Run a test's coroutine; the programs have a deadline each."""
+    asyncio.run(test)
 
 
 def _listen(there: Behind) -> None:

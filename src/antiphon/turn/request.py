@@ -48,6 +48,7 @@ _REQUIRED: Final[dict[str, tuple[str, ...]]] = {
     "additional_tools": ("tools",),
     "tool_search_call": (),
     "tool_search_output": (),
+    "agent_message": ("content",),
 }
 """Members that an item cannot do without, by type."""
 
@@ -242,6 +243,21 @@ def _search(item: Item, path: str) -> Item:
     return _call(called | {"arguments": write_text(item["arguments"])}, path)
 
 
+def _agent_message(item: Item, path: str) -> Item:
+    """Write what one of the client's agents tells another as the user's: nobody else has a role for it.
+
+    OpenAI encrypts what an agent wrote. Where another upstream made the call, it is the text itself.
+    """
+    _expect(item["content"], (list,), f"{path}.content")
+    parts = []
+    for index, part in enumerate(item["content"]):
+        if isinstance(part, dict) and part.get("type") == "encrypted_content":
+            _expect(part.get("encrypted_content"), (str,), f"{path}.content[{index}].encrypted_content")
+            part = {"type": "input_text", "text": part["encrypted_content"]}  # noqa: PLW2901
+        parts.append(part)
+    return {"type": "message", "role": "user", "content": _parts(parts, f"{path}.content")}
+
+
 def _found(item: Item, path: str) -> Item:
     if item.get("execution") == "client":
         _require(item, ("call_id", "tools"), path)
@@ -260,6 +276,7 @@ _CHECKS: Final[dict[str, Callable[[Item, str], Item]]] = {
     "item_reference": _reference,
     "tool_search_call": _search,
     "tool_search_output": _found,
+    "agent_message": _agent_message,
 }
 
 
