@@ -39,6 +39,7 @@ class TranslatedAnswer:
         self._form = form
         self._limit = max_frame_bytes
         self._status = 0
+        self._content_type = _JSON
         self._passed_on: tuple[tuple[bytes, bytes], ...] = ()
         self._translation: Translation | None = None
         self._parts: list[bytes] = []
@@ -51,7 +52,8 @@ class TranslatedAnswer:
         if _NOT_OK <= status < _ERROR:
             self.live.head(status, headers)
             return
-        kind = dict(headers).get(b"content-type", b"").partition(b";")[0].strip().lower()
+        self._content_type = dict(headers).get(b"content-type", _JSON)
+        kind = self._content_type.partition(b";")[0].strip().lower()
         if status < _ERROR and _is_stream(kind):
             self._read_as_stream()
 
@@ -137,7 +139,7 @@ class TranslatedAnswer:
             )
 
     def _end_error(self) -> None:
-        self.live.head(self._status, ((b"content-type", _JSON), *self._passed_on))
+        self.live.head(self._status, ((b"content-type", self._content_type), *self._passed_on))
         self.live.data(b"".join(self._parts))
         self.live.end()
 

@@ -22,6 +22,7 @@ from antiphon.turn.compaction import shown_summary
 from antiphon.turn.events import Item
 from antiphon.turn.request import HubRequest
 from antiphon.turn.tools import Tool
+from antiphon.wire.objects import write_text
 
 _SAME: Final = (
     *("temperature", "top_p", "presence_penalty", "frequency_penalty", "stop", "logit_bias", "n"),
