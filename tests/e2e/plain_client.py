@@ -48,6 +48,10 @@ class PlainClient:
         lines += [f"{name.replace('_', '-')}: {value}" for name, value in headers.items()]
         self._writer.write("\r\n".join([*lines, "", ""]).encode() + data)
 
+    def leave(self) -> None:
+        """Close the connection, whatever is still to come."""
+        self._writer.transport.abort()
+
     async def head(self) -> tuple[int, dict[str, str]]:
         lines = (await self.reader.readuntil(b"\r\n\r\n")).decode("latin-1").split("\r\n")
         pairs = (line.partition(":") for line in lines[1:] if line)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from antiphon.drivers.simulator import Answer, Simulator
+from antiphon.settings import Provider
 from e2e.plain_client import Answer as Got
 from e2e.plain_client import PlainClient, plain_client
 from e2e.samples import PATHS, REQUESTS, answer_of
@@ -64,14 +65,16 @@ def read_rows(folder: Path, query: str) -> list[dict[str, Any]]:
 
 
 @contextlib.asynccontextmanager
-async def scene(folder: Path, *answers: Answer, clock: Any = None, **changes: Any) -> AsyncIterator[Scene]:
-    """Set up with these answers and changed settings."""
-    async with (
-        Simulator(answers) as simulator,
-        serving(settings_for(folder, simulator.base_url, **changes), clock) as gateway,
-        plain_client(gateway.port) as client,
-    ):
-        yield Scene(folder, gateway, simulator, client)
+async def scene(
+    folder: Path, *answers: Answer, clock: Any = None, p: str | None = None, **changes: Any
+) -> AsyncIterator[Scene]:
+    """Set up with these answers and changed settings; with `p`, the only provider is `p`, of that type."""
+    async with Simulator(answers) as simulator:
+        if p is not None:
+            changes["providers"] = {"p": Provider(type=p, base_url=simulator.base_url, models=())}  # type: ignore[arg-type]
+        settings = settings_for(folder, simulator.base_url, **changes)
+        async with serving(settings, clock) as gateway, plain_client(gateway.port) as client:
+            yield Scene(folder, gateway, simulator, client)
 
 
 def play(test: Coroutine[Any, Any, None]) -> None:

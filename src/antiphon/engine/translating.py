@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from antiphon.dialects.files import NamedFile, unreachable_files
+from antiphon.dialects.refusing import refuse_service_members
 from antiphon.dialects.registry import CLIENTS, UPSTREAMS
 from antiphon.dialects.translation import Asking, Download, Structured, Telling
 from antiphon.drivers.download import Downloader, Kind, Wanted
@@ -132,6 +133,8 @@ class Translating:
     ) -> Asking:
         """Return what the writer of a request to `source` has to know. Raises ClientFault."""
         profile = source.profile
+        if profile.translates_to != "responses":
+            refuse_service_members(request, profile)
         toolset = read_tools(request, hosted=profile.hosted_tools, upstream=profile.label)
         structured = _structured(request, source, model, has_tools=bool(toolset.tools))
 

@@ -124,6 +124,8 @@ class _OpenCall(_Call):
     def end(self) -> None:
         if not self._ended:
             self._ended = True
+            if self._call.item["type"] == "function_call" and not self._call.texts:
+                self._maker.arguments(self._call, "{}")  # clients parse what they get
             self._maker.end_call(self._call)
 
 

@@ -41,6 +41,8 @@ def write_chat_request(request: HubRequest, asking: Asking) -> dict[str, Any]:
         if request.get("top_logprobs"):
             body["top_logprobs"] = request["top_logprobs"]
     body |= _effort(request, asking) | _tools(asking) | _format(request, asking)
+    if asking.answer_tool is not None:
+        body |= _answer_tool(request["text"]["format"], asking.answer_tool)
     if asking.stream:
         body |= {"stream": True, "stream_options": {"include_usage": True}}
     return body
@@ -95,6 +97,13 @@ def _tools(asking: Asking) -> dict[str, Any]:
     if not toolset.parallel and asking.profile.parallel_tool_calls:
         told["parallel_tool_calls"] = False
     return told
+
+
+def _answer_tool(form: Item, name: str) -> dict[str, Any]:
+    """Return the one tool, which must be called, whose arguments are the answer."""
+    function = {"name": name, "description": form.get("description") or "Give the answer."}
+    tool = {"type": "function", "function": {**function, "parameters": form.get("schema") or {}}}
+    return {"tools": [tool], "tool_choice": {"type": "function", "function": {"name": name}}}
 
 
 def _tool(tool: Tool, asking: Asking) -> Item:

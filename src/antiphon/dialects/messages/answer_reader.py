@@ -56,7 +56,7 @@ class MessagesAnswerReader:
         self.said: list[str] = []
         self.hosted: dict[str, JsonObject] = {}
         """Hosted calls without a result, by their id."""
-        self._blocks: dict[Any, _Block] = {}
+        self._blocks: dict[int, _Block] = {}
         self._is_begun = False
         self._reason: str | None = None
         self._explanation: str | None = None
@@ -130,16 +130,16 @@ class MessagesAnswerReader:
         content = event.get("content_block")
         if isinstance(content, dict):
             self._begin()
-            index = event.get("index")
-            self._blocks[index] = _BLOCKS.get(str(content.get("type")), _Block)(self, index, content)
+            index = _index(event)
+            self._blocks[index] = _block_type(content)(self, index, content)
 
     def _take_delta(self, event: JsonObject) -> None:
-        block, delta = self._blocks.get(event.get("index")), event.get("delta")
+        block, delta = self._blocks.get(_index(event)), event.get("delta")
         if block is not None and isinstance(delta, dict):
             block.take(delta)
 
     def _take_stop(self, event: JsonObject) -> None:
-        block = self._blocks.pop(event.get("index"), None)
+        block = self._blocks.pop(_index(event), None)
         if block is not None:
             block.stop()
 
@@ -187,6 +187,11 @@ class MessagesAnswerReader:
         return hub_usage(None if usage is NO_USAGE else usage, self.telling, self.said)
 
 
+def _index(event: JsonObject) -> int:
+    index = event.get("index")
+    return index if isinstance(index, int) else 0
+
+
 def _error(error: Any) -> tuple[str, str]:
     if not isinstance(error, dict):
         return "upstream_error", str(error) if error else _SAYS_NOTHING
@@ -210,7 +215,7 @@ _TAKES: Final[dict[str, Callable[[MessagesAnswerReader, JsonObject], None]]] = {
 class _Block:
     """A block that clients of other dialects are not told of."""
 
-    def __init__(self, reader: MessagesAnswerReader, index: Any, content: JsonObject) -> None:
+    def __init__(self, reader: MessagesAnswerReader, index: int, content: JsonObject) -> None:
         self.reader = reader
         self.index = index
         self.content = content
@@ -301,7 +306,7 @@ class _Call(_Block):
     def begin(self) -> None:
         self._texts: list[str] = []
         call_id = self.content.get("id")
-        name = str(self.content.get("name") or "")
+        name = self.content["name"]
         self.reader.calls.start(self.index, name, call_id if isinstance(call_id, str) else None)
         if self.content.get("input"):
             self._say(write_text(self.content["input"]))
@@ -363,6 +368,13 @@ _BLOCKS: Final[dict[str, type[_Block]]] = {
     **dict.fromkeys(CALLS, _HostedCall),
     **dict.fromkeys(RESULTS, _HostedResult),
 }
+
+
+def _block_type(content: JsonObject) -> type[_Block]:
+    kind, name = str(content.get("type")), content.get("name")
+    if kind == "tool_use" and not (isinstance(name, str) and name):
+        return _Block  # nobody could answer a call without a name
+    return _BLOCKS.get(kind, _Block)
 
 
 def _annotation(citation: Any, length: int) -> Item | None:

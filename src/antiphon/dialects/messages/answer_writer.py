@@ -50,7 +50,9 @@ class MessagesAnswerWriter:
         """Which of its texts a reasoning item is told by: the first that spoke."""
         self._places: dict[Key, int] = {}
         """Which part of that text is being told."""
-        self._cited: dict[Key, int] = {}
+        self._annotations: dict[Key, list[Any]] = {}
+        self._parts: set[Key] = set()
+        """The parts of messages that are told to their end."""
         self._whole: set[int] = set()
         """The items that are told to their end."""
         self._refusal = ""
@@ -136,21 +138,17 @@ class MessagesAnswerWriter:
             self._grow(key, content, delta, member, whole[len(told) :])
 
     def _take_annotation(self, event: Event) -> None:
-        self._cite((event["output_index"], event["content_index"]), event["annotation"])
-
-    def _cite(self, key: Key, annotation: Any) -> None:
-        self._cited[key] = self._cited.get(key, 0) + 1
-        citation = _citation(annotation, self._told.get(key, ""))
-        if citation is None:
-            return
-        if not self._blocks.has(key):
-            self._blocks.begin(key, dict(_TEXT))
-        self._blocks.grow(key, {"type": "citations_delta", "citation": citation})
+        """Keep an annotation until the text that it is about is there."""
+        key = (event["output_index"], event["content_index"])
+        self._annotations.setdefault(key, []).append(event["annotation"])
 
     def _take_part_done(self, event: Event) -> None:
         self._end_part((event["output_index"], event["content_index"]), event["part"])
 
     def _end_part(self, key: Key, part: Item) -> None:
+        if key in self._parts:
+            return
+        self._parts.add(key)
         if part.get("type") == "refusal":
             whole = part.get("refusal") or ""
             if not self._blocks.has(key):
@@ -158,9 +156,15 @@ class MessagesAnswerWriter:
             self._catch_up(key, _TEXT, "text_delta", "text", whole)
         elif part.get("type") == "output_text":
             self._catch_up(key, _TEXT, "text_delta", "text", part.get("text") or "")
-            for annotation in (part.get("annotations") or [])[self._cited.get(key, 0) :]:
+            annotations: list[Any] = part.get("annotations") or self._annotations.get(key, [])
+            for annotation in annotations:
                 self._cite(key, annotation)
         self._blocks.end(key)
+
+    def _cite(self, key: Key, annotation: Any) -> None:
+        citation = _citation(annotation, self._told.get(key, ""))
+        if citation is not None and self._blocks.has(key):
+            self._blocks.grow(key, {"type": "citations_delta", "citation": citation})
 
     # Items.
 
