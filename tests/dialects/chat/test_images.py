@@ -22,7 +22,9 @@ def answer(*urls: str) -> bytes:
 
 def test_a_picture_is_an_item():
     """With its format; what is no data URL is none."""
-    output = whole(read_answer("chat", telling(), answer(URL, "https://img.example/a"), stream=False))["output"]
+    output = whole(read_answer("chat", telling(), answer(URL, "https://img.example/a"), stream=False))[
+        "output"
+    ]
 
     assert [item["type"] for item in output] == ["message", "image_generation_call"]
     assert output[1] == {"id": output[1]["id"], **ITEM}
@@ -45,7 +47,22 @@ def test_what_a_client_gives_back_is_the_same_item():
     assert items[0] == ITEM
 
 
-@pytest.mark.parametrize("url", [None, 3, "", "https://img.example/a.png", "data:text/plain;base64,UElD"])
-def test_other_things_are_no_pictures(url):
+@pytest.mark.parametrize(
+    "image",
+    [
+        None,
+        3,
+        {},
+        {"image_url": 3},
+        {"image_url": {"url": "https://img.example/a.png"}},
+        {"image_url": {"url": "data:text/plain;base64,UElD"}},
+    ],
+)
+def test_other_things_are_no_pictures(image):
     """Nobody could show them."""
-    assert made_image(url) is None
+    assert made_image(image) is None
+
+
+def test_a_url_may_stand_alone():
+    """Some write it so."""
+    assert made_image({"image_url": URL}) == ITEM

@@ -185,8 +185,7 @@ def _assistant(message: Item, path: str) -> Iterator[Item]:
     if message.get("refusal"):
         parts.append({"type": "refusal", "refusal": message["refusal"]})
     for image in message.get("images") or ():
-        url = (image.get("image_url") or {}).get("url") if isinstance(image, dict) else None
-        if (item := made_image(url)) is not None:
+        if (item := made_image(image)) is not None:
             yield item
     if parts or not (message.get("tool_calls") or message.get("function_call")):
         yield {"type": "message", "role": "assistant", "content": parts}

@@ -22,6 +22,7 @@ from antiphon.turn.compaction import shown_summary
 from antiphon.turn.events import Item
 from antiphon.turn.request import HubRequest
 from antiphon.turn.tools import Tool
+from antiphon.wire.objects import write_text
 
 _SAME: Final = (
     *("temperature", "top_p", "presence_penalty", "frequency_penalty", "stop", "logit_bias", "n"),
@@ -36,8 +37,6 @@ Message = dict[str, Any]
 def write_chat_request(request: HubRequest, asking: Asking) -> dict[str, Any]:
     """Return the body of a chat request. Raises ClientFault."""
     profile = asking.profile
-    if request.get("prompt"):
-        raise lacks("prompt", "stored prompts", profile)
     body: dict[str, Any] = {"model": asking.model, "messages": _Messages(asking).write(request)}
     body |= {name: request[name] for name in _SAME if name in request}
     if "seed" in request:
@@ -271,8 +270,6 @@ class _Messages:
 
 def wrapped_input(text: str) -> str:
     """Return the arguments of a function that stands for a custom tool."""
-    from antiphon.wire.objects import write_text
-
     return write_text({"input": text})
 
 
