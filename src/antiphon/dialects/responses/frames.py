@@ -65,7 +65,7 @@ def data_span(frame: bytes) -> Span | None:
 
 def under_open_name(frame: bytes) -> bytes:
     """Write an event of raw reasoning under the name that Open Responses has for it (specification, section 17)."""
-    event = open_frame(frame) if _RAW_REASONING in frame else None
+    event = parse_frame(frame) if _RAW_REASONING in frame else None
     if event is None:
         return frame
     try:
