@@ -141,9 +141,19 @@ def written_before(plain: dict[str, Any], client: str, upstream: str) -> Any:
         return written(BASES[client], client, upstream)[0]
 
 
-def written(body: dict[str, Any], client: str, upstream: str) -> tuple[Any, bool]:
-    """What the upstream is sent for a client's request, and whether files were fetched for it."""
-    kind, model = ASKED[upstream]
+def written(
+    body: dict[str, Any],
+    client: str,
+    upstream: str,
+    *,
+    asked: tuple[str, str] | None = None,
+    stream: bool = False,
+) -> tuple[Any, bool]:
+    """What the upstream is sent for a client's request, and whether files were fetched for it.
+
+    `asked` are the provider's type and the model, where they are not the usual ones.
+    """
+    kind, model = asked or ASKED[upstream]
     request = CLIENTS[client].read(json.loads(json.dumps(body)))
     source = Source("p", Provider(type=kind, base_url="http://upstream.example"), upstream=None)  # type: ignore[arg-type]
     files = unreachable_files(request, source.profile)
@@ -151,7 +161,7 @@ def written(body: dict[str, Any], client: str, upstream: str) -> tuple[Any, bool
         file.url: Download("image/png" if file.kind == "image" else "application/pdf", FETCHED)
         for file in files
     }
-    asking = TRANSLATING.asking(source, model, request, "nobody", stream=False, downloads=fetched)
+    asking = TRANSLATING.asking(source, model, request, "nobody", stream=stream, downloads=fetched)
     return json.loads(json.dumps(UPSTREAMS[upstream].write(request, asking))), bool(files)
 
 

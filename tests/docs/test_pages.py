@@ -5,7 +5,7 @@ from collections import Counter
 import pytest
 
 from antiphon.dialects.registry import CLIENTS, UPSTREAMS
-from docs import answered, carrying, features
+from docs import answered, carrying, features, provider_tables
 from docs.page import PAGES, ROOT
 from docs.reference import PAGE, page_with_reference
 
@@ -57,6 +57,13 @@ def test_the_tables_of_dialects_are_what_the_translators_do():
     page = carrying.PAGE.read_text()
 
     assert carrying.page_with_tables(page) == page
+
+
+def test_the_tables_of_providers_are_those_of_the_code():
+    """Run `python tests/docs/provider_tables.py` when this fails."""
+    page = provider_tables.PAGE.read_text()
+
+    assert provider_tables.page_with_tables(page) == page
 
 
 def test_every_dialect_has_its_samples():

@@ -136,7 +136,7 @@ def test_a_usage_without_details_is_told():
     told = telling("completions")
     answers = []
     for usage in (bare, None):
-        response = {"status": "completed", "model": "m", "usage": usage}
+        response = {"status": "completed", "incomplete_details": None, "model": "m", "usage": usage}
         frames = (
             CLIENTS["completions"].writer(told).feed([{"type": "response.completed", "response": response}])
         )
