@@ -28,9 +28,12 @@ class ErrorAnswer:
     body: bytes
     """As the upstream wrote it."""
 
-    def told(self, form: ErrorForm, request_id: str) -> tuple[bytes, bytes]:
-        """Return content type and body for a client that expects `form`: as they came where they are in it."""
-        if form.holds(self.body):
+    def told(self, form: ErrorForm, request_id: str, *, is_native: bool = True) -> tuple[bytes, bytes]:
+        """Return content type and body for a client that expects `form`.
+
+        From an upstream of the client's own dialect they pass as they came, if they are in that form.
+        """
+        if is_native and form.holds(self.body):
             return self.content_type, self.body
         error = read_error(self.body, self.content_type)
         told = (ClientFault if self.status < 500 else UpstreamFault)(
