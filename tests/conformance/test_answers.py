@@ -311,6 +311,8 @@ def test_reasoning_comes_before_the_text(upstream: Served):
         (part,) = reasoning.get("content") or reasoning["summary"]
         assert part["text"] == "Let me think."
         assert "status" not in reasoning
+        # Anthropic's signature, without which it would not take its own thinking back.
+        assert ("encrypted_content" in reasoning) == (api.dialect == "messages")
         assert message["content"][0]["text"] == TEXT
 
     run(upstream, scenario)

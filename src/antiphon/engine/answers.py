@@ -246,9 +246,10 @@ class LiveAnswer:
         answer = self._live.error_answer
         assert answer is not None
         self._status, self._error = answer.status, "upstream_error"
-        ask, request_id = self.turn.ask, self.turn.request_id.decode()
-        is_native = ask.upstream_dialect is None
-        content_type, body = answer.told(ask.dialect.errors, request_id, is_native=is_native)
+        ask = self.turn.ask
+        content_type, body = answer.told(
+            ask.dialect.errors, self.turn.request_id.decode(), is_native=ask.upstream_dialect is None
+        )
         headers = ((b"content-type", content_type), *self._headers(self.turn, self._live))
         self._send(answer.status, headers, body)
 

@@ -31,7 +31,7 @@ class ErrorAnswer:
     def told(self, form: ErrorForm, request_id: str, *, is_native: bool = True) -> tuple[bytes, bytes]:
         """Return content type and body for a client that expects `form`.
 
-        From an upstream of the client's own dialect they pass as they came, if they are in that form.
+        They are as they came where a native error is in that form; one of another dialect may only look like it.
         """
         if is_native and form.holds(self.body):
             return self.content_type, self.body
