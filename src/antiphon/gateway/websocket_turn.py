@@ -13,13 +13,13 @@ from typing import Final, Protocol
 
 import msgspec
 
-from antiphon.dialects.responses.frames import RESPONSE_KEY, EventData, open_frame, read_event
+from antiphon.dialects.responses.frames import RESPONSE_KEY, EventData, read_event
 from antiphon.ports.reply import Headers, ReplyWatcher
 from antiphon.turn.chain import Items
 from antiphon.turn.events import LIFECYCLE, TERMINAL
 from antiphon.wire.errors import GatewayError, UpstreamFault, error_body
 from antiphon.wire.splice import splice, with_member
-from antiphon.wire.sse import Event, FrameReader, FrameTooLargeError
+from antiphon.wire.sse import Event, FrameReader, FrameTooLargeError, parse_frame
 from antiphon.wire.websocket import error_frame_of, tagged
 
 _MOST_FRAME_BYTES: Final = 128 * 1024 * 1024
@@ -197,7 +197,7 @@ class TurnReply:
     # Events.
 
     def _pass(self, frame: bytes) -> None:
-        event = open_frame(frame)
+        event = parse_frame(frame)
         if event is not None and event.data.lstrip()[:1] == b"{":
             self._pass_event(event)
 

@@ -189,23 +189,6 @@ def opened(text: str) -> Any:
     return kept["signature"] if isinstance(kept, dict) and kept.get("thinking") else kept
 
 
-LIVELY = [exchange for exchange in exchanges("anthropic.messages", "stream") if len(exchange.body) < 20_000]
-
-
-@needs_recordings
-@settings(max_examples=25, deadline=None)
-@given(st.data())
-def test_any_cut_of_the_bytes_gives_the_same_events(data):
-    """Reading keeps no state that depends on where the network cut."""
-    exchange = data.draw(st.sampled_from(LIVELY))
-    cuts = data.draw(st.lists(st.integers(0, len(exchange.body)), max_size=8))
-    told = telling(provider="anthropic"), telling(provider="anthropic")
-
-    assert read_answer("messages", told[0], exchange.body, stream=True, cuts=cuts) == read_answer(
-        "messages", told[1], exchange.body, stream=True
-    )
-
-
 # Content.
 
 

@@ -218,7 +218,9 @@ class ChatAnswerReader:
             self._calls.start(key, name, fragment.get("id"))
         arguments = function.get("arguments", function.get("input"))
         if arguments:
-            self._calls.add(key, arguments if isinstance(arguments, str) else write_text(arguments))
+            text = arguments if isinstance(arguments, str) else write_text(arguments)
+            self._said.append(text)
+            self._calls.add(key, text)
 
     def _call_key(self, index: object, call_id: object, *, is_named: bool) -> tuple[object, object] | None:
         """Return the call that a fragment goes on with, None if it begins one.
@@ -240,7 +242,7 @@ class ChatAnswerReader:
     def _finish(self) -> None:
         self._begin()
         if self._reason is None:
-            self._maker.fail("upstream_truncated", "The upstream's answer ended without a finish reason.")
+            self.fail("upstream_truncated", "The upstream's answer ended without a finish reason.")
             return
         state, reason = judge_reasons([self._reason])
         if self._blank and not self._maker.has_output:

@@ -156,7 +156,7 @@ class MessagesAnswerReader:
     def _finish(self) -> None:
         self._begin()
         if self._reason is None:
-            self.maker.fail("upstream_truncated", "The upstream's answer ended without a stop reason.")
+            self.fail("upstream_truncated", "The upstream's answer ended without a stop reason.")
             return
         for index in list(self._blocks):
             self._take_stop({"index": index})
