@@ -89,7 +89,9 @@ class ScriptedUpstream:
             return _json({"error": {"message": f"There is no {path}."}}, 404)
         body = json.loads(received.body)
         stream = "streamGenerateContent" in path or bool(body.get("stream"))
-        asked = Asked(dialect, received.path, received.body.decode(), body, stream, received.headers, len(self.asked))
+        asked = Asked(
+            dialect, received.path, received.body.decode(), body, stream, received.headers, len(self.asked)
+        )
         self.asked.append(asked)
         return _SPEAK[dialect](asked, self.script(asked))
 
