@@ -82,8 +82,6 @@ class Telling:
     """Counts the tokens of texts, where the upstream does not say."""
     count_input: Callable[[HubRequest], int]
     """Counts the tokens of a request, where the upstream does not say."""
-    open_names: bool = False
-    """Whether raw reasoning goes out under the event names of Open Responses."""
 
 
 class AnswerReader(Protocol):

@@ -135,7 +135,7 @@ class Turns:
 
     def _turn(self, incoming: Incoming, request: NativeRequest, target: Target) -> Turn:
         route = incoming.route
-        asked = Asked(Mode.STREAM if request.stream else Mode.JSON, request.include_usage)
+        asked = Asked(Mode.STREAM if request.stream else Mode.JSON, request.include_usage, target.open_names)
         source = self._sources[target.provider]
         translated_to = upstream_dialect(source.profile, route.dialect.name, CLIENTS)
         if translated_to is None and route.dialect is RESPONSES and ENVELOPE in incoming.body:

@@ -94,6 +94,16 @@ class EventMaker:
         """Whether a text is open."""
         return self._kind == _TEXT
 
+    @property
+    def open_text(self) -> str:
+        """The text that is open, so far."""
+        return "".join(self._texts) if self._kind == _TEXT else ""
+
+    @property
+    def has_annotations(self) -> bool:
+        """Whether the open text has annotations."""
+        return bool(self._annotations)
+
     def begin(self, **members: Any) -> None:
         """Tell that the response was created and is in progress; `members` replace its own."""
         self.response = self.response | members

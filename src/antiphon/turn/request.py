@@ -87,7 +87,18 @@ _TYPES: Final[dict[str, tuple[type, ...]]] = {
     "reasoning": (dict,),
     "metadata": (dict,),
     "include": (list,),
+    "truncation": (str,),
+    "service_tier": (str,),
+    "user": (str,),
+    "safety_identifier": (str,),
+    "prompt_cache_key": (str,),
+    "text.format": (dict,),
+    "text.verbosity": (str,),
+    "reasoning.effort": (str,),
+    "reasoning.summary": (str,),
 }
+"""What members may be, inner ones by their paths."""
+
 _NAMES: Final = {
     str: "a string",
     list: "a list",
@@ -102,13 +113,17 @@ _SOME_INPUT: Final = ("input", "prompt", "previous_response_id", "conversation")
 def normalized(body: Item) -> HubRequest:
     """Return a create body in the hub's one way of writing. Raises ClientFault with a path."""
     request = {name: value for name, value in body.items() if value is not None}
-    for name, types in _TYPES.items():
-        if name in request:
-            _expect(request[name], types, name)
+    for path, types in _TYPES.items():
+        name, _, inner = path.partition(".")
+        value = request.get(name, {}).get(inner) if inner else request.get(name)
+        if value is not None:
+            _expect(value, types, path)
     verbosity = request.pop("verbosity", None)
     if verbosity is not None:
         # The official Python client sends it beside `text`.
         request["text"] = {"verbosity": verbosity, **request.get("text", {})}
+    for index, each in enumerate(request.get("include", ())):
+        _expect(each, (str,), f"include[{index}]")
     _check_tools(request.get("tools", []), "tools")
     if isinstance(request.get("instructions"), list):
         request["instructions"] = [
@@ -142,26 +157,28 @@ def _item(item: Any, path: str) -> Item:
     if kind is None:
         kind = "message" if "role" in item else "item_reference" if "id" in item else None
         item = {"type": kind, **item}
-    if kind not in _REQUIRED and kind not in HOSTED_ITEMS:
+    if not isinstance(kind, str) or (kind not in _REQUIRED and kind not in HOSTED_ITEMS):
         raise ClientFault(
             f"'{path}.type' is {str(kind)[:80]!r}, which is not a known type of item.",
             code="invalid_value",
             param=f"{path}.type",
         )
-    for name in _REQUIRED.get(str(kind), ()):
+    for name in _REQUIRED.get(kind, ()):
         if name not in item:
             raise ClientFault(
                 f"Missing required parameter: '{path}.{name}'.",
                 code="missing_required_parameter",
                 param=f"{path}.{name}",
             )
-    check = _CHECKS.get(str(kind))
+    if "encrypted_content" in item:
+        _expect(item["encrypted_content"], (str,), f"{path}.encrypted_content")
+    check = _CHECKS.get(kind)
     return check(item, path) if check else item
 
 
 def _message(item: Item, path: str) -> Item:
     role = item["role"]
-    if role not in ROLES:
+    if not isinstance(role, str) or role not in ROLES:
         raise ClientFault(
             f"'{path}.role' is one of user, assistant, system and developer, not {str(role)[:40]!r}.",
             code="invalid_value",
@@ -182,7 +199,7 @@ def _parts(parts: Any, path: str) -> list[Item]:
 def _part(part: Any, path: str) -> Item:
     _expect(part, (dict,), path)
     kind = part.get("type")
-    if kind not in PARTS:
+    if not isinstance(kind, str) or kind not in PARTS:
         raise ClientFault(
             f"'{path}.type' is {str(kind)[:80]!r}, which is not a known type of content.",
             code="invalid_value",
@@ -258,6 +275,8 @@ def check_call_outputs(items: list[Item]) -> None:
     called = set()
     for item in items:
         call_id = item.get("call_id")
+        if item["type"] == "compaction":
+            return  # the call may be part of what it sums up
         if item["type"] in {"function_call", "custom_tool_call"}:
             called.add(call_id)
         elif item["type"] in {"function_call_output", "custom_tool_call_output"} and call_id not in called:
@@ -270,13 +289,17 @@ def check_call_outputs(items: list[Item]) -> None:
 def _check_tools(tools: Any, path: str) -> None:
     _expect(tools, (list,), path)
     for index, tool in enumerate(tools):
-        _expect(tool, (dict,), f"{path}[{index}]")
+        here = f"{path}[{index}]"
+        _expect(tool, (dict,), here)
         if not isinstance(tool.get("type"), str):
             raise ClientFault(
-                f"Missing required parameter: '{path}[{index}].type'.",
+                f"Missing required parameter: '{here}.type'.",
                 code="missing_required_parameter",
-                param=f"{path}[{index}].type",
+                param=f"{here}.type",
             )
+        if tool["type"] == "namespace":
+            _expect(tool.get("name"), (str,), f"{here}.name")
+            _check_tools(tool.get("tools", []), f"{here}.tools")
 
 
 def _expect(value: Any, types: tuple[type, ...], path: str) -> None:

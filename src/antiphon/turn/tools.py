@@ -170,16 +170,20 @@ def _choice(
         raise _bad_choice(f"'tool_choice' is `auto`, `none`, `required` or an object, not '{choice[:40]}'.")
     if not isinstance(choice, dict):
         raise _bad_choice("'tool_choice' must be a string or an object.")
-    kind = choice.get("type")
+    kind = str(choice.get("type"))
     if kind in CALLED:
         return Choice("required", name=_named(choice, tools, "tool_choice")), None
     if kind == "allowed_tools":
         mode = choice.get("mode", "auto")
-        if mode not in {"auto", "none", "required"}:
+        if mode not in ("auto", "none", "required"):
             raise _bad_choice("'tool_choice.mode' is `auto`, `required` or `none`.", "tool_choice.mode")
         entries = choice.get("tools")
         if not isinstance(entries, list) or not entries:
             raise _bad_choice("'tool_choice.tools' must name the allowed tools.", "tool_choice.tools")
+        for index, entry in enumerate(entries):
+            if not isinstance(entry, dict):
+                path = f"tool_choice.tools[{index}]"
+                raise _bad_choice(f"'{path}' must be an object that names a tool.", path)
         names = [
             _named(entry, tools, f"tool_choice.tools[{index}]")
             for index, entry in enumerate(entries)
@@ -188,7 +192,7 @@ def _choice(
         return Choice(mode), frozenset(names)
     if kind in hosted:
         return Choice("required", hosted=kind), None
-    raise _lacking(str(kind), "tool_choice.type", upstream)
+    raise _lacking(kind, "tool_choice.type", upstream)
 
 
 def _named(entry: Item, tools: dict[str, Tool], path: str) -> str:

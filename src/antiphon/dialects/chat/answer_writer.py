@@ -97,8 +97,11 @@ class ChatAnswerWriter:
         return self._delta({"tool_calls": [{"index": index, holder: {member: event["delta"]}}]})
 
     def done(self, event: Event) -> list[bytes]:
-        """Tell what a later turn has to give back of reasoning."""
+        """Tell what a later turn has to give back of reasoning, and pictures that were made."""
         item = event["item"]
+        if item["type"] == "image_generation_call" and item.get("result"):
+            url = f"data:image/{item.get('output_format') or 'png'};base64,{item['result']}"
+            return self._delta({"images": [{"type": "image_url", "image_url": {"url": url}}]})
         if item["type"] != "reasoning" or not item.get("encrypted_content"):
             return []
         detail = {"type": "reasoning.encrypted", "id": item["id"], "data": item["encrypted_content"]}

@@ -7,11 +7,17 @@ from typing import Any
 import msgspec
 
 from antiphon.turn.events import LIFECYCLE
-from antiphon.wire.splice import Span
-from antiphon.wire.sse import Event, parse_frame
+from antiphon.wire.splice import Span, splice
+from antiphon.wire.sse import Event, parse_frame, write_frame
 
 RESPONSE_KEY = b'"response"'
 """Stands in every frame that carries a response, and in hardly any other: a cheap first test."""
+
+_RAW_REASONING = b"response.reasoning_text."
+_OPEN_NAMES = {
+    "response.reasoning_text.delta": "response.reasoning.delta",
+    "response.reasoning_text.done": "response.reasoning.done",
+}
 
 _DATA = re.compile(rb"(?:\A(?:\xef\xbb\xbf)?|[\r\n])data: ?([^\r\n]*)")
 _LIFECYCLE_TYPE = re.compile(rb'"type"[ \t]*:[ \t]*"(response\.[a-z_]+)"')
@@ -64,6 +70,21 @@ def data_span(frame: bytes) -> Span | None:
         return span
     lines = [found.span(1) for found in _DATA.finditer(frame)]
     return lines[0] if len(lines) == 1 else None
+
+
+def under_open_name(frame: bytes) -> bytes:
+    """Write an event of raw reasoning under the name that Open Responses has for it (specification, section 17)."""
+    event = open_frame(frame) if _RAW_REASONING in frame else None
+    if event is None:
+        return frame
+    try:
+        name = _OPEN_NAMES.get(str(read_event(event).type))
+    except ValueError:
+        return frame
+    if name is None:
+        return frame
+    data = splice(event.data, {("type",): b'"%b"' % name.encode()})
+    return write_frame(data.replace(b"\n", b" "), event.type and name)
 
 
 def events_with(frames: Sequence[bytes], mark: bytes) -> list[EventData]:
