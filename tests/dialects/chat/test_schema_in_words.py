@@ -8,7 +8,7 @@ from translated import Structured, write
 
 FORM = {"type": "json_schema", "name": "forecast", "schema": {"type": "object", "title": "Forecast"}}
 NOTE = (
-    "When you answer with text, it is nothing but JSON that matches this JSON schema:\n"
+    "When you answer with text, it is nothing but one JSON value that matches this JSON schema:\n"
     '{"type":"object","title":"Forecast"}'
 )
 HI = {"role": "user", "content": "Hi"}

@@ -37,9 +37,7 @@ Message = dict[str, Any]
 def write_chat_request(request: HubRequest, asking: Asking) -> dict[str, Any]:
     """Return the body of a chat request. Raises ClientFault."""
     profile = asking.profile
-    if request.get("prompt"):
-        raise lacks("prompt", "stored prompts", profile)
-    body: dict[str, Any] = {"model": asking.model, "messages": _messages(request, asking)}
+    body: dict[str, Any] = {"model": asking.model, "messages": _Messages(asking).write(request)}
     body |= {name: request[name] for name in _SAME if name in request}
     if "seed" in request:
         body[profile.seed_member] = request["seed"]
@@ -129,19 +127,6 @@ def _tool(tool: Tool, asking: Asking) -> Item:
 
 
 # Messages.
-
-
-def _messages(request: HubRequest, asking: Asking) -> list[Message]:
-    messages = _Messages(asking).write(request)
-    if asking.structured is not Structured.JSON:
-        return messages
-    schema = write_text(request["text"]["format"].get("schema") or {})
-    note = f"When you answer with text, it is nothing but JSON that matches this JSON schema:\n{schema}"
-    first = messages[0] if messages else {}
-    if first.get("role") in {"system", "developer"} and isinstance(first["content"], str):
-        # Some models' templates take one such message, and only at the beginning.
-        return [first | {"content": f"{first['content']}\n\n{note}"}, *messages[1:]]
-    return [{"role": "system", "content": note}, *messages]
 
 
 class _Messages:
