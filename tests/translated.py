@@ -50,8 +50,6 @@ def telling(
     client: str = "responses",
     body: dict[str, Any] | None = None,
     provider: str = "openai-chat",
-    *,
-    open_names: bool = False,
     **changes: Any,
 ) -> Telling:
     """What the reader and writer of one answer are told; ids count up from 0."""
@@ -67,7 +65,6 @@ def telling(
         seal=seal,
         count_tokens=lambda texts: sum(map(len, texts)),
         count_input=lambda request: len(json.dumps(request)),
-        open_names=open_names,
     )
 
 

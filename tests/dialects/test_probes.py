@@ -45,6 +45,29 @@ def test_recorded_streams_are_seen_to_end(kind):
     assert sum(outcome.usage.total_tokens > 0 for _, outcome in seen) > 0.8 * len(seen)
 
 
+def test_text_completions_are_seen_to_end():
+    """With usage at the end, or refused once and then asked without."""
+    asked, bare = PROBES["openai-completions"].ask("m", True)
+    (only,) = PROBES["openai-completions"].ask("m", False)
+    chunks = [
+        {"choices": [{"index": 0, "text": "ready", "finish_reason": "stop"}]},
+        {"choices": [], "usage": {"prompt_tokens": 9, "completion_tokens": 1, "total_tokens": 10}},
+    ]
+    body = b"".join(b"data: %b\n\n" % json.dumps(chunk).encode() for chunk in chunks) + b"data: [DONE]\n\n"
+    reading, outcome = read("openai-completions", body)
+
+    assert (outcome.state, outcome.usage.total_tokens) == (State.COMPLETED, 10)
+    assert reading.first_text_at is not None
+    assert b"stream_options" in asked.body
+    assert bare.body == only.body
+    assert "prompt" in json.loads(only.body)
+
+
+def test_mistral_is_not_asked_for_usage():
+    """It would refuse that, and tells it unasked."""
+    assert not any(b"stream_options" in each.body for each in PROBES["mistral"].ask("m", True))
+
+
 def whole(kind):
     return [each for each in exchanges(RECORDED[kind], "stream") if not is_cut_in_the_recording(each)]
 

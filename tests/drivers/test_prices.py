@@ -137,6 +137,26 @@ def test_gemini_has_google_s_prices():
         assert Prices().cost("gemini", base_url, "gemini-2.5-pro", usage, NOW) == pytest.approx(expected)
 
 
+@pytest.mark.parametrize(
+    ("kind", "model"),
+    [
+        ("azure", "gpt-4o"),
+        ("groq", "llama-3.3-70b-versatile"),
+        ("deepseek", "deepseek-chat"),
+        ("mistral", "mistral-small-latest"),
+        ("openrouter", "anthropic/claude-sonnet-4"),
+        ("xai", "grok-4"),
+        ("together", "meta-llama/Llama-3.3-70B-Instruct-Turbo"),
+    ],
+)
+def test_a_provider_behind_a_proxy_has_its_own_prices(kind, model):
+    """As its type says, where the address says nothing; what runs at home has none."""
+    usage = Usage(input_tokens=1000, output_tokens=10)
+
+    assert (Prices().cost(kind, "https://gateway.example/v1", model, usage, NOW) or 0) > 0
+    assert Prices().cost("vllm", "http://127.0.0.1:8000/v1", model, usage, NOW) is None
+
+
 def test_the_number_of_remembered_models_is_bounded():
     """Clients may name any number of models."""
     prices = Prices()

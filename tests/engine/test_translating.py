@@ -284,6 +284,7 @@ def test_the_ledger_counts_what_the_upstream_counted(tmp_path):
         (RESPONSES, {"input": "Hi", "tools": [{"type": "file_search"}]}, "tools[0].type"),
         (RESPONSES, {"input": [{"role": "nobody", "content": "Hi"}]}, "input[0].role"),
         (RESPONSES, {"input": [{"type": "nix"}]}, "input[0].type"),
+        (RESPONSES, {"prompt": {"id": "pmpt_1"}}, "prompt"),
         ("/v1/messages", {"messages": [{"role": "user", "content": "Hi"}]}, "max_tokens"),
     ],
 )

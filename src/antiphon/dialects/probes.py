@@ -5,13 +5,14 @@ A new type is one more row of `PROBES`. `docs/check.md` says what comes of it.
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 from urllib.parse import quote, urlsplit
 
 import msgspec
 
 from antiphon.dialects.chat.dialect import CHAT
+from antiphon.dialects.completions.dialect import COMPLETIONS
 from antiphon.dialects.probe_models import Listed, read_gemini, read_ollama, read_openai
 from antiphon.dialects.probe_reading import (
     LINES,
@@ -31,6 +32,7 @@ from antiphon.wire.objects import JsonObject
 _PROMPT: Final = "Answer with the one word: ready"
 _MOST_TOKENS: Final = 16
 """The least that OpenAI's Responses API takes."""
+_NO_USAGE: Final = "it refuses to be asked for usage in streams: set `usage_in_streams: false`"
 _DELTAS: Final = ("content", "reasoning", "reasoning_content", "tool_calls", "refusal")
 _ENDPOINT: Final = re.compile(
     r"(/(chat/completions|completions|responses|embeddings|models|messages|chat|generate|tags|api))+$"
@@ -99,6 +101,14 @@ def _read_chat() -> Reading:
     return Reading(SSE, CHAT.watch(Mode.STREAM), _chat_has_text)
 
 
+def _completions_has_text(event: JsonObject) -> bool:
+    return any(member(choice, "text") for choice in member(event, "choices") or ())
+
+
+def _read_completions() -> Reading:
+    return Reading(SSE, COMPLETIONS.watch(Mode.STREAM), _completions_has_text)
+
+
 def _read_responses() -> Reading:
     return Reading(SSE, RESPONSES.watch(Mode.STREAM), _responses_has_text)
 
@@ -116,12 +126,26 @@ def _ask_chat(model: str, usage: bool) -> tuple[Question, ...]:
     questions = (_chat(asking), _chat(renamed | {"max_completion_tokens": _MOST_TOKENS}))
     if not usage:
         return questions
-    mend = "it refuses to be asked for usage in streams: set `usage_in_streams: false`"
-    return (*questions, _chat(body, blames="answer", mend=mend))
+    return (*questions, _chat(body, blames="answer", mend=_NO_USAGE))
 
 
 def _chat(body: Mapping[str, object], blames: str = "", mend: str = "") -> Question:
     return Question("chat", "/chat/completions", msgspec.json.encode(body), _read_chat, blames, mend)
+
+
+def _ask_chat_silently(model: str, _usage: bool) -> tuple[Question, ...]:
+    return _ask_chat(model, usage=False)  # its streams have usage unasked, and it refuses to be asked
+
+
+def _ask_completions(model: str, usage: bool) -> tuple[Question, ...]:
+    body = {"model": model, "prompt": _PROMPT, "max_tokens": _MOST_TOKENS, "stream": True}
+    asking = body | ({"stream_options": {"include_usage": True}} if usage else {})
+    first = _completion(asking)
+    return (first, _completion(body, "answer", _NO_USAGE)) if usage else (first,)
+
+
+def _completion(body: Mapping[str, object], blames: str = "", mend: str = "") -> Question:
+    return Question("completions", "/completions", msgspec.json.encode(body), _read_completions, blames, mend)
 
 
 def _ask_responses(model: str, _usage: bool) -> tuple[Question, ...]:
@@ -210,25 +234,28 @@ _OLLAMA: Final = Sketch(
     counts=(("prompt_eval_count",), ("eval_count",)),
 )
 
+_OPENAI: Final = Probe(
+    speaks="OpenAI's API with Responses",
+    speaker=Speaker.OPENAI,
+    models_path="/models",
+    read_models=read_openai,
+    ask=_ask_openai,
+    suffix="/v1",
+    cousins=("ollama",),
+)
+_CHAT: Final = replace(_OPENAI, speaks="OpenAI's chat completions", ask=_ask_chat)
+
 PROBES: Final[Mapping[str, Probe]] = {
-    "openai": Probe(
-        speaks="OpenAI's API with Responses",
-        speaker=Speaker.OPENAI,
-        models_path="/models",
-        read_models=read_openai,
-        ask=_ask_openai,
-        suffix="/v1",
-        cousins=("ollama",),
-    ),
-    "openai-chat": Probe(
-        speaks="OpenAI's chat completions",
-        speaker=Speaker.OPENAI,
-        models_path="/models",
-        read_models=read_openai,
-        ask=_ask_chat,
-        suffix="/v1",
-        cousins=("ollama",),
-    ),
+    "openai": _OPENAI,
+    "azure": replace(_OPENAI, suffix="/openai/v1", cousins=()),
+    "xai": replace(_OPENAI, cousins=()),
+    "openai-chat": _CHAT,
+    "openai-completions": replace(_CHAT, speaks="OpenAI's text completions", ask=_ask_completions),
+    **dict.fromkeys(("vllm", "llamacpp", "lmstudio"), _CHAT),
+    **dict.fromkeys(("deepseek", "together"), replace(_CHAT, cousins=())),
+    "groq": replace(_CHAT, suffix="/openai/v1", cousins=()),
+    "mistral": replace(_CHAT, ask=_ask_chat_silently, cousins=()),
+    "openrouter": replace(_CHAT, suffix="/api/v1", cousins=()),
     "anthropic": Probe(
         speaks="Anthropic's API",
         speaker=Speaker.ANTHROPIC,

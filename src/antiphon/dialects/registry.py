@@ -27,7 +27,8 @@ from antiphon.dialects.responses.answer_reader import ResponsesAnswerReader
 from antiphon.dialects.responses.answer_writer import ResponsesAnswerWriter
 from antiphon.dialects.responses.request_writer import write_responses_request
 from antiphon.dialects.translation import AnswerReader, AnswerWriter, Asking, Framing, Telling
-from antiphon.turn.request import HubRequest, normalized
+from antiphon.turn.create import read_create
+from antiphon.turn.request import HubRequest
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +89,7 @@ UPSTREAMS: Final[dict[str, UpstreamForm]] = {
 }
 
 CLIENTS: Final[dict[str, ClientForm]] = {
-    "responses": ClientForm(read=normalized, writer=ResponsesAnswerWriter, id_prefix="resp_"),
+    "responses": ClientForm(read=read_create, writer=ResponsesAnswerWriter, id_prefix="resp_"),
     "chat": ClientForm(read=read_chat_request, writer=ChatAnswerWriter, id_prefix="chatcmpl-"),
     "completions": ClientForm(
         read=read_completions_request, writer=CompletionsAnswerWriter, id_prefix="cmpl-"

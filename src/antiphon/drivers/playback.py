@@ -40,6 +40,10 @@ class Playback:
         """The models that the cassette has answers of."""
         return self._tape.models()
 
+    def dialects(self) -> tuple[str, ...]:
+        """The dialects that the cassette has answers in."""
+        return self._tape.dialects()
+
     def send(self, request: UpstreamRequest, sink: AnswerSink) -> "Performance":
         """Start to play the answer to `request`."""
         return Performance(self._answer(request), sink, self._pace, self._loop, self._playing)

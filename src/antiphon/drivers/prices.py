@@ -21,7 +21,18 @@ _LONGEST_NAME: Final = 200
 _VALIDITY: Final = 900
 """Seconds for which rates are kept: some providers are cheaper at certain hours, which begin at full quarters."""
 
-_TYPE_PROVIDERS: Final = {"openai": "openai", "anthropic": "anthropic", "gemini": "google"}
+_TYPE_PROVIDERS: Final = {
+    "openai": "openai",
+    "anthropic": "anthropic",
+    "gemini": "google",
+    "azure": "azure",
+    "groq": "groq",
+    "deepseek": "deepseek",
+    "mistral": "mistral",
+    "openrouter": "openrouter",
+    "xai": "x-ai",
+    "together": "together",
+}
 """Whose prices are taken for a provider type at an address that the library does not know, such as a proxy."""
 
 

@@ -59,6 +59,10 @@ class Tape:
         """The models that there are answers of."""
         return tuple(dict.fromkeys(taped.recording.model for taped in self._taped))
 
+    def dialects(self) -> tuple[str, ...]:
+        """The dialects that there are answers in."""
+        return tuple(dict.fromkeys(taped.asked.dialect for taped in self._taped))
+
     def find(self, asked: Asked, *, strict: bool) -> Recording | None:
         """Return the answer to the same request, or else, unless `strict`, the first of the dialect.
 

@@ -11,6 +11,7 @@ import msgspec
 
 from antiphon.dialects.chat.dialect import is_usage_only
 from antiphon.dialects.native import changed_echo
+from antiphon.dialects.responses.frames import under_open_name
 from antiphon.dialects.responses.replay import asked_by, under_id
 from antiphon.engine.live import LiveRecording
 from antiphon.engine.rendition import JSON_TYPE, STREAM_HEADERS, Header, hides_usage, render
@@ -157,6 +158,9 @@ class LiveAnswer:
     def _passing(self, batch: Sequence[bytes], data: bytes) -> bytes:
         """Return what this client sees of `batch`, whose bytes are `data`."""
         turn = self.turn
+        if turn.ask.asked.open_names and self._live.recording.mode is Mode.STREAM:
+            batch = [under_open_name(frame) for frame in batch]
+            data = b"".join(batch)
         if turn.response_id:
             return self._under_own_id(batch, data, self._live.response_id)
         if self._hides_usage and b"[]" in data and b"usage" in data:

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 
 from antiphon.dialects.model_lists import model_list_of
+from antiphon.engine.asking import ask
 from antiphon.engine.source import Source
 from antiphon.ports.upstream import UpstreamRequest
 from antiphon.routing.names import Resolver, Target
@@ -16,7 +17,6 @@ _log = logging.getLogger(__name__)
 _VALID_SECONDS = 300.0
 _RETRY_SECONDS = 30.0
 _LIST_SECONDS = 10.0
-_LARGEST_LIST_BYTES = 8 * 1024 * 1024
 _OK = 200
 
 
@@ -77,45 +77,13 @@ class Catalogue:
 
 async def _list_models(source: Source) -> list[str] | None:
     """Ask one upstream; None if it gives no list, which is not a fault of the client that asks."""
-    asked = model_list_of(source.profile)
-    collected = _Collected()
-    call = source.upstream.send(UpstreamRequest("models", asked.path, method="GET"), collected)
+    listing = model_list_of(source.profile)
+    request = UpstreamRequest("models", listing.path, method="GET")
     try:
-        async with asyncio.timeout(_LIST_SECONDS):
-            body = await collected.body
-        return asked.read(body)
+        answer = await ask(source.upstream, request, within=_LIST_SECONDS)
+        if answer.status != _OK:
+            raise UpstreamFault(f"status {answer.status}", code="upstream_error")
+        return listing.read(answer.data)
     except (TimeoutError, GatewayError, ValueError, RecursionError) as error:
-        call.cancel()
         _log.warning("provider %s gives no list of models: %s", source.name, error)
         return None
-
-
-class _Collected:
-    """A sink that waits for a whole body."""
-
-    def __init__(self) -> None:
-        self.body: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
-        self._parts: list[bytes] = []
-        self._size = 0
-
-    def head(self, status: int, headers: Sequence[tuple[bytes, bytes]]) -> None:  # noqa: ARG002 - a sink's shape
-        if status != _OK:
-            self._fail(UpstreamFault(f"status {status}", code="upstream_error"))
-
-    def data(self, data: bytes) -> None:
-        self._size += len(data)
-        if self._size > _LARGEST_LIST_BYTES:
-            self._fail(UpstreamFault("the list is too long", code="upstream_answer_too_large"))
-        else:
-            self._parts.append(data)
-
-    def end(self) -> None:
-        if not self.body.done():
-            self.body.set_result(b"".join(self._parts))
-
-    def broken(self, fault: UpstreamFault) -> None:
-        self._fail(fault)
-
-    def _fail(self, fault: UpstreamFault) -> None:
-        if not self.body.done():
-            self.body.set_exception(fault)

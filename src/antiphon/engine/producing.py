@@ -81,7 +81,8 @@ class Producing:
         """Make a live recording for `turn`, which pays for it; `shared` lets equal requests join."""
         settings = source.settings
         is_translated = turn.ask.upstream_dialect is not None
-        asks_usage = (settings.usage_in_streams or is_translated) and turn.ask.request.stream
+        asks = settings.usage_in_streams and source.profile.stream_options
+        asks_usage = (asks or is_translated) and turn.ask.request.stream
         recording = Recording(
             id=next(self._recording_ids),
             dialect=turn.ask.dialect.name,
@@ -126,7 +127,7 @@ class Producing:
         body = request.upstream_body(
             turn.ask.target.model,
             keep_state=settings.state == "gateway",
-            ask_usage=settings.usage_in_streams,
+            ask_usage=settings.usage_in_streams and source.profile.stream_options,
         )
         variant = turn.ask.variant
         upstream_request = UpstreamRequest(

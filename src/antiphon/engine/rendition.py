@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from antiphon.dialects.chat.dialect import is_usage_only
 from antiphon.dialects.dialect import Dialect
 from antiphon.dialects.responses.dialect import RESPONSES
+from antiphon.dialects.responses.frames import under_open_name
 from antiphon.dialects.responses.replay import Template, template
 from antiphon.engine.turn import Asked
 from antiphon.recording import Mode, Recording
@@ -52,6 +53,8 @@ def render(recording: Recording, dialect: Dialect, asked: Asked) -> Rendition:
     else:
         frames = dialect.unfold(recording.body(), include_usage=asked.include_usage)
         times = [times[-1]] * len(frames)
+    if asked.open_names and asked.mode is Mode.STREAM:
+        frames = [under_open_name(frame) for frame in frames]
     if dialect is not RESPONSES:
         body = b"".join(frames)
         return Rendition(body, headers, len(body), tuple(times))

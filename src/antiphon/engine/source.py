@@ -1,8 +1,9 @@
 """A provider that can be asked, and what follows from its settings."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from antiphon.dialects.providers import Profile, profile_of
+from antiphon.drivers.playback import Playback
 from antiphon.engine.error_answers import secrets_of
 from antiphon.ports.upstream import Upstream
 from antiphon.settings import Provider
@@ -23,4 +24,8 @@ class Source:
         """Find once what follows from the settings."""
         settings = self.settings
         object.__setattr__(self, "secrets", secrets_of(settings.api_key, settings.headers))
-        object.__setattr__(self, "profile", profile_of(settings.type, settings.base_url))
+        profile = profile_of(settings.type, settings.base_url)
+        if isinstance(self.upstream, Playback):
+            # What the cassette has not in the client's dialect is translated from one that it has.
+            profile = replace(profile, speaks=self.upstream.dialects())
+        object.__setattr__(self, "profile", profile)

@@ -66,12 +66,12 @@ class TranslatedAnswer:
                 self._collect(data)
                 return
             translation = self._read_as_stream()  # events under the content type of JSON
-        self._pass(translation.feed(data))
+        self.live.frames(translation.feed(data))
 
     def end(self) -> None:
         """The upstream's body is over."""
         if self._translation is not None:
-            self._pass(self._translation.close(clean=True))
+            self.live.frames(self._translation.close(clean=True))
             self.live.end()
         elif self._status >= _ERROR:
             self._end_error()
@@ -81,7 +81,7 @@ class TranslatedAnswer:
     def broken(self, fault: UpstreamFault) -> None:
         """The upstream's answer broke off, or never came."""
         if self._translation is not None:
-            self._pass(self._translation.close(clean=False))
+            self.live.frames(self._translation.close(clean=False))
         if self._status >= _ERROR:
             self._end_error()  # the status says more than that its body is not whole
         else:
@@ -120,10 +120,6 @@ class TranslatedAnswer:
         )
         self.live.head(200, ((b"content-type", _EVENT_STREAM), *self._passed_on))
         return translation
-
-    def _pass(self, frames: list[bytes]) -> None:
-        if frames:
-            self.live.data(b"".join(frames))
 
     def _collect(self, data: bytes) -> None:
         self._size += len(data)

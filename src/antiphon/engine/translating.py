@@ -10,7 +10,9 @@ from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from antiphon.dialects.files import NamedFile, unreachable_files
+from antiphon.dialects.refusing import refuse_service_members
 from antiphon.dialects.registry import CLIENTS, UPSTREAMS
+from antiphon.dialects.responses.dialect import RESPONSES
 from antiphon.dialects.translation import Asking, Download, Structured, Telling
 from antiphon.drivers.download import Downloader, Kind, Wanted
 from antiphon.drivers.schemas import SchemaCheck
@@ -21,6 +23,7 @@ from antiphon.engine.tasks import Tasks
 from antiphon.engine.translated import CheckedAnswer, TranslatedAnswer
 from antiphon.engine.turn import Turn
 from antiphon.ports.upstream import AnswerSink, UpstreamRequest
+from antiphon.turn.create import refuse_elsewhere
 from antiphon.turn.request import HubRequest, user_message
 from antiphon.turn.request_tokens import count_request
 from antiphon.turn.response import begun
@@ -89,6 +92,8 @@ class Translating:
         dialect = job.turn.ask.upstream_dialect
         assert dialect is not None
         form = UPSTREAMS[dialect]
+        if dialect != RESPONSES.name:
+            refuse_elsewhere(job.request, source.profile.label)
         body = write_object(form.write(job.request, asking))
         answer: AnswerSink
         answer = translated = TranslatedAnswer(
@@ -132,8 +137,10 @@ class Translating:
     ) -> Asking:
         """Return what the writer of a request to `source` has to know. Raises ClientFault."""
         profile = source.profile
+        if profile.translates_to != "responses":
+            refuse_service_members(request, profile)
         toolset = read_tools(request, hosted=profile.hosted_tools, upstream=profile.label)
-        structured = _structured(request, source, model, has_tools=bool(toolset.tools))
+        structured = _structured(request, source, model, has_tools=bool(toolset.tools or toolset.hosted))
 
         def unseal(text: str) -> Any | None:
             if not self.sealer.is_ours(text):
@@ -203,7 +210,7 @@ def _structured(request: HubRequest, source: Source, model: str, *, has_tools: b
     form = request.get("text", {}).get("format") or {}
     if form.get("type") != "json_schema":
         return None
-    if source.profile.takes_schema(model) and (source.profile.schema_beside_tools or not has_tools):
+    if source.profile.takes_schema(model, has_tools=has_tools):
         return Structured.NATIVE
     # A tool that must be called leaves no choice between it and the request's own tools.
     return Structured.JSON if has_tools or source.profile.schema == "json" else Structured.TOOL

@@ -32,6 +32,8 @@ class Asked:
 
     mode: Mode
     include_usage: bool = False
+    open_names: bool = False
+    """Whether raw reasoning is told under the event names of Open Responses."""
 
 
 @dataclass(slots=True, eq=False)

@@ -20,6 +20,8 @@ class Target(Struct, frozen=True):
     provider: str
     model: str
     alias: str
+    open_names: bool = False
+    """Whether raw reasoning is told under the event names of Open Responses."""
 
 
 class Resolver:
@@ -79,4 +81,4 @@ class Resolver:
 
 def _target(alias: str, model: Model) -> Target:
     provider, _, upstream_model = model.target.partition("/")
-    return Target(provider, upstream_model, alias)
+    return Target(provider, upstream_model, alias, model.reasoning_events == "open")

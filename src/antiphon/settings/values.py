@@ -109,6 +109,9 @@ class Model(Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):
 
     target: str
     """`provider/model`."""
+    reasoning_events: Literal["openai", "open"] = "openai"
+    """What raw reasoning is called in streams of the Responses API: `response.reasoning_text.delta` as OpenAI has it,
+    or `response.reasoning.delta` as Open Responses does."""
 
 
 class MemoryLevel(Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):

@@ -12,6 +12,7 @@ Something of another kind closes the part, and the item, that cannot hold it. Te
 an item of its own before or after them (section 15.4). Ids and times come in as arguments.
 """
 
+import json
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
@@ -39,6 +40,9 @@ _CALL_STEM: Final = {
     "function_call": ("response.function_call_arguments", "arguments", "fc_"),
     "custom_tool_call": ("response.custom_tool_call_input", "input", "ctc_"),
 }
+
+
+_SEARCH: Final = "tool_search_call"
 
 
 class OpenCall:
@@ -93,6 +97,16 @@ class EventMaker:
     def in_text(self) -> bool:
         """Whether a text is open."""
         return self._kind == _TEXT
+
+    @property
+    def open_text(self) -> str:
+        """The text that is open, so far."""
+        return "".join(self._texts) if self._kind == _TEXT else ""
+
+    @property
+    def has_annotations(self) -> bool:
+        """Whether the open text has annotations."""
+        return bool(self._annotations)
 
     def begin(self, **members: Any) -> None:
         """Tell that the response was created and is in progress; `members` replace its own."""
@@ -180,18 +194,33 @@ class EventMaker:
     # Calls.
 
     def call(self, kind: str, call_id: str, name: str, namespace: str | None = None) -> OpenCall:
-        """Begin a `function_call` or `custom_tool_call`; others stay open until they are ended."""
+        """Begin a `function_call`, `custom_tool_call` or `tool_search_call`; others stay open until they are ended."""
         self._close_content("completed")
+        if kind == _SEARCH:
+            return self._open_call(
+                {
+                    "id": self._make_id("tsc_"),
+                    "type": kind,
+                    "status": "in_progress",
+                    "call_id": call_id,
+                    "execution": "client",
+                    "arguments": {},
+                }
+            )
         _, member, prefix = _CALL_STEM[kind]
-        item = {
-            "id": self._make_id(prefix),
-            "type": kind,
-            "status": "in_progress",
-            "call_id": call_id,
-            "name": name,
-            **({"namespace": namespace} if namespace else {}),
-            member: "",
-        }
+        return self._open_call(
+            {
+                "id": self._make_id(prefix),
+                "type": kind,
+                "status": "in_progress",
+                "call_id": call_id,
+                "name": name,
+                **({"namespace": namespace} if namespace else {}),
+                member: "",
+            }
+        )
+
+    def _open_call(self, item: Item) -> OpenCall:
         call = OpenCall(len(self._output), item)
         self._calls.append(call)
         self._add(item)
@@ -201,6 +230,8 @@ class EventMaker:
         """Say more of a call's arguments, or input."""
         call.texts.append(delta)
         item = call.item
+        if item["type"] == _SEARCH:
+            return  # its arguments are an object, and told whole
         self._events.append(
             {
                 "type": _CALL_STEM[item["type"]][0] + ".delta",
@@ -217,8 +248,11 @@ class EventMaker:
         if call not in self._calls:
             return
         self._calls.remove(call)
-        stem, member, _ = _CALL_STEM[call.item["type"]]
         whole = "".join(call.texts)
+        if call.item["type"] == _SEARCH:
+            self._done(call.index, {**call.item, "status": status, "arguments": _searched(whole)})
+            return
+        stem, member, _ = _CALL_STEM[call.item["type"]]
         self._say(
             {
                 "type": f"{stem}.done",
@@ -374,3 +408,12 @@ class EventMaker:
             is_last = self._item is None and call.index == len(self._output) - 1
             self.end_call(call, status if is_last else "completed")
         self._close_content(status)
+
+
+def _searched(arguments: str) -> Item:
+    """Return the arguments of a search as an object; what else was said is the query."""
+    try:
+        told = json.loads(arguments or "{}")
+    except (ValueError, RecursionError):
+        told = None
+    return told if isinstance(told, dict) else {"query": arguments}

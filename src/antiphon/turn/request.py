@@ -2,15 +2,18 @@
 
 What may be written in several ways (specification, section 4) is written in one: `input` is a list of items that
 all have a type, the content of messages is a list of parts, members that are null are absent, and items that
-change the request from where they stand (`additional_tools`, `configuration_update`) have been applied. Other
+change the request from where they stand (`additional_tools`, `configuration_update`, tools that the client has
+searched for) have been applied. Other
 dialects add members that the Responses API does not have (`stop`, `seed`, `top_k`, …) under their usual names.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, Final
 
 from antiphon.turn.events import Item
+from antiphon.turn.tools import TOOL_SEARCH, wire_names
 from antiphon.wire.errors import ClientFault
+from antiphon.wire.objects import write_text
 
 HubRequest = dict[str, Any]
 
@@ -43,6 +46,9 @@ _REQUIRED: Final[dict[str, tuple[str, ...]]] = {
     "compaction_trigger": (),
     "configuration_update": (),
     "additional_tools": ("tools",),
+    "tool_search_call": (),
+    "tool_search_output": (),
+    "agent_message": ("content",),
 }
 """Members that an item cannot do without, by type."""
 
@@ -64,8 +70,6 @@ HOSTED_ITEMS: Final = frozenset(
         "mcp_call",
         "mcp_approval_request",
         "mcp_approval_response",
-        "tool_search_call",
-        "tool_search_output",
         "program",
         "program_output",
     }
@@ -87,7 +91,18 @@ _TYPES: Final[dict[str, tuple[type, ...]]] = {
     "reasoning": (dict,),
     "metadata": (dict,),
     "include": (list,),
+    "truncation": (str,),
+    "service_tier": (str,),
+    "user": (str,),
+    "safety_identifier": (str,),
+    "prompt_cache_key": (str,),
+    "text.format": (dict,),
+    "text.verbosity": (str,),
+    "reasoning.effort": (str,),
+    "reasoning.summary": (str,),
 }
+"""What members may be, inner ones by their paths."""
+
 _NAMES: Final = {
     str: "a string",
     list: "a list",
@@ -102,13 +117,17 @@ _SOME_INPUT: Final = ("input", "prompt", "previous_response_id", "conversation")
 def normalized(body: Item) -> HubRequest:
     """Return a create body in the hub's one way of writing. Raises ClientFault with a path."""
     request = {name: value for name, value in body.items() if value is not None}
-    for name, types in _TYPES.items():
-        if name in request:
-            _expect(request[name], types, name)
+    for path, types in _TYPES.items():
+        name, _, inner = path.partition(".")
+        value = request.get(name, {}).get(inner) if inner else request.get(name)
+        if value is not None:
+            _expect(value, types, path)
     verbosity = request.pop("verbosity", None)
     if verbosity is not None:
         # The official Python client sends it beside `text`.
         request["text"] = {"verbosity": verbosity, **request.get("text", {})}
+    for index, each in enumerate(request.get("include", ())):
+        _expect(each, (str,), f"include[{index}]")
     _check_tools(request.get("tools", []), "tools")
     if isinstance(request.get("instructions"), list):
         request["instructions"] = [
@@ -142,26 +161,32 @@ def _item(item: Any, path: str) -> Item:
     if kind is None:
         kind = "message" if "role" in item else "item_reference" if "id" in item else None
         item = {"type": kind, **item}
-    if kind not in _REQUIRED and kind not in HOSTED_ITEMS:
+    if not isinstance(kind, str) or (kind not in _REQUIRED and kind not in HOSTED_ITEMS):
         raise ClientFault(
             f"'{path}.type' is {str(kind)[:80]!r}, which is not a known type of item.",
             code="invalid_value",
             param=f"{path}.type",
         )
-    for name in _REQUIRED.get(str(kind), ()):
+    _require(item, _REQUIRED.get(kind, ()), path)
+    if "encrypted_content" in item:
+        _expect(item["encrypted_content"], (str,), f"{path}.encrypted_content")
+    check = _CHECKS.get(kind)
+    return check(item, path) if check else item
+
+
+def _require(item: Item, names: Iterable[str], path: str) -> None:
+    for name in names:
         if name not in item:
             raise ClientFault(
                 f"Missing required parameter: '{path}.{name}'.",
                 code="missing_required_parameter",
                 param=f"{path}.{name}",
             )
-    check = _CHECKS.get(str(kind))
-    return check(item, path) if check else item
 
 
 def _message(item: Item, path: str) -> Item:
     role = item["role"]
-    if role not in ROLES:
+    if not isinstance(role, str) or role not in ROLES:
         raise ClientFault(
             f"'{path}.role' is one of user, assistant, system and developer, not {str(role)[:40]!r}.",
             code="invalid_value",
@@ -182,7 +207,7 @@ def _parts(parts: Any, path: str) -> list[Item]:
 def _part(part: Any, path: str) -> Item:
     _expect(part, (dict,), path)
     kind = part.get("type")
-    if kind not in PARTS:
+    if not isinstance(kind, str) or kind not in PARTS:
         raise ClientFault(
             f"'{path}.type' is {str(kind)[:80]!r}, which is not a known type of content.",
             code="invalid_value",
@@ -225,6 +250,39 @@ def _reference(item: Item, path: str) -> Item:
     )
 
 
+def _search(item: Item, path: str) -> Item:
+    """Write a search that the client has run as the function call that it was for the upstream."""
+    if item.get("execution") != "client":
+        return item
+    _require(item, ("call_id", "arguments"), path)
+    _expect(item["arguments"], (dict,), f"{path}.arguments")
+    called = {"type": "function_call", "call_id": item["call_id"], "name": TOOL_SEARCH}
+    return _call(called | {"arguments": write_text(item["arguments"])}, path)
+
+
+def _agent_message(item: Item, path: str) -> Item:
+    """Write what one of the client's agents tells another as the user's: nobody else has a role for it.
+
+    OpenAI encrypts what an agent wrote. Where another upstream made the call, it is the text itself.
+    """
+    _expect(item["content"], (list,), f"{path}.content")
+    parts = []
+    for index, part in enumerate(item["content"]):
+        if isinstance(part, dict) and part.get("type") == "encrypted_content":
+            _expect(part.get("encrypted_content"), (str,), f"{path}.content[{index}].encrypted_content")
+            part = {"type": "input_text", "text": part["encrypted_content"]}  # noqa: PLW2901
+        parts.append(part)
+    return {"type": "message", "role": "user", "content": _parts(parts, f"{path}.content")}
+
+
+def _found(item: Item, path: str) -> Item:
+    if item.get("execution") == "client":
+        _require(item, ("call_id", "tools"), path)
+        _expect(item["call_id"], (str,), f"{path}.call_id")
+        _check_tools(item["tools"], f"{path}.tools")
+    return item
+
+
 _CHECKS: Final[dict[str, Callable[[Item, str], Item]]] = {
     "message": _message,
     "function_call": _call,
@@ -233,6 +291,9 @@ _CHECKS: Final[dict[str, Callable[[Item, str], Item]]] = {
     "custom_tool_call_output": _output,
     "reasoning": _reasoning,
     "item_reference": _reference,
+    "tool_search_call": _search,
+    "tool_search_output": _found,
+    "agent_message": _agent_message,
 }
 
 
@@ -243,6 +304,10 @@ def _applied(request: HubRequest, items: list[Item]) -> list[Item]:
         if item["type"] == "additional_tools":
             _check_tools(item["tools"], f"input[{index}].tools")
             request["tools"] = [*request.get("tools", []), *item["tools"]]
+        elif item["type"] == "tool_search_output" and item.get("execution") == "client":
+            request["tools"] = [*request.get("tools", []), *item["tools"]]
+            output = write_text({"tools": wire_names(item["tools"])})
+            kept.append({"type": "function_call_output", "call_id": item["call_id"], "output": output})
         elif item["type"] == "configuration_update":
             for name in ("reasoning", "text"):
                 if name in item:
@@ -258,6 +323,8 @@ def check_call_outputs(items: list[Item]) -> None:
     called = set()
     for item in items:
         call_id = item.get("call_id")
+        if item["type"] == "compaction":
+            return  # the call may be part of what it sums up
         if item["type"] in {"function_call", "custom_tool_call"}:
             called.add(call_id)
         elif item["type"] in {"function_call_output", "custom_tool_call_output"} and call_id not in called:
@@ -270,13 +337,17 @@ def check_call_outputs(items: list[Item]) -> None:
 def _check_tools(tools: Any, path: str) -> None:
     _expect(tools, (list,), path)
     for index, tool in enumerate(tools):
-        _expect(tool, (dict,), f"{path}[{index}]")
+        here = f"{path}[{index}]"
+        _expect(tool, (dict,), here)
         if not isinstance(tool.get("type"), str):
             raise ClientFault(
-                f"Missing required parameter: '{path}[{index}].type'.",
+                f"Missing required parameter: '{here}.type'.",
                 code="missing_required_parameter",
-                param=f"{path}[{index}].type",
+                param=f"{here}.type",
             )
+        if tool["type"] == "namespace":
+            _expect(tool.get("name"), (str,), f"{here}.name")
+            _check_tools(tool.get("tools", []), f"{here}.tools")
 
 
 def _expect(value: Any, types: tuple[type, ...], path: str) -> None:

@@ -1,7 +1,8 @@
 """The tools of a request as an upstream can be told of them, and the way back from its calls.
 
 Upstreams that know only functions get functions: a namespace's tools as `namespace__name`, a free-form (custom)
-tool as a function with one text parameter `input`, its grammar in the description (specification, section 15.2).
+tool as a function with one text parameter `input`, its grammar in the description (specification, section 15.2),
+a search for tools that the client runs as a function of its name.
 Which wire name stands for which tool is kept, so that calls come back as what the client had defined. What an
 upstream lacks and cannot be given this way is refused, never dropped.
 """
@@ -16,7 +17,14 @@ from antiphon.wire.errors import ClientFault
 CALLED: Final = ("function", "custom")
 """Tools that the client itself runs and every upstream can be given."""
 
+TOOL_SEARCH: Final = "tool_search"
 _JOINT: Final = "__"
+_ITEMS: Final = {
+    "function": "function_call",
+    "custom": "custom_tool_call",
+    TOOL_SEARCH: "tool_search_call",
+}
+"""The kind of item that a call is, by the type of the tool."""
 _NAME_LIMIT: Final = 64
 _INPUT_SCHEMA: Final[dict[str, Any]] = {
     "type": "object",
@@ -30,11 +38,11 @@ Mode = Literal["auto", "none", "required"]
 
 @dataclass(frozen=True, slots=True)
 class Tool:
-    """A function or custom tool, under the name that the upstream is told."""
+    """A function, custom tool or search, under the name that the upstream is told."""
 
     wire_name: str
     type: str
-    """`function` or `custom`."""
+    """`function`, `custom` or `tool_search`."""
     name: str
     namespace: str | None
     definition: Item
@@ -43,13 +51,13 @@ class Tool:
     @property
     def item_type(self) -> str:
         """The kind of item that a call of it is."""
-        return "function_call" if self.type == "function" else "custom_tool_call"
+        return _ITEMS[self.type]
 
     @property
     def description(self) -> str | None:
         """What the model is told of it; as a function, a custom tool's format is part of that."""
         told = self.definition.get("description")
-        if self.type == "function":
+        if self.type != "custom":
             return told if isinstance(told, str) else None
         return (
             "\n\n".join(text for text in (told, _format_note(self.definition.get("format"))) if text) or None
@@ -113,6 +121,8 @@ def read_tools(request: Item, *, hosted: Collection[str], upstream: str) -> Tool
         if kind in CALLED:
             tool = _tool(definition, namespace, path)
             by_wire_name[tool.wire_name] = tool
+        elif kind == TOOL_SEARCH and definition.get("execution") == "client":
+            by_wire_name[TOOL_SEARCH] = Tool(TOOL_SEARCH, TOOL_SEARCH, TOOL_SEARCH, None, definition)
         elif kind in hosted:
             run_there.append(definition)
         else:
@@ -126,6 +136,12 @@ def read_tools(request: Item, *, hosted: Collection[str], upstream: str) -> Tool
         parallel=request.get("parallel_tool_calls") is not False,
         by_wire_name=by_wire_name,
     )
+
+
+def wire_names(tools: list[Item]) -> list[str]:
+    """Return what upstreams are told these tools are called."""
+    names = ((namespace, definition.get("name")) for _, namespace, definition in _flat(tools))
+    return [_joined(namespace, name) for namespace, name in names if isinstance(name, str)]
 
 
 def _flat(tools: list[Item]) -> Iterator[tuple[str, str | None, Item]]:
@@ -170,25 +186,31 @@ def _choice(
         raise _bad_choice(f"'tool_choice' is `auto`, `none`, `required` or an object, not '{choice[:40]}'.")
     if not isinstance(choice, dict):
         raise _bad_choice("'tool_choice' must be a string or an object.")
-    kind = choice.get("type")
+    kind = str(choice.get("type"))
     if kind in CALLED:
         return Choice("required", name=_named(choice, tools, "tool_choice")), None
     if kind == "allowed_tools":
         mode = choice.get("mode", "auto")
-        if mode not in {"auto", "none", "required"}:
+        if mode not in ("auto", "none", "required"):
             raise _bad_choice("'tool_choice.mode' is `auto`, `required` or `none`.", "tool_choice.mode")
         entries = choice.get("tools")
         if not isinstance(entries, list) or not entries:
             raise _bad_choice("'tool_choice.tools' must name the allowed tools.", "tool_choice.tools")
+        for index, entry in enumerate(entries):
+            if not isinstance(entry, dict):
+                path = f"tool_choice.tools[{index}]"
+                raise _bad_choice(f"'{path}' must be an object that names a tool.", path)
         names = [
             _named(entry, tools, f"tool_choice.tools[{index}]")
             for index, entry in enumerate(entries)
             if entry.get("type") in CALLED
         ]
         return Choice(mode), frozenset(names)
+    if kind == TOOL_SEARCH and TOOL_SEARCH in tools:
+        return Choice("required", name=TOOL_SEARCH), None
     if kind in hosted:
         return Choice("required", hosted=kind), None
-    raise _lacking(str(kind), "tool_choice.type", upstream)
+    raise _lacking(kind, "tool_choice.type", upstream)
 
 
 def _named(entry: Item, tools: dict[str, Tool], path: str) -> str:

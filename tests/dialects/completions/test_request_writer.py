@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from antiphon.wire.errors import ClientFault
-from translated import write
+from translated import Structured, write
 
 TIME = {"type": "function", "name": "time", "parameters": {"type": "object", "properties": {}}}
 
@@ -31,6 +31,19 @@ def written(body: dict[str, Any], **changes: Any) -> dict[str, Any]:
 def test_one_message_of_a_user_is_the_prompt(body: dict[str, Any], expected: dict[str, Any]):
     """As it stands, with the settings that completions have."""
     assert written(body) == {"model": "m", "prompt": "Hi", **expected}
+
+
+def test_json_is_asked_for_in_words():
+    """There is nothing else; an answer that is to have a schema is checked later."""
+    form = {"type": "json_schema", "name": "n", "schema": {"type": "integer"}}
+    any_object = written({"text": {"format": {"type": "json_object"}}})
+    of_schema = written({"text": {"format": form}}, structured=Structured.JSON)
+
+    assert any_object["prompt"].splitlines()[1:] == [
+        "system: When you answer with text, it is nothing but one JSON object.",
+        "assistant:",
+    ]
+    assert '{"type":"integer"}' in of_schema["prompt"]
 
 
 def test_streams_are_asked_for_usage():
@@ -98,8 +111,7 @@ def test_a_transcript_stops_before_the_user_where_there_is_room(stop: Any, told:
     ("body", "param"),
     [
         ({"tools": [TIME]}, "tools"),
-        ({"text": {"format": {"type": "json_object"}}}, "text.format"),
-        ({"text": {"format": {"type": "json_schema", "name": "n", "schema": {}}}}, "text.format"),
+        ({"prompt": {"id": "p"}}, "prompt"),
         ({"n": 2}, "n"),
         (
             {"input": [{"role": "user", "content": [{"type": "input_image", "image_url": "data:,"}]}]},

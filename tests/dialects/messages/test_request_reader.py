@@ -64,7 +64,7 @@ NOT_CARRIED = {
     "cache_control": "other upstreams keep what they like; on parts that the user sends it is carried",
     "context_management": "it only spares room",
     "caller": "who called a tool is its upstream's business",
-    "defer_loading": "all tools are told at once",
+    "defer_loading": "tools are told from where they are referred to",
     "citations": "other upstreams cite by themselves",
     "allowed_callers": "without code execution there is but one",
 }
@@ -95,8 +95,6 @@ def is_of_anthropic_alone(body: dict[str, Any], fault: ClientFault) -> bool:
     path = str(fault.param)
     if path.startswith("tools."):
         return body["tools"][int(path.split(".")[1])]["type"].startswith(TOOLS_OF_ANTHROPIC_ALONE)
-    if path.endswith(".type"):
-        return "tool_reference" in fault.message or "tool_addition" in fault.message
     return not isinstance(body["messages"][0], dict)
 
 
@@ -171,8 +169,10 @@ def comparable_block(block: dict[str, Any]) -> Any:
             return block | {"data": json.loads(block["data"][7:])["redacted"]}
         case "tool_result" if isinstance(block.get("content"), list):
             return block | {"content": blocks(block["content"])}
-        case "server_tool_use" | "web_search_tool_result":
+        case "server_tool_use" | "web_search_tool_result" | "tool_addition" | "tool_removal":
             return None
+        case "tool_reference":
+            return text(f"The tool {block['tool_name']} can be called now.")
         case "document" if block["source"]["type"] == "text":
             return text("\n\n".join(filter(None, [block.get("title"), block["source"]["data"]])))
         case "search_result":
@@ -488,8 +488,8 @@ FAULTS = [
                 user({"type": "tool_result", "tool_use_id": "t", "content": [{"type": "tool_reference"}]})
             ]
         },
-        "messages.0.content.0.content.0.type",
-        "unsupported_parameter",
+        "messages.0.content.0.content.0.tool_name",
+        "missing_required_parameter",
     ),
     (
         {"messages": [assistant({"type": "tool_use", "id": "t", "name": "f", "input": []})]},

@@ -479,7 +479,7 @@ def test_json_of_a_schema_in_each_of_its_ways():
     }
     assert [block["text"].splitlines()[0] for block in word["system"]] == [
         "Be brief",
-        "Answer with nothing but one JSON value that this JSON schema describes:",
+        "When you answer with text, it is nothing but one JSON value that matches this JSON schema:",
     ]
 
 
@@ -487,7 +487,7 @@ def test_json_without_a_schema_is_asked_by_word():
     """There is no setting for it."""
     assert (
         written(text={"format": {"type": "json_object"}})["system"]
-        == "Answer with nothing but one JSON object."
+        == "When you answer with text, it is nothing but one JSON object."
     )
 
 

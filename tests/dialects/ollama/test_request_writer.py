@@ -389,7 +389,7 @@ def test_beside_tools_json_is_asked_for_in_words():
     assert "format" not in body
     assert body["messages"][0] == {
         "role": "system",
-        "content": "When you answer with text, it is nothing but a JSON object.",
+        "content": "When you answer with text, it is nothing but one JSON object.",
     }
 
 

@@ -8,6 +8,8 @@ usage may come after that.
 
 from typing import Any, Final
 
+from antiphon.dialects.chat.images import made_image
+from antiphon.dialects.chat.sources import cited, read_sources
 from antiphon.dialects.chat.usage import read_usage
 from antiphon.dialects.chat.watcher import judge_reasons
 from antiphon.dialects.logprobs import hub_logprobs
@@ -42,6 +44,7 @@ class ChatAnswerReader:
         self._reason: str | None = None
         self._usage: Usage | None = None
         self._members: JsonObject = {}
+        self._sources: list[Item] = []
         self._said: list[str] = []
 
     def drain(self) -> list[Event]:
@@ -93,6 +96,8 @@ class ChatAnswerReader:
             value = chunk.get(name)
             if value and isinstance(value, str):
                 self._members[name] = value
+        if "citations" in chunk or "search_results" in chunk:
+            self._sources = read_sources(chunk) or self._sources
         usage = chunk.get("usage")
         if not usage and isinstance(groq := chunk.get("x_groq"), dict):
             usage = groq.get("usage")
@@ -134,8 +139,16 @@ class ChatAnswerReader:
             self._annotate(annotation)
         for fragment in delta.get("tool_calls") or ():
             self._take_call(fragment)
+        for image in delta.get("images") or ():
+            self._take_image(image)
         if isinstance(delta.get("function_call"), dict):
             self._take_call({"index": "function_call", "function": delta["function_call"]})
+
+    def _take_image(self, image: Any) -> None:
+        item = made_image(image)
+        if item is not None:
+            self._leave_reasoning()
+            self._maker.item({"id": self._telling.make_id("ig_"), **item})
 
     # Reasoning.
 
@@ -236,6 +249,9 @@ class ChatAnswerReader:
         if self._blank and not self._maker.has_output:
             self._maker.text(self._blank)
         self._leave_reasoning()
+        if self._sources and self._maker.in_text and not self._maker.has_annotations:
+            for citation in cited(self._maker.open_text, self._sources):
+                self._maker.annotate(citation)
         if state is State.FAILED:
             self._maker.fail("upstream_error", UNEXPLAINED, usage=self._hub_usage())
             return

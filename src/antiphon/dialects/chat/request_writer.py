@@ -8,15 +8,24 @@ path, except items about hosted tools, which only say what an upstream once did 
 import base64
 from typing import Any, Final
 
+from antiphon.dialects.chat.provider_forms import (
+    effort_members,
+    json_object_form,
+    offered_tools,
+    thinking_part,
+    wire_call_id,
+)
+from antiphon.dialects.notes import json_note, with_notes
 from antiphon.dialects.refusing import lacks
 from antiphon.dialects.translation import Asking, Structured
 from antiphon.turn.compaction import shown_summary
 from antiphon.turn.events import Item
 from antiphon.turn.request import HubRequest
 from antiphon.turn.tools import Tool
+from antiphon.wire.objects import write_text
 
 _SAME: Final = (
-    *("temperature", "top_p", "presence_penalty", "frequency_penalty", "stop", "seed", "logit_bias", "n"),
+    *("temperature", "top_p", "presence_penalty", "frequency_penalty", "stop", "logit_bias", "n"),
     *("modalities", "audio", "prediction", "top_k", "min_p"),
 )
 _KEPT_BY_PROVIDER: Final = ("metadata", "safety_identifier", "service_tier", "user")
@@ -28,8 +37,12 @@ Message = dict[str, Any]
 def write_chat_request(request: HubRequest, asking: Asking) -> dict[str, Any]:
     """Return the body of a chat request. Raises ClientFault."""
     profile = asking.profile
+    if request.get("prompt"):
+        raise lacks("prompt", "stored prompts", profile)
     body: dict[str, Any] = {"model": asking.model, "messages": _Messages(asking).write(request)}
     body |= {name: request[name] for name in _SAME if name in request}
+    if "seed" in request:
+        body[profile.seed_member] = request["seed"]
     if "max_output_tokens" in request:
         body[profile.limit_member] = request["max_output_tokens"]
     if profile.store:
@@ -40,28 +53,18 @@ def write_chat_request(request: HubRequest, asking: Asking) -> dict[str, Any]:
         body["logprobs"] = True
         if request.get("top_logprobs"):
             body["top_logprobs"] = request["top_logprobs"]
-    body |= _effort(request, asking) | _tools(asking) | _format(request, asking)
+    body |= effort_members(request.get("reasoning", {}).get("effort"), asking)
+    body |= _tools(asking) | _format(request, asking)
     if asking.answer_tool is not None:
         body |= _answer_tool(request["text"]["format"], asking.answer_tool)
     if asking.stream:
-        body |= {"stream": True, "stream_options": {"include_usage": True}}
+        body["stream"] = True
+        if profile.stream_options:
+            body["stream_options"] = {"include_usage": True}
     return body
 
 
 # Settings.
-
-
-def _effort(request: HubRequest, asking: Asking) -> dict[str, Any]:
-    effort = request.get("reasoning", {}).get("effort")
-    if effort is None:
-        return {}
-    match asking.profile.effort:
-        case "reasoning_effort":
-            return {"reasoning_effort": effort}
-        case "reasoning":
-            return {"reasoning": {"effort": effort}}
-        case _:
-            return {}
 
 
 def _format(request: HubRequest, asking: Asking) -> dict[str, Any]:
@@ -78,7 +81,7 @@ def _format(request: HubRequest, asking: Asking) -> dict[str, Any]:
         }
         told["response_format"] = {"type": "json_schema", "json_schema": schema}
     elif asking.structured is Structured.JSON or form.get("type") == "json_object":
-        told["response_format"] = {"type": "json_object"}
+        told["response_format"] = json_object_form(asking)
     return told
 
 
@@ -86,9 +89,9 @@ def _tools(asking: Asking) -> dict[str, Any]:
     toolset = asking.toolset
     if not toolset.tools:
         return {}
-    told: dict[str, Any] = {"tools": [_tool(tool, asking) for tool in toolset.tools]}
+    told: dict[str, Any] = {"tools": [_tool(tool, asking) for tool in offered_tools(asking)]}
     choice = toolset.choice
-    if choice.name is not None:
+    if choice.name is not None and asking.profile.named_choice:
         tool = toolset.by_wire_name[choice.name]
         kind = "custom" if tool.type == "custom" and asking.profile.custom_tools else "function"
         told["tool_choice"] = {"type": kind, kind: {"name": choice.name}}
@@ -148,6 +151,9 @@ class _Messages:
         for index, item in enumerate(request["input"]):
             self._take(item, f"input[{index}]")
         self._tell_after_outputs()
+        if self._asking.structured is Structured.JSON:
+            note = json_note(request, Structured.JSON)
+            return with_notes(self._messages, [note] if note else [], self._role("developer"))
         return self._messages
 
     def _role(self, role: str) -> str:
@@ -189,6 +195,10 @@ class _Messages:
             part["text"] for part in item["content"] if part["type"] in {"output_text", "text", "input_text"}
         ]
         refusals = [part["refusal"] for part in item["content"] if part["type"] == "refusal"]
+        if isinstance(turn["content"], list):
+            # It begins with what was thought.
+            turn["content"].append({"type": "text", "text": "".join([*texts, *refusals])})
+            return
         if turn.get("tool_calls"):
             # Text after calls: chat has it before them, in the same message.
             turn["content"] = "\n\n".join(filter(None, [turn["content"], "".join(texts)])) or None
@@ -214,7 +224,10 @@ class _Messages:
                 self._open_turn()[member] = kept["reasoning_details"]
             return
         text = "".join(part["text"] for part in item.get("content") or item.get("summary") or ())
-        if text := text or kept.get("text", ""):
+        text = text or kept.get("text", "")
+        if text and member == "thinking_parts":
+            self._open_turn()["content"] = [thinking_part(text)]
+        elif text:
             self._open_turn()[member] = text
 
     def _take_call(self, item: Item) -> None:
@@ -226,13 +239,15 @@ class _Messages:
             call = {"type": "custom", "custom": {"name": name, "input": item["input"]}}
         else:
             call = {"type": "function", "function": {"name": name, "arguments": wrapped_input(item["input"])}}
-        self._open_turn().setdefault("tool_calls", []).append({"id": item["call_id"], **call})
+        call_id = wire_call_id(item["call_id"], asking)
+        self._open_turn().setdefault("tool_calls", []).append({"id": call_id, **call})
 
     def _take_output(self, item: Item, path: str) -> None:
         self._turn = None
         output = item["output"]
         told = output if isinstance(output, str) else self._split_output(output, path)
-        self._messages.append({"role": "tool", "tool_call_id": item["call_id"], "content": told})
+        call_id = wire_call_id(item["call_id"], self._asking)
+        self._messages.append({"role": "tool", "tool_call_id": call_id, "content": told})
 
     def _split_output(self, parts: list[Item], path: str) -> str:
         texts = [part["text"] for part in parts if part["type"] in {"input_text", "output_text", "text"}]
@@ -257,8 +272,6 @@ class _Messages:
 
 def wrapped_input(text: str) -> str:
     """Return the arguments of a function that stands for a custom tool."""
-    from antiphon.wire.objects import write_text
-
     return write_text({"input": text})
 
 

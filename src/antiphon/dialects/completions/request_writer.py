@@ -9,13 +9,14 @@ One user's message is the prompt as it stands. A conversation becomes a transcri
     assistant:
 
 A model without instruction would then write the user's next line as well: `user:` at the beginning of a line stops
-it. Reasoning and what hosted tools did are left out, as in other dialects without a form for them; what the answer
-would depend on (tools, images, JSON of a schema) is refused.
+it. Reasoning and what hosted tools did are left out, as in other dialects without a form for them. That the answer is
+to be JSON is said in words, in the transcript; what else it would depend on (tools, images) is refused.
 """
 
 from collections.abc import Iterator
 from typing import Any, Final
 
+from antiphon.dialects.notes import json_note
 from antiphon.dialects.refusing import lacks
 from antiphon.dialects.translation import Asking
 from antiphon.turn.events import Item
@@ -55,11 +56,10 @@ def write_completions_request(request: HubRequest, asking: Asking) -> dict[str, 
 def _refuse_what_has_no_form(request: HubRequest, asking: Asking) -> None:
     if asking.toolset.tools and asking.toolset.choice.mode != "none":
         raise lacks("tools", "tools", asking.profile)
-    form = (request.get("text", {}).get("format") or {}).get("type", "text")
-    if form != "text":
-        raise lacks("text.format", f"answers of type '{form}'", asking.profile)
     if request.get("n", 1) != 1:
         raise lacks("n", "more than one answer", asking.profile)
+    if request.get("prompt"):
+        raise lacks("prompt", "stored prompts", asking.profile)
 
 
 def _stops(stop: Any, *, is_transcript: bool) -> Any:
@@ -95,6 +95,8 @@ def _said(request: HubRequest, asking: Asking) -> Iterator[tuple[str, str]]:
             raise lacks(f"{path}.type", "calls of tools", asking.profile)
         elif kind == "compaction_trigger":
             raise lacks(f"{path}.type", "compaction on demand", asking.profile)
+    if note := json_note(request, asking.structured):
+        yield "system", note
 
 
 def _text(parts: list[Item], path: str, asking: Asking) -> str:

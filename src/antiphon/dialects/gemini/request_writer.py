@@ -10,6 +10,7 @@ from urllib.parse import quote
 
 from antiphon.dialects.gemini.contents import Contents
 from antiphon.dialects.gemini.thinking import has_levels, thinking
+from antiphon.dialects.notes import json_note, schema_of
 from antiphon.dialects.refusing import lacks
 from antiphon.dialects.translation import Asking, Structured
 from antiphon.turn.events import Item
@@ -47,6 +48,9 @@ def write_gemini_request(request: HubRequest, asking: Asking) -> dict[str, Any]:
     """Return the body of a request. Raises ClientFault."""
     contents = Contents(asking)
     contents.write(request)
+    note = json_note(request, asking.structured)
+    if note and (asking.structured is Structured.JSON or not _takes_json(asking)):
+        contents.system.append(note)
     body: dict[str, Any] = {"contents": contents.contents}
     if contents.system:
         body["systemInstruction"] = {"parts": [{"text": text} for text in contents.system]}
@@ -65,6 +69,8 @@ def _config(request: HubRequest, asking: Asking) -> dict[str, Any]:
         config["stopSequences"] = [stop] if isinstance(stop, str) else stop
     if request.get("n", 1) != 1:
         raise lacks("n", "several answers to one request, as they are translated,", asking.profile)
+    if request.get("prompt"):
+        raise lacks("prompt", "stored prompts", asking.profile)
     if request.get("logit_bias"):
         raise lacks("logit_bias", "biases of tokens", asking.profile)
     if _LOGPROBS in request.get("include", ()) or request.get("top_logprobs"):
@@ -78,10 +84,17 @@ def _config(request: HubRequest, asking: Asking) -> dict[str, Any]:
     return config | _format(request, asking)
 
 
+def _takes_json(asking: Asking) -> bool:
+    """Whether the model can be held to JSON: those without levels refuse that beside tools."""
+    return has_levels(asking) or not (asking.toolset.tools or asking.toolset.hosted)
+
+
 def _format(request: HubRequest, asking: Asking) -> dict[str, Any]:
     form = request.get("text", {}).get("format") or {}
+    if not _takes_json(asking):
+        return {}
     if asking.structured is Structured.NATIVE:
-        return {"responseMimeType": _JSON, "responseJsonSchema": form["schema"]}
+        return {"responseMimeType": _JSON, "responseJsonSchema": schema_of(form)}
     if asking.structured is Structured.JSON or form.get("type") == "json_object":
         return {"responseMimeType": _JSON}
     return {}

@@ -5,6 +5,7 @@ from typing import Any, Final
 
 from antiphon.dialects.messages.blocks import UNTITLED
 from antiphon.dialects.messages.paths import expect, member, refuse
+from antiphon.dialects.messages.tool_changes import CHANGES, REFERENCE, check_change, loaded
 from antiphon.turn.events import Item
 from antiphon.wire.errors import ClientFault
 from antiphon.wire.objects import write_text
@@ -94,6 +95,9 @@ class _Turn:
         elif kind == "text":
             self._add_part(_text_only(block, path, "input_text"))
             return
+        elif kind in CHANGES:
+            check_change(block, path)  # applied where the tools are read
+            return
         raise refuse(f"{path}.type", f"a block of type '{kind[:80]}' of the {self._role}")
 
     def _add_part(self, part: Item) -> None:
@@ -147,7 +151,7 @@ def _result(block: Item, path: str) -> Item:
         for index, inner in enumerate(content):
             place = f"{path}.content.{index}"
             kind = member(expect(inner, (dict,), place), "type", str, place)
-            output += read_parts(inner, kind, place)
+            output += loaded(inner, place) if kind == REFERENCE else read_parts(inner, kind, place)
     elif content is not None:
         expect(content, (str, list), f"{path}.content")
     item = {

@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from antiphon.dialects.messages.history import read_system, read_turns
 from antiphon.dialects.messages.paths import expect, member, refuse
+from antiphon.dialects.messages.tool_changes import offered
 from antiphon.turn.events import Item
 from antiphon.turn.request import HubRequest
 
@@ -58,9 +59,9 @@ def _refuse_foreign(body: Item) -> None:
 
 
 def _read_tools(request: HubRequest, body: Item) -> None:
-    tools = expect(body.get("tools", []), (list,), "tools")
+    tools = offered(expect(body.get("tools", []), (list,), "tools"), body["messages"])
     if tools:
-        request["tools"] = [_tool(tool, f"tools.{index}", request) for index, tool in enumerate(tools)]
+        request["tools"] = [_tool(tool, path, request) for path, tool in tools]
     choice = body.get("tool_choice")
     if choice is None:
         return

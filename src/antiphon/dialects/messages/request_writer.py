@@ -11,11 +11,11 @@ from antiphon.dialects.messages import models
 from antiphon.dialects.messages.blocks import Block, text_block
 from antiphon.dialects.messages.tools import write_tools
 from antiphon.dialects.messages.turns import Turns
+from antiphon.dialects.notes import json_note
 from antiphon.dialects.refusing import lacks
 from antiphon.dialects.translation import Asking, Structured
 from antiphon.turn.request import HubRequest
 from antiphon.wire.errors import ClientFault
-from antiphon.wire.objects import write_text
 
 _LOGPROBS: Final = "message.output_text.logprobs"
 _SERVICE_TIERS: Final = {"auto": "auto", "priority": "auto", "default": "standard_only"}
@@ -148,15 +148,8 @@ def _set_format(body: Body, request: HubRequest, asking: Asking) -> None:
 
 def _format_note(request: HubRequest, asking: Asking) -> list[Block]:
     """Say what JSON is wanted where no setting says it."""
-    form = request.get("text", {}).get("format") or {}
-    if asking.structured is Structured.JSON:
-        schema = write_text(form.get("schema") or {})
-        note = f"Answer with nothing but one JSON value that this JSON schema describes:\n{schema}"
-    elif form.get("type") == "json_object":
-        note = "Answer with nothing but one JSON object."
-    else:
-        return []
-    block = text_block(note)
+    note = json_note(request, asking.structured)
+    block = text_block(note) if note else None
     return [block] if block else []
 
 

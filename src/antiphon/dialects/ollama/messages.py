@@ -11,6 +11,7 @@ import json
 from typing import Any, Final
 from urllib.parse import unquote_to_bytes
 
+from antiphon.dialects.notes import with_notes
 from antiphon.dialects.refusing import lacks
 from antiphon.dialects.translation import Asking
 from antiphon.turn.events import Item
@@ -36,16 +37,7 @@ def write_messages(request: HubRequest, asking: Asking, notes: list[str]) -> lis
         messages.take(item, f"instructions[{index}]")
     for index, item in enumerate(request["input"]):
         messages.take(item, f"input[{index}]")
-    return _with_notes(messages.finish(), notes)
-
-
-def _with_notes(messages: list[Message], notes: list[str]) -> list[Message]:
-    if not notes:
-        return messages
-    first = messages[0] if messages and messages[0]["role"] == "system" else None
-    told = [str(first["content"]), *notes] if first else notes
-    system = {**(first or {}), "role": "system", "content": "\n\n".join(told)}
-    return [system, *(messages[1:] if first else messages)]
+    return with_notes(messages.finish(), notes, "system")
 
 
 class _Messages:

@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterable
 from typing import Any, Final
 
+from antiphon.dialects.notes import json_note, schema_of
 from antiphon.dialects.ollama.messages import write_messages
 from antiphon.dialects.refusing import lacks
 from antiphon.dialects.translation import Asking, Structured
@@ -17,7 +18,6 @@ from antiphon.turn.events import Item
 from antiphon.turn.request import HubRequest
 from antiphon.turn.tools import Tool
 from antiphon.wire.errors import ClientFault
-from antiphon.wire.objects import write_text
 
 _OPTIONS: Final = {
     "max_output_tokens": "num_predict",
@@ -50,6 +50,8 @@ def write_ollama_request(request: HubRequest, asking: Asking) -> dict[str, Any]:
         raise lacks("logit_bias", "a bias of tokens", asking.profile)
     if request.get("n", 1) != 1:
         raise lacks("n", "more than one answer", asking.profile)
+    if request.get("prompt"):
+        raise lacks("prompt", "stored prompts", asking.profile)
     tools = _offered(asking)
     notes = [*_notes(request, asking, tools)]
     body: dict[str, Any] = {
@@ -123,21 +125,10 @@ def _format(request: HubRequest, asking: Asking, tools: tuple[Tool, ...]) -> dic
     """Return what the answer is held to. It would also be held to it where it is to call a tool."""
     form = request.get("text", {}).get("format") or {}
     if asking.structured is Structured.NATIVE:
-        return {"format": _schema(form)}
+        return {"format": schema_of(form)}
     if tools or (asking.structured is None and form.get("type") != "json_object"):
         return {}
     return {"format": "json"}
-
-
-def _schema(form: Item) -> Item:
-    schema = form.get("schema")
-    if not isinstance(schema, dict):
-        raise ClientFault(
-            "Missing required parameter: 'text.format.schema'.",
-            code="missing_required_parameter",
-            param="text.format.schema",
-        )
-    return schema
 
 
 def _notes(request: HubRequest, asking: Asking, tools: tuple[Tool, ...]) -> Iterable[str]:
@@ -145,9 +136,6 @@ def _notes(request: HubRequest, asking: Asking, tools: tuple[Tool, ...]) -> Iter
     if tools and asking.toolset.choice.mode == "required":
         named = f"the tool `{tools[0].wire_name}`" if len(tools) == 1 else "one of the tools"
         yield f"Answer by calling {named}, not with text."
-    form = request.get("text", {}).get("format") or {}
-    if asking.structured is Structured.JSON:
-        schema = write_text(_schema(form))
-        yield f"When you answer with text, it is nothing but JSON that matches this JSON schema:\n{schema}"
-    elif tools and form.get("type") == "json_object":
-        yield "When you answer with text, it is nothing but a JSON object."
+    note = json_note(request, asking.structured)
+    if note and (tools or asking.structured is Structured.JSON):
+        yield note
