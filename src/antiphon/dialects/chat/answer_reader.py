@@ -34,7 +34,7 @@ class ChatAnswerReader:
     def __init__(self, telling: Telling) -> None:
         """Begin the response of `telling`."""
         self._telling = telling
-        self._maker = EventMaker(telling.response, telling.make_id)
+        self._maker = EventMaker(telling.response, telling.make_id, telling.seal_raw())
         self._calls = Calls(self._maker, telling.asking.toolset, telling.make_id, telling.asking.answer_tool)
         self._details = ReasoningDetails()
         self._begun = False
