@@ -23,6 +23,12 @@ VARIABLES = {
     **SECRETS,
     "OPENAI_API_KEY": "sk-test",
     "ANTHROPIC_API_KEY": "sk-test",
+    **{
+        f"{name}_API_KEY": "sk-test"
+        for name in (
+            *("AZURE_OPENAI", "GEMINI", "GROQ", "DEEPSEEK", "MISTRAL", "OPENROUTER", "XAI", "TOGETHER"),
+        )
+    },
     "BOB_KEY_SHA256": "ab" * 32,
 }
 CHECKED = {"sh": {"", "setup"}, "python": {""}, "yaml": {"", "serve"}, "sql": {""}, "json": {"", "log"}}

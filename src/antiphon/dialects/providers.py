@@ -115,6 +115,12 @@ class Profile:
         return next((dialect for dialect in GENERATIVE if dialect in self.speaks), None)
 
 
+_OPENAI_TOOLS: Final = frozenset(
+    {
+        *("web_search", "web_search_preview", "file_search", "code_interpreter", "image_generation", "mcp"),
+        *("computer", "computer_use_preview", "local_shell", "shell", "apply_patch", "tool_search"),
+    }
+)
 _CHAT: Final = Profile("an OpenAI-compatible server", _OPENAI_ROUTES)
 
 PROVIDERS: Final[dict[str, Profile]] = {
@@ -126,6 +132,7 @@ PROVIDERS: Final[dict[str, Profile]] = {
         developer_role=True,
         custom_tools=True,
         files=True,
+        file_urls=True,
         prompt_cache_key=True,
         store=True,
     ),
@@ -138,6 +145,7 @@ PROVIDERS: Final[dict[str, Profile]] = {
         limit_member="max_completion_tokens",
         developer_role=True,
         files=True,
+        file_urls=True,
         prompt_cache_key=True,
     ),
     "vllm": replace(_CHAT, label="vLLM", reasoning_back="reasoning"),
@@ -189,7 +197,9 @@ PROVIDERS: Final[dict[str, Profile]] = {
         _CHAT,
         label="xAI",
         speaks=("responses", *_OPENAI_ROUTES),
-        hosted_tools=frozenset({"web_search", "file_search", "code_interpreter", "mcp"}),
+        # https://docs.x.ai/developers/model-capabilities/text/comparison (autumn 2026).
+        hosted_tools=frozenset({"web_search", "x_search", "code_interpreter", "file_search", "mcp"}),
+        file_urls=True,
     ),
     "together": replace(_CHAT, label="Together", reasoning_back="reasoning"),
     "anthropic": Profile(
@@ -257,7 +267,8 @@ def profile_of(provider_type: str, base_url: str | None) -> Profile:
     profile = PROVIDERS[provider_type]
     known = HOSTS.get(urlsplit(base_url).hostname or "") if base_url else None
     if provider_type == "openai-chat" and known is not None:
-        return replace(PROVIDERS[known], speaks=profile.speaks, hosted_tools=profile.hosted_tools)
+        # Tools that a provider runs itself, and files that it fetches, belong to its Responses API.
+        return replace(PROVIDERS[known], speaks=profile.speaks, hosted_tools=frozenset(), file_urls=False)
     if provider_type == "openai" and known == "openai":
         return replace(profile, speaks=(*profile.speaks, *OPENAI_ALONE))
     return profile

@@ -8,6 +8,7 @@ usage may come after that.
 
 from typing import Any, Final
 
+from antiphon.dialects.chat.images import made_image
 from antiphon.dialects.chat.sources import cited, read_sources
 from antiphon.dialects.chat.usage import read_usage
 from antiphon.dialects.chat.watcher import judge_reasons
@@ -143,11 +144,10 @@ class ChatAnswerReader:
             self._take_call({"index": "function_call", "function": delta["function_call"]})
 
     def _take_image(self, image: Any) -> None:
-        """Take a picture that was made, as OpenRouter writes it: a data URL."""
-        url = image.get("image_url", {}).get("url") if isinstance(image, dict) else None
-        if isinstance(url, str):
-            made = {"id": self._telling.make_id("ig_"), "type": "image_generation_call"}
-            self._maker.item({**made, "status": "completed", "result": url.partition("base64,")[2] or url})
+        item = made_image(image)
+        if item is not None:
+            self._leave_reasoning()
+            self._maker.item({"id": self._telling.make_id("ig_"), **item})
 
     # Reasoning.
 

@@ -4,13 +4,14 @@ Reasoning goes out as `reasoning_content`, the member that most providers and cl
 must give back stands in `reasoning_details`. Hosted tools that ran have no form in chat. The chunk with usage is
 always written: whoever passes the chunks on leaves it out for clients that did not ask.
 
-Annotations and details wait for the end, where each list comes in one delta: of a list that comes in several
+Pictures, annotations and details wait for the end, where each list comes in one delta: of a list that comes in several
 openai-node keeps the last delta, and openai-python raises unless the entries are numbered (autumn 2026).
 """
 
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
+from antiphon.dialects.chat.images import shown_image
 from antiphon.dialects.translation import Telling
 from antiphon.turn.events import Event, Item
 from antiphon.wire.objects import write_object
@@ -42,6 +43,7 @@ class ChatAnswerWriter:
         """Characters of content so far."""
         self._annotations: list[Item] = []
         self._details: list[Item] = []
+        self._images: list[Item] = []
 
     def feed(self, events: Sequence[Event]) -> list[bytes]:
         """Return the chunks that tell of `events`."""
@@ -116,11 +118,10 @@ class ChatAnswerWriter:
         return self._delta({"tool_calls": [{"index": index, holder: {member: event["delta"]}}]})
 
     def done(self, event: Event) -> list[bytes]:
-        """Tell pictures that were made; keep what a later turn has to give back of reasoning."""
+        """Keep pictures that were made, and what a later turn has to give back of reasoning."""
         item = event["item"]
         if item["type"] == "image_generation_call" and item.get("result"):
-            url = f"data:image/{item.get('output_format') or 'png'};base64,{item['result']}"
-            return self._delta({"images": [{"type": "image_url", "image_url": {"url": url}}]})
+            self._images.append(shown_image(item))
         if item["type"] == "reasoning" and item.get("encrypted_content"):
             detail = {"type": "reasoning.encrypted", "id": item["id"], "data": item["encrypted_content"]}
             self._details.append(detail)
@@ -137,10 +138,14 @@ class ChatAnswerWriter:
         self._head["model"] = response["model"]
         if response.get("service_tier") not in (None, "default"):
             self._head["service_tier"] = response["service_tier"]
-        kept = {"annotations": self._annotations, "reasoning_details": self._details}
+        kept = {
+            "images": self._images,
+            "annotations": self._annotations,
+            "reasoning_details": self._details,
+        }
         end = [frame for name, told in kept.items() if told for frame in self._delta({name: told})]
         end += self._delta({}, finish_reason=reason)
-        usage = self._head | {"choices": [], "usage": chat_usage(response["usage"])}
+        usage = self._head | {"choices": [], "usage": chat_usage(response.get("usage"))}
         return [*end, write_frame(write_object(usage)), DONE]
 
     def failed(self, event: Event) -> list[bytes]:

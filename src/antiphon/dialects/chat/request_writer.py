@@ -37,6 +37,8 @@ Message = dict[str, Any]
 def write_chat_request(request: HubRequest, asking: Asking) -> dict[str, Any]:
     """Return the body of a chat request. Raises ClientFault."""
     profile = asking.profile
+    if request.get("prompt"):
+        raise lacks("prompt", "stored prompts", profile)
     body: dict[str, Any] = {"model": asking.model, "messages": _Messages(asking).write(request)}
     body |= {name: request[name] for name in _SAME if name in request}
     if "seed" in request:
