@@ -115,12 +115,6 @@ class Profile:
         return next((dialect for dialect in GENERATIVE if dialect in self.speaks), None)
 
 
-_OPENAI_TOOLS: Final = frozenset(
-    {
-        *("web_search", "web_search_preview", "file_search", "code_interpreter", "image_generation", "mcp"),
-        *("computer", "computer_use_preview", "local_shell", "shell", "apply_patch", "tool_search"),
-    }
-)
 _CHAT: Final = Profile("an OpenAI-compatible server", _OPENAI_ROUTES)
 
 PROVIDERS: Final[dict[str, Profile]] = {
