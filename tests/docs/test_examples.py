@@ -23,6 +23,7 @@ VARIABLES = {
     **SECRETS,
     "OPENAI_API_KEY": "sk-test",
     "ANTHROPIC_API_KEY": "sk-test",
+    "GEMINI_API_KEY": "sk-test",
     "BOB_KEY_SHA256": "ab" * 32,
 }
 CHECKED = {"sh": {"", "setup"}, "python": {""}, "yaml": {"", "serve"}, "sql": {""}, "json": {"", "log"}}
