@@ -5,6 +5,7 @@ which other tests compare with the official libraries.
 """
 
 import json
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -44,11 +45,21 @@ def body_of(exchange: Exchange) -> bytes:
 def _chat(exchange: Exchange) -> Said:
     answer = _folded(exchange, CHAT.fold)
     said = said_chat(answer)
+    said = replace(said, citations=said.citations or _listed(answer, said.text))
     reason = answer["choices"][0].get("finish_reason")
     is_cut = exchange.mode == "stream" and reason is None
     # llama.cpp tells its errors in a field that no reader of events knows.
     is_broken = is_cut or answer.get("error") or b"\nerror:" in exchange.body or reason == "error"
     return replace(said, finish="error") if is_broken else said
+
+
+def _listed(answer: dict[str, Any], text: str) -> tuple[tuple[str, str], ...]:
+    """Return the sources that Perplexity lists beside its text, which names them by number; those unnamed come last."""
+    urls = [each["url"] for each in answer.get("search_results") or ()] or answer.get("citations") or []
+    marks = [int(mark) for mark in re.findall(r"\[(\d+)\]", text) if 0 < int(mark) <= len(urls)]
+    named = [(urls[mark - 1], f"[{mark}]") for mark in marks]
+    unnamed = [(url, "") for place, url in enumerate(urls, 1) if place not in marks]
+    return tuple((url, mark) for url, mark in (*named, *unnamed) if url)
 
 
 def _completion(exchange: Exchange) -> Said:

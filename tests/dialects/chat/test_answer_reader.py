@@ -43,3 +43,13 @@ def test_the_answer_begins_when_it_is_known_who_gives_it():
     created, *_ = read_answer("chat", telling(), data, stream=True)
 
     assert created["response"]["model"] == "gpt-5.2-2025-12-11"
+
+
+def test_a_source_without_an_address_keeps_its_number_and_is_not_cited():
+    """Perplexity had listed one: nobody could follow it."""
+    listed = [{"url": "", "title": "?"}, {"url": "https://b", "title": "B"}]
+
+    response = response_to({"content": "Yes [1][2]"}, search_results=listed)
+
+    annotations = response["output"][0]["content"][0]["annotations"]
+    assert [(each["url"], each["start_index"]) for each in annotations] == [("https://b", 7)]

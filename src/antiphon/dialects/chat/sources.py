@@ -27,7 +27,7 @@ def _source(url: Any, title: Any) -> Item:
 
 
 def cited(text: str, sources: list[Item]) -> list[Item]:
-    """Return the citations of `text`, in its order."""
+    """Return the citations of `text`, in its order; a source without an address only keeps its number."""
     found = []
     unmarked = set(range(len(sources)))
     for mark in _MARK.finditer(text):
@@ -36,4 +36,5 @@ def cited(text: str, sources: list[Item]) -> list[Item]:
             found.append({**sources[place], "start_index": mark.start(), "end_index": mark.end()})
             unmarked.discard(place)
     end = {"start_index": len(text), "end_index": len(text)}
-    return found + [{**sources[place], **end} for place in sorted(unmarked)]
+    found += [{**sources[place], **end} for place in sorted(unmarked)]
+    return [citation for citation in found if citation["url"]]
