@@ -40,6 +40,8 @@ LEFT_OUT = {
         "context_management": "spares work, and changes no answer",
         "tools[].allowed_callers": "who may call a tool of Anthropic's",
         "tools[].type": "the version of a tool of Anthropic's",
+        "tools[].defer_loading": "tools that are found by a search are there from the beginning",
+        "messages[].content[].content[].tool_name": "tools that were found are text",
         "messages[].content[].type": "documents of text are text",
         "messages[].content[].source": "documents of text are text",
         "messages[].content[].title": "documents of text are text",

@@ -54,7 +54,7 @@ def write_chat_request(request: HubRequest, asking: Asking) -> dict[str, Any]:
         if request.get("top_logprobs"):
             body["top_logprobs"] = request["top_logprobs"]
     body |= effort_members(request.get("reasoning", {}).get("effort"), asking)
-    body |= _tools(asking) | _format(request, asking)
+    body |= _tools(asking) | _web_search(asking) | _format(request, asking)
     if asking.answer_tool is not None:
         body |= _answer_tool(request["text"]["format"], asking.answer_tool)
     if asking.stream:
@@ -99,6 +99,21 @@ def _tools(asking: Asking) -> dict[str, Any]:
         told["tool_choice"] = choice.mode
     if not toolset.parallel and asking.profile.parallel_tool_calls:
         told["parallel_tool_calls"] = False
+    return told
+
+
+def _web_search(asking: Asking) -> dict[str, Any]:
+    """Return what chat has for hosted tools: options of a search by models that search the web."""
+    told: dict[str, Any] = {}
+    for tool in asking.toolset.hosted:
+        if not tool["type"].startswith("web_search"):
+            raise lacks("tools", f"the tool '{tool['type']}'", asking.profile)
+        options = {name: tool[name] for name in ("search_context_size",) if tool.get(name)}
+        location = tool.get("user_location")
+        if location:
+            place = {name: value for name, value in location.items() if name != "type"}
+            options["user_location"] = {"type": "approximate", "approximate": place}
+        told["web_search_options"] = options
     return told
 
 
