@@ -72,8 +72,6 @@ REFUSED = {
     },
     "messages": {
         "tools[].type": "tools of Anthropic's own that nobody else has",
-        "messages[].content[].type": "blocks about such tools",
-        "messages[].content[].content[].type": "blocks about such tools",
         "messages[]": "no message at all: Anthropic had refused it too",
         "input": "no message at all: Anthropic had refused it too",
     },
