@@ -37,6 +37,7 @@ LIBRARIES = Packages(
         "@anthropic-ai/sdk@1.12.0",
         "ai@7.0.173",
         "@ai-sdk/openai@4.0.118",
+        "@ai-sdk/anthropic@4.0.105",
         "@ai-sdk/openai-compatible@3.0.92",
         "zod@4.6.7",
     ),

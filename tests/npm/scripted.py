@@ -43,6 +43,8 @@ class Asked:
     body: dict[str, Any]
     stream: bool
     headers: dict[str, str] = field(repr=False)
+    number: int
+    """How many answers there were before: calls have an id each."""
 
     @property
     def tools(self) -> list[dict[str, Any]]:
@@ -87,7 +89,9 @@ class ScriptedUpstream:
             return _json({"error": {"message": f"There is no {path}."}}, 404)
         body = json.loads(received.body)
         stream = "streamGenerateContent" in path or bool(body.get("stream"))
-        asked = Asked(dialect, received.path, received.body.decode(), body, stream, received.headers)
+        asked = Asked(
+            dialect, received.path, received.body.decode(), body, stream, received.headers, len(self.asked)
+        )
         self.asked.append(asked)
         return _SPEAK[dialect](asked, self.script(asked))
 
@@ -130,7 +134,7 @@ def _responses(asked: Asked, turn: Turn) -> Answer:
         output: list[Any] = [{"type": "message", "role": "assistant", "content": [part]}]
     else:
         tool = asked.tool(turn.name)
-        call = {"call_id": "call_1", "name": tool["name"]}
+        call = {"call_id": f"call_{asked.number}", "name": tool["name"]}
         if "namespace" in tool:
             call["namespace"] = tool["namespace"]
         if tool["type"] == "custom":
@@ -209,7 +213,7 @@ def _chat(asked: Asked, turn: Turn) -> Answer:
     else:
         name, arguments = _called(asked, turn)
         function = {"name": name, "arguments": arguments}
-        call = {"id": "call_1", "type": "function", "function": function}
+        call = {"id": f"call_{asked.number}", "type": "function", "function": function}
         message = {
             "role": "assistant",
             "content": None,
@@ -243,7 +247,7 @@ def _messages(asked: Asked, turn: Turn) -> Answer:
         name, arguments = _called(asked, turn)
         blocks = [
             {"type": "thinking", "thinking": THOUGHT, "signature": SIGNATURE},
-            {"type": "tool_use", "id": "toolu_1", "name": name, "input": json.loads(arguments)},
+            {"type": "tool_use", "id": f"toolu_{asked.number}", "name": name, "input": json.loads(arguments)},
         ]
     message = {
         "id": "msg_upstream",

@@ -40,6 +40,7 @@ MEMBERS = (
     *("service_tier", "safety_identifier", "prompt_cache_key", "modalities"),
 )
 OWN = {"openrouter": ("reasoning",)}
+"""Members that one kind of provider has beside them, in requests and in what its assistant said."""
 MESSAGES: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "system": (("content",), ("name",)),
     "developer": (("content",), ("name",)),
@@ -105,7 +106,7 @@ class _Conversation:
         must(role in MESSAGES, f"{path}.role is {role!r}")
         needs, may = MESSAGES[role]
         if role == "assistant":
-            may = (*may, *filter(None, [REASONING.get(self.kind)]))
+            may = (*may, *filter(None, [REASONING.get(self.kind)]), *OWN.get(self.kind, ()))
         only(message, path, needs=("role", *needs), may=may)
         must(role == "tool" or not self.open, f"{path}: calls {self.open} have no answers yet")
         if role in {"system", "developer"}:

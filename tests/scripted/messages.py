@@ -181,7 +181,7 @@ def write(says: Says, asked: Asked, model: str, _kind: str) -> Answer:
         "usage": USAGE,
     }
     if asked.stream:
-        return cut(events(named(event, event["type"]) for event in _events(message)), says)
+        return cut(events(named(event, event["type"]) for event in _events(message, says)), says)
     return Answer(body=json.dumps(message).encode())
 
 
@@ -201,14 +201,14 @@ EMPTY: dict[str, dict[str, Any]] = {
 }
 
 
-def _events(message: dict[str, Any]) -> Iterator[dict[str, Any]]:
+def _events(message: dict[str, Any], says: Says) -> Iterator[dict[str, Any]]:
     begun = message | {"content": [], "stop_reason": None, "stop_details": None}
     begun["usage"] = USAGE | {"output_tokens": 1}
     yield {"type": "message_start", "message": begun}
     for index, block in enumerate(message["content"]):
         at = {"index": index}
         yield {"type": "content_block_start", **at, "content_block": block | EMPTY[block["type"]]}
-        for delta in _deltas(block):
+        for delta in _deltas(block, says):
             yield {"type": "content_block_delta", **at, "delta": delta}
         yield {"type": "content_block_stop", **at}
     ending = {name: message[name] for name in ("stop_reason", "stop_sequence", "stop_details")}
@@ -216,11 +216,10 @@ def _events(message: dict[str, Any]) -> Iterator[dict[str, Any]]:
     yield {"type": "message_stop"}
 
 
-def _deltas(block: dict[str, Any]) -> Iterator[dict[str, Any]]:
+def _deltas(block: dict[str, Any], says: Says) -> Iterator[dict[str, Any]]:
     match block["type"]:
         case "text":
-            half = len(block["text"]) // 2
-            for piece in (block["text"][:half], block["text"][half:]):
+            for piece in says.texts:
                 yield {"type": "text_delta", "text": piece}
         case "thinking":
             yield {"type": "thinking_delta", "thinking": block["thinking"]}
@@ -237,6 +236,16 @@ USAGE = {
     "cache_read_input_tokens": CACHED_TOKENS,
     "output_tokens": OUTPUT_TOKENS,
     "output_tokens_details": {"thinking_tokens": THOUGHT_TOKENS},
+}
+
+
+UNTHREADED = {
+    "type": "error",
+    "error": {
+        "type": "invalid_request_error",
+        "message": "This request cannot be part of a thread.",
+        "details": {"error_code": "thread_unsupported_request", "unsupported": ["tools"]},
+    },
 }
 
 

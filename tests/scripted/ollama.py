@@ -31,6 +31,9 @@ def read(body: dict[str, Any], _kind: str) -> Asked:
     form = body.get("format")
     must(form is None or form == "json" or isinstance(form, dict), f"format is {form!r}")
     must(not (form and body.get("tools")), "a format keeps the model from calling the tools beside it")
+    tools = dict(_tools(body.get("tools") or ()))
+    # It has no setting for a tool that must be called: the system's message says so.
+    is_forced = len(tools) == 1 and any("by calling" in text for text in conversation.system)
     return Asked(
         stream=body["stream"],
         system="\n".join(conversation.system),
@@ -38,7 +41,8 @@ def read(body: dict[str, Any], _kind: str) -> Asked:
         calls=tuple(conversation.calls),
         results=tuple(conversation.results),
         proofs=tuple(conversation.proofs),
-        tools=dict(_tools(body.get("tools") or ())),
+        tools=tools,
+        must_call="*" if is_forced else None,
         schema=form if isinstance(form, dict) else None,
         wants_json=form == "json",
         limit=options.get("num_predict"),

@@ -134,7 +134,7 @@ def _tools(tools: Any) -> Iterator[tuple[str, Any]]:
             may=("description", "strict", "defer_loading", "allowed_callers", "output_schema"),
         )
         must(tool["type"] == "function", f"a tool of type {tool['type']}")
-        if tool.get("strict", True):  # which is what leaving it out means here
+        if tool.get("strict"):
             chat.must_be_strict(tool["parameters"], tool["name"])
         yield tool["name"], tool["parameters"]
 

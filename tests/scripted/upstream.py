@@ -51,6 +51,10 @@ class ScriptedUpstream:
             if path.endswith("count_tokens"):
                 messages.read_count(body)
                 return Answer(body=json.dumps({"input_tokens": INPUT_TOKENS}).encode())
+            if path.endswith(":countTokens"):
+                return Answer(body=json.dumps({"totalTokens": INPUT_TOKENS}).encode())
+            if dialect is messages and "thread" in body:
+                return Answer(status=400, body=json.dumps(messages.UNTHREADED).encode())
             _check_head(received, dialect)
             asked = dialect.read(body, kind)
             if "streamGenerateContent" in path:

@@ -15,6 +15,15 @@ from antiphon.wire.errors import ClientFault
 _OPENAI_ROUTES: Final = ("chat", "completions", "embeddings", "rerank", "transcriptions")
 OPENAI_ALONE: Final = ("input_tokens", "compact")
 """What others that have the Responses API do not have."""
+_OPENAI_TOOLS: Final = frozenset(
+    {
+        *("web_search", "web_search_2025_08_26", "web_search_preview", "web_search_preview_2025_03_11"),
+        *("file_search", "code_interpreter", "image_generation", "mcp"),
+        *("computer", "computer_use_preview", "shell", "local_shell", "apply_patch", "tool_search"),
+        "programmatic_tool_calling",
+    }
+)
+"""What the Responses API has beside functions; what a model there lacks, its provider refuses."""
 GENERATIVE: Final = ("responses", "chat", "messages", "gemini", "ollama", "completions")
 """Dialects that answers can be translated from, the richest first."""
 
@@ -106,12 +115,6 @@ class Profile:
         return next((dialect for dialect in GENERATIVE if dialect in self.speaks), None)
 
 
-_OPENAI_TOOLS: Final = frozenset(
-    {
-        *("web_search", "web_search_preview", "file_search", "code_interpreter", "image_generation", "mcp"),
-        *("computer", "computer_use_preview", "local_shell", "shell", "apply_patch", "tool_search"),
-    }
-)
 _CHAT: Final = Profile("an OpenAI-compatible server", _OPENAI_ROUTES)
 
 PROVIDERS: Final[dict[str, Profile]] = {
