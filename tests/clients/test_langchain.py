@@ -29,7 +29,7 @@ weather_tool = tool(get_weather)
 
 
 def chat_model(house: House, upstream: Upstream, responses: bool, **options: Any) -> ChatOpenAI:
-    fields: Any = {"max_retries": 0, "use_responses_api": responses, **options}
+    fields: Any = {"max_retries": 0, "timeout": 10, "use_responses_api": responses, **options}
     if responses:
         fields |= {"store": False, "include": ["reasoning.encrypted_content"]}
     return ChatOpenAI(model=upstream.name, base_url=house.base_url, api_key="any", **fields)

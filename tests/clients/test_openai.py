@@ -35,7 +35,7 @@ CHAT_TOOL = {"type": "function", "function": {"name": "get_weather", "parameters
 
 @pytest.fixture(scope="module")
 def client(house: House) -> Iterator[OpenAI]:
-    with OpenAI(base_url=house.base_url, api_key="any", max_retries=0) as opened:
+    with OpenAI(base_url=house.base_url, api_key="any", max_retries=0, timeout=10) as opened:
         yield opened
 
 

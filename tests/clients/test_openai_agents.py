@@ -1,6 +1,7 @@
 """openai-agents over a socket, on every upstream: an agent with a tool, through both of its model classes."""
 
 import asyncio
+import ssl
 from collections.abc import Awaitable
 from typing import Any, TypeVar
 
@@ -16,7 +17,7 @@ from agents import (
     Runner,
     function_tool,
 )
-from openai import AsyncOpenAI
+from openai import AsyncOpenAI, DefaultAsyncHttpxClient
 from openai.types.responses import ResponseTextDeltaEvent
 
 from clients.cases import (
@@ -36,6 +37,9 @@ from scripted import scenarios
 from scripted.speech import INPUT_TOKENS, OUTPUT_TOKENS
 
 T = TypeVar("T")
+
+TLS = ssl.create_default_context()
+"""Not used, and too slow to be made for each client anew."""
 
 UNTRACED = RunConfig(tracing_disabled=True)
 """Traces would go to OpenAI."""
@@ -57,7 +61,10 @@ class Run:
 
         async def run() -> Any:
             async with AsyncOpenAI(
-                base_url=self._house.base_url, api_key="any", max_retries=retries
+                base_url=self._house.base_url,
+                api_key="any",
+                max_retries=retries,
+                http_client=DefaultAsyncHttpxClient(verify=TLS),
             ) as client:
                 model: Model = self._class(model=self._upstream.name, openai_client=client)
                 asked = Agent(name="Assistant", model=model, **agent)

@@ -1,6 +1,11 @@
-"""Translating to the hub and back to the same dialect changes nothing, neither in requests nor in answers."""
+"""Translating to the hub and back to the same dialect changes nothing, neither in requests nor in answers.
+
+The blocks of messages are compared to the letter in `messages/test_answer_reader.py`, recorded requests in
+`test_recorded_requests.py`.
+"""
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -13,7 +18,10 @@ from dialects.requests_to_draw import (
     messages_requests,
     reasoning_chat_requests,
 )
-from dialects.there_and_back import there_and_back
+from dialects.there_and_back import APIS, answer_and_back, folded, there_and_back
+from recorded import Exchange, exchanges, needs_recordings
+from said import Said, said_chat, said_completion, said_message
+from said_recorded import said_in
 from translated import unseal
 
 # Requests.
@@ -56,3 +64,67 @@ def opened(body: dict[str, Any]) -> dict[str, Any]:
         if block["type"] == "thinking":
             block["signature"] = unseal(block["signature"])["signature"]
     return copy
+
+
+# Answers.
+
+SAID = {"chat": said_chat, "messages": said_message, "completions": said_completion}
+
+
+def answers(*dialects: str) -> list[Any]:
+    """Return the recordings that are answers."""
+    return [
+        pytest.param(dialect, exchange, id=exchange.id)
+        for dialect in dialects
+        for mode in ("stream", "plain")
+        for exchange in exchanges(APIS[dialect], mode)
+        if said_in(exchange).finish != "error"
+    ]
+
+
+def meant(said: Said) -> Said:
+    """Return what was said, less what the upstream leaves out: the hub counts tokens, and names calls as the reason."""
+    finish = "calls" if said.calls and said.finish == "stop" else said.finish
+    return replace(said, finish=finish)
+
+
+@needs_recordings
+@pytest.mark.parametrize(("dialect", "exchange"), answers("chat", "messages", "completions"))
+def test_a_recorded_answer_says_the_same_afterwards(dialect: str, exchange: Exchange):
+    """Text, refusal, reasoning, calls, citations, log probabilities, reason, and usage where it is told."""
+    before, after = said_in(exchange), SAID[dialect](answer_and_back(dialect, exchange))
+    if before.input_tokens is None:
+        after = replace(after, input_tokens=None)
+    if before.output_tokens is None:
+        after = replace(after, output_tokens=None)
+    if dialect == "messages":
+        # A refusal is told as text too, and a page that was fetched as a search for its address.
+        before = replace(before, text=before.text + before.refusal, searches=after.searches)
+
+    assert after == meant(before)
+
+
+def calls_of(message: dict[str, Any]) -> list[Any]:
+    """Return the calls as written; a `function_call` of old has no id to compare."""
+    return [(call["id"], call["function"]) for call in message.get("tool_calls") or ()]
+
+
+@needs_recordings
+@pytest.mark.parametrize(("dialect", "exchange"), answers("chat"))
+def test_a_recorded_chat_message_has_the_same_members_afterwards(dialect: str, exchange: Exchange):
+    """Those that the hub holds, to the letter: arguments, annotations, bytes and alternatives of tokens."""
+    before, after = folded(dialect, exchange), answer_and_back(dialect, exchange)
+    (choice, *_), (told,) = before["choices"], after["choices"]
+    said, message = choice["message"], told["message"]
+
+    assert message["role"] == "assistant"
+    if not isinstance(said.get("content"), list):
+        assert (message.get("content") or "") == (said.get("content") or "")
+    assert (message.get("refusal") or "") == (said.get("refusal") or "")
+    if not said.get("function_call") or said.get("tool_calls"):
+        assert calls_of(message) == calls_of(said)
+    assert (message.get("annotations") or []) == (said.get("annotations") or [])
+    assert ((told["logprobs"] or {}).get("content") or []) == (
+        (choice.get("logprobs") or {}).get("content") or []
+    )
+    assert after["model"] == (before["model"] or "m")

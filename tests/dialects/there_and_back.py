@@ -8,6 +8,7 @@ from antiphon.dialects.completions.dialect import COMPLETIONS
 from antiphon.dialects.messages.dialect import MESSAGES
 from antiphon.dialects.registry import CLIENTS, UPSTREAMS
 from antiphon.dialects.translation import Structured
+from official_library import frames_of
 from recorded import Exchange
 from said_recorded import body_of
 from translated import asking, read_answer, telling
@@ -30,6 +31,12 @@ def there_and_back(dialect: str, body: dict[str, Any], provider: str | None = No
         **changes,
     )
     return UPSTREAMS[dialect].write(request, told)
+
+
+def folded(dialect: str, exchange: Exchange) -> Any:
+    """Return a recorded answer as JSON."""
+    body = body_of(exchange)
+    return json.loads(DIALECTS[dialect].fold(frames_of(body)) if exchange.mode == "stream" else body)
 
 
 def answer_and_back(dialect: str, exchange: Exchange) -> Any:

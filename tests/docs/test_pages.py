@@ -6,10 +6,9 @@ import pytest
 
 from antiphon.dialects.registry import CLIENTS, UPSTREAMS
 from docs import answered, carrying, features, provider_tables
-from docs.page import PAGES, ROOT
+from docs.page import BY_NAME, PAGES, ROOT
 from docs.reference import PAGE, page_with_reference
 
-BY_NAME = {page.name: page for page in PAGES}
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 WRITTEN_ELSEWHERE = {"docs/benchmarks.md"}
 

@@ -80,7 +80,7 @@ class ScriptedUpstream:
 
     def __call__(self, received: Received) -> Answer:
         path = received.path.partition("?")[0]
-        if "count_tokens" in path or "countTokens" in path:
+        if path.endswith(("count_tokens", "countTokens", "input_tokens")):
             self.others.append(received)
             return _json({"input_tokens": COUNTED, "totalTokens": COUNTED})
         dialect = next((each for each, ending in _PATHS.items() if ending in path), None)
@@ -112,7 +112,8 @@ def _json(body: Any, status: int = 200) -> Answer:
 def _told_tools(dialect: str, body: dict[str, Any]) -> Iterator[dict[str, Any]]:
     told = list(body.get("tools") or ())
     if dialect == "responses":
-        added = (item["tools"] for item in body["input"] if item.get("type") == "additional_tools")
+        items = body["input"] if isinstance(body["input"], list) else ()
+        added = (item["tools"] for item in items if item.get("type") == "additional_tools")
         for tool in (*told, *(tool for tools in added for tool in tools)):
             inner = tool.get("tools") if tool["type"] == "namespace" else None
             yield from ({**each, "namespace": tool["name"]} for each in inner or ()) if inner else (tool,)

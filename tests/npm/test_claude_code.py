@@ -9,7 +9,7 @@ import pytest
 
 from docs.page import ROOT, blocks
 from npm.behind import Behind, Ended, behind, play
-from npm.installed import CLAUDE_CODE, installed
+from npm.installed import CLAUDE_CODE, program
 from npm.scripted import COUNTED, DIALECTS, SIGNATURE, SIGNED, Asked, Call, Turn, call_then_say
 
 pytestmark = pytest.mark.npm
@@ -32,7 +32,7 @@ ALLOWED = ("--allowedTools", "Agent,Bash,Read,ToolSearch,WebSearch")
 
 @pytest.fixture(scope="session")
 def claude() -> Path:
-    return next(installed(CLAUDE_CODE).glob("node_modules/@anthropic-ai/claude-code-*/claude"))
+    return program(CLAUDE_CODE, "@anthropic-ai/claude-code-*/claude")
 
 
 async def run(

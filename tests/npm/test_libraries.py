@@ -64,7 +64,7 @@ def test_a_program_says_the_same_in_front_of_every_upstream(
             assert node is not None
             ended = await there.run((node, program), {"ANTIPHON_KEY": "any"})
 
-            assert (ended.status, ended.err) == (0, ""), ended
+            assert ended.status == 0, ended
             assert ended.out.splitlines() == [f"{what}: {said}" for what, said in SAID[program]]
             after = [asked for asked in there.upstream.asked if "rain in Oslo" in asked.text]
             assert any(SIGNATURE in asked.text for asked in after) == (dialect in SIGNED)

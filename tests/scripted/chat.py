@@ -39,8 +39,8 @@ MEMBERS = (
     *("parallel_tool_calls", "response_format", "logprobs", "top_logprobs", "reasoning_effort", "verbosity"),
     *("service_tier", "safety_identifier", "prompt_cache_key", "modalities"),
 )
-OWN = {"openrouter": ("reasoning",)}
-"""Members that one kind of provider has beside them, in requests and in what its assistant said."""
+OWN = {"openrouter": ("reasoning",), "deepseek": ("thinking",)}
+"""Members that one kind of provider has beside them."""
 MESSAGES: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "system": (("content",), ("name",)),
     "developer": (("content",), ("name",)),
@@ -106,7 +106,7 @@ class _Conversation:
         must(role in MESSAGES, f"{path}.role is {role!r}")
         needs, may = MESSAGES[role]
         if role == "assistant":
-            may = (*may, *filter(None, [REASONING.get(self.kind)]), *OWN.get(self.kind, ()))
+            may = (*may, *filter(None, [REASONING.get(self.kind)]), "reasoning")
         only(message, path, needs=("role", *needs), may=may)
         must(role == "tool" or not self.open, f"{path}: calls {self.open} have no answers yet")
         if role in {"system", "developer"}:

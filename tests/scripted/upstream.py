@@ -48,6 +48,8 @@ class ScriptedUpstream:
         self.calls.append(received)
         body = json.loads(received.body)
         try:
+            if path.endswith("/responses/input_tokens"):
+                return Answer(body=json.dumps({"input_tokens": INPUT_TOKENS}).encode())
             if path.endswith("count_tokens"):
                 messages.read_count(body)
                 return Answer(body=json.dumps({"input_tokens": INPUT_TOKENS}).encode())
@@ -88,6 +90,7 @@ _PATHS: tuple[tuple[str, ModuleType], ...] = (
     ("/chat/completions", chat),
     ("/messages", messages),
     ("/messages?beta=true", messages),
+    ("/responses/input_tokens", responses),
     ("/messages/count_tokens", messages),
     ("/messages/count_tokens?beta=true", messages),
     ("api/chat", ollama),

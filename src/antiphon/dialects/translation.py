@@ -22,6 +22,7 @@ from antiphon.wire.errors import GatewayError
 from antiphon.wire.sse import FrameReader, FrameTooLargeError, parse_frame
 
 _PING: Final = "ping"
+_ENCRYPTED: Final = "reasoning.encrypted_content"
 _COMMENT: Final = re.compile(rb"(?:^|[\r\n]):")
 
 
@@ -82,6 +83,12 @@ class Telling:
     """Counts the tokens of texts, where the upstream does not say."""
     count_input: Callable[[HubRequest], int]
     """Counts the tokens of a request, where the upstream does not say."""
+
+    def seal_raw(self) -> Callable[[str], str] | None:
+        """Return what seals reasoning as the model wrote it, for clients that give back nothing but envelopes."""
+        if _ENCRYPTED not in self.request.get("include", ()):
+            return None
+        return lambda text: self.seal({"text": text})
 
 
 class AnswerReader(Protocol):

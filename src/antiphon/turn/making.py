@@ -60,11 +60,17 @@ class OpenCall:
 class EventMaker:
     """Makes the events of one response; `drain` returns those that have not been fetched yet."""
 
-    def __init__(self, response: Event, make_id: MakeId) -> None:
-        """Tell of `response`, which holds every member as it is while the answer is in progress."""
+    def __init__(
+        self, response: Event, make_id: MakeId, seal_raw: Callable[[str], str] | None = None
+    ) -> None:
+        """Tell of `response`, which holds every member as it is while the answer is in progress.
+
+        `seal_raw` closes reasoning as the model wrote it into an envelope, where nothing else was sealed.
+        """
         self.response = response
         self.is_over = False
         self._make_id = make_id
+        self._seal_raw = seal_raw
         self._events: list[Event] = []
         self._number = 0
         self._output: list[Item] = []
@@ -400,6 +406,9 @@ class EventMaker:
             done["status"] = status
         elif not done["content"]:
             del done["content"]
+        elif self._seal_raw is not None and "encrypted_content" not in item:
+            text = "".join(part["text"] for part in done["content"])
+            item["encrypted_content"] = done["encrypted_content"] = self._seal_raw(text)
         self._done(self._index, done)
 
     def _close_all(self, status: str) -> None:

@@ -30,3 +30,16 @@ def test_an_answer_without_an_end_says_what_it_cost():
 
     assert response["error"]["code"] == "upstream_truncated"
     assert (response["usage"]["input_tokens"], response["usage"]["output_tokens"]) == (4, 5)
+
+
+def test_the_answer_begins_when_it_is_known_who_gives_it():
+    """Azure's first chunk, about the prompt, leaves the model empty."""
+    chunks: list[Any] = [
+        {"model": "", "choices": [], "prompt_filter_results": []},
+        {"model": "gpt-5.2-2025-12-11", "choices": [{"index": 0, "delta": {"content": "Hi"}}]},
+    ]
+    data = b"".join(write_frame(json.dumps(each).encode()) for each in chunks)
+
+    created, *_ = read_answer("chat", telling(), data, stream=True)
+
+    assert created["response"]["model"] == "gpt-5.2-2025-12-11"

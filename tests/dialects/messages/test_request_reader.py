@@ -514,6 +514,7 @@ FAULTS = [
     ({"mcp_servers": [{}]}, "mcp_servers", "unsupported_parameter"),
     ({"container": "c"}, "container", "unsupported_parameter"),
     ({"inference_geo": "us"}, "inference_geo", "unsupported_parameter"),
+    ({"thread": {"type": "create"}}, "thread", "thread_unsupported_request"),
 ]
 
 

@@ -34,7 +34,7 @@ class ChatAnswerReader:
     def __init__(self, telling: Telling) -> None:
         """Begin the response of `telling`."""
         self._telling = telling
-        self._maker = EventMaker(telling.response, telling.make_id)
+        self._maker = EventMaker(telling.response, telling.make_id, telling.seal_raw())
         self._calls = Calls(self._maker, telling.asking.toolset, telling.make_id, telling.asking.answer_tool)
         self._details = ReasoningDetails()
         self._begun = False
@@ -83,9 +83,10 @@ class ChatAnswerReader:
         if error or event_type == "error" or chunk.get("object") == "error":
             self.fail(*told_error(error or chunk))
             return
-        if not self._begun:
-            self._begin()
-        for choice in chunk.get("choices") or ():
+        choices = chunk.get("choices")
+        if not self._begun and (choices or self._members):
+            self._begin()  # Azure's first chunk says neither who answers nor what
+        for choice in choices or ():
             if isinstance(choice, dict) and not choice.get("index"):
                 self._take_choice(choice)
 

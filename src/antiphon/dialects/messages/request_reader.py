@@ -13,6 +13,7 @@ from antiphon.dialects.messages.paths import expect, member, refuse
 from antiphon.dialects.messages.tool_changes import offered
 from antiphon.turn.events import Item
 from antiphon.turn.request import HubRequest
+from antiphon.wire.errors import ClientFault
 
 _SAME: Final = {"temperature": (int, float), "top_p": (int, float), "top_k": (int,)}
 _EFFORT_UP_TO: Final = ((2048, "low"), (8192, "medium"), (24_576, "high"))
@@ -47,6 +48,13 @@ def read_messages_request(body: dict[str, Any]) -> HubRequest:
 
 
 def _refuse_foreign(body: Item) -> None:
+    if "thread" in body:
+        # Anthropic's clients know this code, and then send the whole conversation again.
+        raise ClientFault(
+            "This model's provider keeps no conversations: send all messages, without 'thread'.",
+            code="thread_unsupported_request",
+            param="thread",
+        )
     if body.get("mcp_servers"):
         raise refuse("mcp_servers", "MCP servers")
     if "container" in body:

@@ -28,7 +28,7 @@ class OllamaAnswerReader:
     def __init__(self, telling: Telling) -> None:
         """Begin the response of `telling`."""
         self._telling = telling
-        self._maker = EventMaker(telling.response, telling.make_id)
+        self._maker = EventMaker(telling.response, telling.make_id, telling.seal_raw())
         self._calls = Calls(self._maker, telling.asking.toolset, telling.make_id, telling.asking.answer_tool)
         self._begun = False
         self._blank = ""
