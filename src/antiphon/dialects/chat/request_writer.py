@@ -5,7 +5,6 @@ outputs of calls come right after the message that holds the calls. What chat ha
 path, except items about hosted tools, which only say what an upstream once did by itself.
 """
 
-import base64
 from typing import Any, Final
 
 from antiphon.dialects.chat.provider_forms import (
@@ -15,10 +14,11 @@ from antiphon.dialects.chat.provider_forms import (
     thinking_part,
     wire_call_id,
 )
+from antiphon.dialects.earlier import summary_of
+from antiphon.dialects.inline import data_url, downloaded
 from antiphon.dialects.notes import json_note, with_notes
 from antiphon.dialects.refusing import lacks
 from antiphon.dialects.translation import Asking, Structured
-from antiphon.turn.compaction import shown_summary
 from antiphon.turn.events import Item
 from antiphon.turn.request import HubRequest
 from antiphon.turn.tools import Tool
@@ -279,10 +279,8 @@ class _Messages:
 
     def _take_compaction(self, item: Item, path: str) -> None:
         self._turn = None
-        summary = self._asking.unseal(item["encrypted_content"])
-        if summary is None:
-            raise lacks(f"{path}.encrypted_content", "a compaction made elsewhere", self._asking.profile)
-        self._messages.append({"role": self._role("developer"), "content": shown_summary(summary["text"])})
+        summary = summary_of(item, path, self._asking)
+        self._messages.append({"role": self._role("developer"), "content": summary})
 
 
 def wrapped_input(text: str) -> str:
@@ -316,8 +314,7 @@ def _image(part: Item, path: str, asking: Asking) -> Item:
     if not isinstance(url, str):
         raise lacks(f"{path}.file_id", "images by file id", asking.profile)
     if url in asking.downloads:
-        file = asking.downloads[url]
-        url = f"data:{file.media_type};base64,{base64.b64encode(file.data).decode()}"
+        url = data_url(downloaded(asking.downloads[url]))
     image: Item = {"url": url}
     if part.get("detail"):
         image["detail"] = part["detail"]
@@ -328,9 +325,7 @@ def _file(part: Item, path: str, asking: Asking) -> Item:
     file = {name: part[name] for name in ("file_id", "file_data", "filename") if part.get(name)}
     url = part.get("file_url")
     if url in asking.downloads:
-        downloaded = asking.downloads[url]
-        data = base64.b64encode(downloaded.data).decode()
-        file |= {"file_data": f"data:{downloaded.media_type};base64,{data}"}
+        file |= {"file_data": data_url(downloaded(asking.downloads[url]))}
         file.setdefault("filename", url.rpartition("/")[2] or "file")
     elif "file_id" not in file and "file_data" not in file:
         raise lacks(f"{path}.file_url", "files by URL", asking.profile)
