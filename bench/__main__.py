@@ -133,6 +133,7 @@ def _rows(bench: Bench, group: Group) -> list[Row]:
             results[each.name],
             results.get(each.reference),
             labels[each.reference],
+            each.pair,
         )
         for each in group.contenders
         if each.server != "nginx"
@@ -155,7 +156,8 @@ def _method(bench: Bench) -> list[str]:
         ),
         (
             "The upstream is `python -m antiphon.drivers.simulator`, for nginx and Antiphon alike: it answers from "
-            "memory and writes each frame to the socket on its own."
+            "memory and writes each frame to the socket on its own. Frames are counted where it sends them; a "
+            "translated stream has a few more at its beginning and end, which are paid for by the others."
         ),
         (
             "Antiphon runs as a user runs it, `antiphon serve` with its defaults: one worker, request log on (to a "

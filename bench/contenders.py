@@ -4,9 +4,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
+from antiphon.dialects.providers import PROVIDERS as PROFILES
+from antiphon.dialects.providers import upstream_dialect
+from antiphon.dialects.registry import CLIENTS
+from antiphon.wire.errors import ClientFault
 from bench.load import Script, rephrased, same, unique
-from bench.requests import Body, chat, responses
-from bench.servers import CACHED, PASSED, UNBUFFERED
+from bench.requests import Body, chat, completions, messages, responses
+from bench.servers import CACHED, MODEL, PASSED, PROVIDERS, UNBUFFERED
 
 FRAMES = 200
 PACED_GAP = 0.004
@@ -31,6 +35,8 @@ class Contender:
     reference: str = ""
     """The name of the contender that it is compared with."""
     budget: float | None = None
+    pair: tuple[str, str] | None = None
+    """The dialects of client and upstream, where it is one row of the table of pairs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +48,10 @@ class Group:
     contenders: tuple[Contender, ...]
     gap: float = 0.0
     """Seconds between two frames of the upstream; where there is one, streams are played instead of wrk."""
+    rounds: int | None = None
+    """At most so many rounds."""
+    streams_each: int | None = None
+    """At most so many streams on each connection."""
 
     @property
     def needs_wrk(self) -> bool:
@@ -166,13 +176,23 @@ def _fetched() -> Group:
                 "miss",
                 of,
             ),
+            Contender(
+                "fetched-translated",
+                "JSON answer translated whole, chat upstream to Responses client, 1 KB",
+                "plain",
+                responses(model=_at("chat")),
+                unique,
+                "",
+                "off",
+                of,
+            ),
         ),
     )
 
 
 def _frames() -> Group:
-    plain, answer = chat(stream=True), responses(stream=True)
-    of, of_responses = "nginx-frames", "nginx-responses-frames"
+    plain, answer, message = chat(stream=True), responses(stream=True), messages(stream=True)
+    of, of_responses, of_messages = "nginx-frames", "nginx-responses-frames", "nginx-messages-frames"
     return Group(
         "frames",
         "frame",
@@ -191,6 +211,17 @@ def _frames() -> Group:
                 "miss",
                 of,
             ),
+            Contender(
+                "translated-frames",
+                "streamed answer, chat upstream to Responses client, per frame",
+                "plain",
+                responses(stream=True, model=_at("chat")),
+                unique,
+                "",
+                "off",
+                of,
+                3.0,
+            ),
             _nginx(of_responses, "Responses: proxy_pass, unbuffered, paced frames", answer, UNBUFFERED),
             Contender(
                 "responses-frames",
@@ -202,9 +233,65 @@ def _frames() -> Group:
                 "off",
                 of_responses,
             ),
+            _nginx(of_messages, "Messages: proxy_pass, unbuffered, paced frames", message, UNBUFFERED),
+            Contender(
+                "messages-frames",
+                "Messages: streamed answer, native, per frame",
+                "plain",
+                messages(stream=True, model=_at("messages")),
+                unique,
+                "",
+                "off",
+                of_messages,
+            ),
         ),
         gap=PACED_GAP,
     )
+
+
+_BODIES: dict[str, Callable[..., Body]] = {
+    "responses": responses,
+    "chat": chat,
+    "messages": messages,
+    "completions": completions,
+}
+
+
+def _at(upstream: str) -> str:
+    """Name a model of the upstream that speaks this dialect."""
+    return f"{upstream}/{MODEL}"
+
+
+def _pairs() -> Group:
+    of = "nginx-pairs"
+    contenders = [_nginx(of, "proxy_pass, unbuffered, paced frames of chat", chat(stream=True), UNBUFFERED)]
+    for client, body in _BODIES.items():
+        for upstream in PROVIDERS:
+            if _is_translated(client, upstream):
+                label = f"{upstream} upstream to {client} client"
+                asked = body(stream=True, model=_at(upstream))
+                contenders.append(
+                    Contender(
+                        f"{upstream}-to-{client}",
+                        label,
+                        "plain",
+                        asked,
+                        unique,
+                        "",
+                        "off",
+                        of,
+                        pair=(client, upstream),
+                    )
+                )
+    return Group("pairs", "frame", tuple(contenders), gap=PACED_GAP, rounds=2, streams_each=2)
+
+
+def _is_translated(client: str, upstream: str) -> bool:
+    """Whether a client of one dialect can ask this upstream, and its answers have to be translated."""
+    try:
+        return upstream_dialect(PROFILES[PROVIDERS[upstream][0]], client, CLIENTS) is not None
+    except ClientFault:
+        return False
 
 
 GROUPS: dict[str, Callable[[], Group]] = {
@@ -212,6 +299,7 @@ GROUPS: dict[str, Callable[[], Group]] = {
     "streamed-hits": _streamed_hits,
     "fetched": _fetched,
     "frames": _frames,
+    "pairs": _pairs,
 }
 
 

@@ -11,9 +11,9 @@ import uvloop
 from bench.contenders import Contender
 from bench.processes import BenchError, Memory, Server
 from bench.report import Installed, OpenStreams
-from bench.requests import chat
+from bench.requests import chat, responses
 from bench.rounds import Bench, stopping
-from bench.servers import PASSED, UNBUFFERED
+from bench.servers import MODEL, PASSED, UNBUFFERED
 from bench.streams import Played, play
 
 _GAP = 0.05
@@ -22,8 +22,11 @@ _INSTALLERS = frozenset({"pip", "setuptools", "wheel", "pkg_resources", "_distut
 
 def open_streams(bench: Bench, streams: int, frames: int) -> list[OpenStreams]:
     """Open so many streams at once on each server, and read memory while all of them are open."""
-    body = chat(stream=True)
-    contenders = [Contender("gateway", "Antiphon", "cached", body)]
+    body, translated = chat(stream=True), responses(stream=True, model=f"chat/{MODEL}")
+    contenders = [
+        Contender("gateway", "Antiphon", "cached", body),
+        Contender("translated", "Antiphon, chat to Responses", "cached", translated),
+    ]
     if bench.nginx:
         contenders.insert(0, Contender("nginx", "nginx", "nginx", body, prefix=UNBUFFERED))
     found = []
@@ -57,11 +60,11 @@ def _open(bench: Bench, server: Server, contender: Contender, streams: int) -> O
         )
     )
     print(
-        f"  {server.name:28} {idle.rss / 1e6:8.1f} MB idle, {most.rss / 1e6:.1f} MB with {streams} streams open, "
+        f"  {contender.label:28} {idle.rss / 1e6:8.1f} MB idle, {most.rss / 1e6:.1f} MB with {streams} streams open, "
         f"longest silence {played.longest_silence * 1000:.0f} ms",
         flush=True,
     )
-    return OpenStreams(server.name, streams, idle, most, played.longest_silence, _GAP)
+    return OpenStreams(contender.label, streams, idle, most, played.longest_silence, _GAP)
 
 
 def start_times(bench: Bench, times: int) -> dict[str, list[float]]:

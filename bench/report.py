@@ -31,6 +31,8 @@ class Row:
     result: Result
     reference: Result | None
     reference_label: str = ""
+    pair: tuple[str, str] | None = None
+    """The dialects of client and upstream, where it stands in the table of pairs alone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,8 +78,12 @@ class Report:
             _table(("Machine", ""), self.machine),
             _READING,
         ]
-        if self.rows:
-            parts += ["## CPU", self._cpu(), "## Throughput and latency", _LATENCY, self._throughput()]
+        if self._paths:
+            parts += ["## CPU", self._cpu()]
+        if self._pairs:
+            parts += ["## CPU per translated frame", _PAIRS, self._translated()]
+        if self._paths:
+            parts += ["## Throughput and latency", _LATENCY, self._throughput()]
         if self.streams:
             parts += ["## Memory", self._memory()]
         if self.starts or self.installed is not None:
@@ -108,15 +114,27 @@ class Report:
             )
         return told
 
+    @property
+    def _paths(self) -> list[Row]:
+        return [row for row in self.rows if row.pair is None]
+
+    @property
+    def _pairs(self) -> list[Row]:
+        return [row for row in self.rows if row.pair is not None]
+
     def _cpu(self) -> str:
         head = ("Path", "of", "nginx µs", "Antiphon µs", "× nginx", "range", "budget", "met")
-        return _table(head, [_cpu_cells(row) for row in self.rows])
+        return _table(head, [_cpu_cells(row) for row in self._paths])
+
+    def _translated(self) -> str:
+        head = ("Client", "Upstream", "nginx µs", "Antiphon µs", "× nginx", "range")
+        return _table(head, [(*(row.pair or ()), *_cpu_cells(row)[2:6]) for row in self._pairs])
 
     def _throughput(self) -> str:
         head = ("", "Path", "per second", "p50 ms", "p90 ms", "p99 ms", "busy")
         cells: list[Sequence[str]] = []
         shown: set[str] = set()
-        for row in self.rows:
+        for row in self._paths:
             reference = row.reference
             if reference is not None and reference.name not in shown:
                 shown.add(reference.name)
@@ -303,6 +321,10 @@ to look at: it hardly depends on the load, while requests per second and latenci
 busy by a few connections. `× nginx` compares the medians of interleaved rounds (A B C A B C …); the range is that of \
 single rounds and shows how much the machine's own noise matters. Budgets are those of the design; they are goals, \
 not limits in a test. Rows without a budget are there to compare."""
+
+_PAIRS = """\
+A stream of each dialect, translated for clients of each other; pairs that are missing pass unchanged, or no kind of \
+provider is asked so. nginx passes on the frames of chat as they are."""
 
 _LATENCY = """\
 From the request to the whole answer, with all connections kept busy: mostly the time of waiting behind \

@@ -58,7 +58,7 @@ def head(path: str, length: int, *, close: bool = False) -> str:
     return "\r\n".join(lines) + "\r\n\r\n"
 
 
-def chat(*, stream: bool = False) -> Body:
+def chat(*, stream: bool = False, model: str = MODEL) -> Body:
     """Ask for a chat completion."""
     messages = [
         {"role": "system", "content": _RULES},
@@ -67,7 +67,7 @@ def chat(*, stream: bool = False) -> Body:
     return Body(
         "/v1/chat/completions",
         (
-            ("model", json.dumps(MODEL)),
+            ("model", json.dumps(model)),
             ("messages", json.dumps(messages)),
             ("temperature", "0.2"),
             ("top_p", "1"),
@@ -79,18 +79,52 @@ def chat(*, stream: bool = False) -> Body:
     )
 
 
-def responses(*, stream: bool = False, store: bool = False) -> Body:
+def responses(*, stream: bool = False, store: bool = False, model: str = MODEL) -> Body:
     """Ask for a response; `store` has it kept for retrieval, as the API does unless told otherwise."""
     return Body(
         "/v1/responses",
         (
-            ("model", json.dumps(MODEL)),
+            ("model", json.dumps(model)),
             ("instructions", json.dumps(_RULES)),
             ("input", json.dumps(f"[{_SERIAL}] {_QUESTION * 2}")),
             ("temperature", "0.2"),
             ("top_p", "1"),
             ("max_output_tokens", "1000"),
             ("store", json.dumps(store)),
+            ("stream", json.dumps(stream)),
+        ),
+    )
+
+
+def messages(*, stream: bool = False, model: str = MODEL) -> Body:
+    """Ask for a message, as Anthropic's clients do."""
+    said = [{"role": "user", "content": f"[{_SERIAL}] {_QUESTION * 2}"}]
+    return Body(
+        "/v1/messages",
+        (
+            ("model", json.dumps(model)),
+            ("system", json.dumps(_RULES)),
+            ("messages", json.dumps(said)),
+            ("temperature", "0.2"),
+            ("top_p", "1"),
+            ("max_tokens", "1000"),
+            ("stream", json.dumps(stream)),
+        ),
+    )
+
+
+def completions(*, stream: bool = False, model: str = MODEL) -> Body:
+    """Ask for a text completion."""
+    return Body(
+        "/v1/completions",
+        (
+            ("model", json.dumps(model)),
+            ("prompt", json.dumps(f"{_RULES}[{_SERIAL}] {_QUESTION * 2}")),
+            ("temperature", "0.2"),
+            ("top_p", "1"),
+            ("max_tokens", "1000"),
+            ("seed", "7"),
+            ("n", "1"),
             ("stream", json.dumps(stream)),
         ),
     )

@@ -93,12 +93,13 @@ def run_group(bench: Bench, group: Group) -> dict[str, Result]:
             _warm_up(bench, group, contender, servers[contender.name])
         for server in servers.values():
             server.settled_cpu_seconds()
-        for number in range(bench.rounds):
+        rounds_wanted = min(bench.rounds, group.rounds or bench.rounds)
+        for number in range(rounds_wanted):
             for contender in contenders:
                 one = _measure(bench, group, contender, servers[contender.name])
                 rounds.setdefault(contender.name, []).append(one)
                 print(
-                    f"  {number + 1}/{bench.rounds} {contender.name:28} {one.cpu_us:8.1f} µs per {group.unit}"
+                    f"  {number + 1}/{rounds_wanted} {contender.name:28} {one.cpu_us:8.1f} µs per {group.unit}"
                     f"  {one.rate:9,.0f}/s",
                     flush=True,
                 )
@@ -112,10 +113,13 @@ def load(bench: Bench, group: Group, contender: Contender, server: Server) -> Ro
         script = contender.script(contender.body, contender.prefix, serial)
         loaded = run_wrk(bench.folder, server.port, script, bench.seconds)
         return Round(loaded.requests, loaded.requests, 0.0, loaded.seconds, loaded.percentiles_ms)
-    played = _play(contender, server, serial, STREAM_CONNECTIONS, bench.streams_each)
+    streams_each = min(bench.streams_each, group.streams_each or bench.streams_each)
+    played = _play(contender, server, serial, STREAM_CONNECTIONS, streams_each)
     waits = sorted(played.first_bytes)
     p50, p90, p99 = (waits[int(share * (len(waits) - 1))] * 1000 for share in (0.5, 0.9, 0.99))
-    return Round(played.streams, played.frames, 0.0, played.seconds, (p50, p90, p99), played.frames_per_read)
+    # Frames are those of the upstream: a translation may tell them in more or fewer.
+    frames = played.streams * FRAMES
+    return Round(played.streams, frames, 0.0, played.seconds, (p50, p90, p99), played.frames_per_read)
 
 
 def _measure(bench: Bench, group: Group, contender: Contender, server: Server) -> Round:

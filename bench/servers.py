@@ -66,12 +66,23 @@ http {{
 _ANTIPHON = """\
 server: {{port: {port}}}
 providers:
-  up: {{type: openai, base_url: "http://127.0.0.1:{upstream}/v1", api_key: sk-upstream}}
+{providers}
 models:
-  fast: {{target: up/gpt-5-mini}}
+  fast: {{target: responses/{model}}}
 storage: {{url: "sqlite:///antiphon.db"}}
 {cache}
 """
+
+
+PROVIDERS = {
+    "responses": ("openai", "/v1"),
+    "chat": ("openai-chat", "/v1"),
+    "messages": ("anthropic", "/v1"),
+    "gemini": ("gemini", "/v1beta"),
+    "ollama": ("ollama", ""),
+}
+"""What the gateway calls the upstream for each dialect: (type, path of the base URL). The first has chat too."""
+MODEL = "gpt-5-mini"
 
 
 def start_simulator(folder: Path, *, gap: float = 0.0, frames: int = 200) -> Server:
@@ -118,7 +129,15 @@ def start_gateway(
     configuration = folder / "antiphon.yaml"
     # An empty section is a cache with its defaults.
     configuration.write_text(
-        _ANTIPHON.format(port=port, upstream=upstream, cache="cache: {}" if cache else "")
+        _ANTIPHON.format(
+            port=port,
+            model=MODEL,
+            providers="\n".join(
+                f'  {name}: {{type: {kind}, base_url: "http://127.0.0.1:{upstream}{path}", api_key: sk-upstream}}'
+                for name, (kind, path) in PROVIDERS.items()
+            ),
+            cache="cache: {}" if cache else "",
+        )
     )
     command = [sys.executable, *wrapper, "-m", "antiphon", "serve", "--config", str(configuration)]
     with (folder / "antiphon.log").open("wb") as log, on_core(core):

@@ -7,7 +7,8 @@ from bench.contenders import GROUPS, names
 from bench.figures import Result, Round, ratio, verdict
 from bench.processes import Memory
 from bench.report import KEPT_BELOW, Installed, OpenStreams, Report, Row, save
-from bench.requests import chat, responses
+from bench.requests import chat, completions, messages, responses
+from bench.servers import PROVIDERS
 
 
 def _result(name, *cpu_seconds, **fields):
@@ -74,6 +75,15 @@ def test_a_row_without_a_reference_keeps_its_own_figure():
     assert _cells(page, "exact hit") == ["exact hit", "request", "–", "30.0", "–", "–", "1 ×", "–"]
 
 
+def test_pairs_of_dialects_have_a_table_of_their_own():
+    """Client and upstream stand beside the figures, and in no other table."""
+    own, nginx = _result("pair", 0.03), _result("nginx", 0.02)
+    page = _report(Row("", None, "frame", own, nginx, "frames", ("messages", "gemini"))).render()
+
+    assert _cells(page, "messages") == ["messages", "gemini", "20.0", "30.0", "1.50", "1.50–1.50"]
+    assert "## CPU\n" not in page
+
+
 def test_latencies_are_medians_beside_their_ratio():
     """Each percentile is compared with the same percentile of the reference."""
     own = _result("hit", 0.03, percentiles_ms=(2.0, 3.0, 4.0))
@@ -137,6 +147,19 @@ def test_every_contender_has_a_reference_in_its_own_group():
         assert {each.reference for each in contenders if each.server != "nginx"} <= known
 
 
+def test_every_pair_that_is_translated_has_a_row():
+    """A dialect that passes unchanged to its own kind of provider has none, and who is never asked so neither."""
+    pairs = [each.pair for each in GROUPS["pairs"]().contenders if each.server != "nginx"]
+
+    assert {client: [up for one, up in pairs if one == client] for client, _ in pairs} == {
+        "responses": ["chat", "messages", "gemini", "ollama"],
+        "chat": ["messages", "gemini", "ollama"],
+        "messages": ["responses", "chat", "gemini", "ollama"],
+        "completions": ["messages", "gemini"],
+    }
+    assert {up for _, up in pairs} == set(PROVIDERS)
+
+
 def test_contenders_are_told_apart_by_name():
     """`--profile NAME` means one of them."""
     assert len(names()) == len(set(names()))
@@ -144,7 +167,10 @@ def test_contenders_are_told_apart_by_name():
 
 def test_requests_are_alike_in_size_and_differ_by_their_serial_number():
     """About 1 KB in each dialect, and two serial numbers make two prompts of one length."""
-    for body in (chat(), chat(stream=True), responses(), responses(stream=True)):
+    bodies = [
+        ask(stream=stream) for ask in (chat, responses, messages, completions) for stream in (False, True)
+    ]
+    for body in bodies:
         one, other = body.text(1), body.text(2)
 
         assert 900 <= len(one) == len(other) <= 1024

@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import json
-from collections.abc import AsyncIterator, Coroutine, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -46,7 +46,7 @@ class Api:
         self.dialect = dialect
         self.gateway = gateway
         self.simulator = simulator
-        self._client = client
+        self.client = client
         self._choose: Choose = obliging
 
     def says(self, choose: Choose | Said) -> None:
@@ -60,7 +60,7 @@ class Api:
 
     async def post(self, path: str = "responses", **body: Any) -> Answer:
         """Send a request, and return whatever comes."""
-        return await self._client.post(f"/v1/{path}", body, cache_control="no-store")
+        return await self.client.post(f"/v1/{path}", body, cache_control="no-store")
 
     async def create(self, model: str = MODEL, **body: Any) -> dict[str, Any]:
         """Ask for a whole response, and check it."""
@@ -73,8 +73,8 @@ class Api:
     async def stream(self, model: str = MODEL, **body: Any) -> Events:
         """Ask for a stream, and check how it comes, and what."""
         sent = {"model": model, **body, "stream": True}
-        self._client.send("POST", "/v1/responses", sent, cache_control="no-store")
-        status, headers = await self._client.head()
+        self.client.send("POST", "/v1/responses", sent, cache_control="no-store")
+        status, headers = await self.client.head()
         assert (status, headers["content-type"]) == (200, "text/event-stream; charset=utf-8")
         frames = frames_of([chunk async for chunk in self._chunks()])
         # A provider of the Responses API itself is passed on as it speaks, and OpenAI says no `[DONE]`.
@@ -83,7 +83,7 @@ class Api:
         return check_stream([event_of(frame) for frame in frames])
 
     async def _chunks(self) -> AsyncIterator[bytes]:
-        reader = self._client.reader
+        reader = self.client.reader
         while size := int(await reader.readuntil(b"\r\n"), 16):
             yield (await reader.readexactly(size + 2))[:-2]
         await reader.readexactly(2)
@@ -99,12 +99,12 @@ class Socket:
     """One connection in WebSocket mode."""
 
     def __init__(self, talk: SocketTalk) -> None:
-        self._talk = talk
+        self.talk = talk
 
     async def turn(self, **body: Any) -> Events:
         """Ask, and hear all of the answer."""
-        await self._talk.send({"type": "response.create", "model": MODEL, **body})
-        events = await self._talk.rest()
+        await self.talk.send({"type": "response.create", "model": MODEL, **body})
+        events = await self.talk.rest()
         if events[-1]["type"] == "error":
             assert faults(SOCKET_ERROR, events[-1]) == []
             return events
@@ -121,6 +121,9 @@ class Socket:
             return last["error"]["code"]
         assert last["type"] == "response.failed", last
         return last["response"]["error"]["code"]
+
+
+Served = tuple[Api, asyncio.Runner]
 
 
 def completed(event: dict[str, Any]) -> dict[str, Any]:
@@ -196,11 +199,13 @@ def served(folder: Path, dialect: str) -> Iterator[tuple[Api, asyncio.Runner]]:
             runner.run(entered.__aexit__(None, None, None))
 
 
-def within_reason(coroutine: Coroutine[Any, Any, None]) -> Coroutine[Any, Any, None]:
-    """Bound the time of a scenario."""
+def run(upstream: Served, scenario: Callable[[Api], Awaitable[None]]) -> None:
+    """Play a scenario, for a reasonable time; the model is obliging unless it is told otherwise."""
+    api, runner = upstream
 
-    async def bounded() -> None:
+    async def within_reason() -> None:
         async with asyncio.timeout(15):
-            await coroutine
+            await scenario(api)
 
-    return bounded()
+    api.says(obliging)
+    runner.run(within_reason())

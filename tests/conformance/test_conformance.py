@@ -1,27 +1,9 @@
 """Every upstream answers the tests of Open Responses."""
 
-import asyncio
-from collections.abc import Iterator
-
 import pytest
 
-from conformance.api import Api, obliging, served, within_reason
-from conformance.suite import LATER, RELEASED, Scenario
-from conformance.upstreams import PROVIDER_TYPES
-
-Served = tuple[Api, asyncio.Runner]
-
-
-@pytest.fixture(scope="module", params=PROVIDER_TYPES)
-def upstream(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    with served(tmp_path_factory.mktemp(request.param), request.param) as there:
-        yield there
-
-
-def run(upstream: Served, scenario: Scenario) -> None:
-    api, runner = upstream
-    api.says(obliging)
-    runner.run(within_reason(scenario(api)))
+from conformance.api import Served, run
+from conformance.suite import LATER, RELEASED
 
 
 @pytest.mark.parametrize("name", RELEASED)

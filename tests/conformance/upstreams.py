@@ -40,14 +40,26 @@ def upstream(dialect: str, choose: Choose) -> Callable[[Received], Answer]:
         stream = "streamGenerateContent" in received.path if dialect == "gemini" else body.get("stream")
         frames, whole = _WRITERS[dialect](said)
         if not stream:
-            return Answer(status=500, body=_ERROR) if said.breaks else Answer(body=json.dumps(whole).encode())
+            if said.breaks:
+                return Answer(status=503, body=json.dumps(_ERRORS[dialect]).encode())
+            return Answer(body=json.dumps(whole).encode())
         content_type = "application/x-ndjson" if dialect == "ollama" else "text/event-stream"
         return Answer(frames=frames, content_type=content_type)
 
     return answer
 
 
-_ERROR = b'{"error":{"message":"The model is overloaded.","type":"server_error","code":"server_error"}}'
+_OVERLOADED = "The model is overloaded."
+_OPENAI_ERROR = {
+    "error": {"message": _OVERLOADED, "type": "server_error", "param": None, "code": "server_error"}
+}
+_ERRORS = {
+    "responses": _OPENAI_ERROR,
+    "chat": _OPENAI_ERROR,
+    "messages": {"type": "error", "error": {"type": "overloaded_error", "message": _OVERLOADED}},
+    "gemini": {"error": {"code": 503, "message": _OVERLOADED, "status": "UNAVAILABLE"}},
+    "ollama": {"error": _OVERLOADED},
+}
 
 
 def _frame(data: Any, event: str = "") -> bytes:
@@ -91,7 +103,7 @@ def _chat(said: Said) -> tuple[list[bytes], Any]:
         function = {"name": name, "arguments": arguments}
         message["tool_calls"] = [{"id": CALL_ID, "type": "function", "function": function}]
     if said.breaks:
-        frames.append(_frame(json.loads(_ERROR)))
+        frames.append(_frame(_OPENAI_ERROR))
     else:
         frames += [
             chunk({}, reason),
@@ -130,8 +142,7 @@ def _messages(said: Said) -> tuple[list[bytes], Any]:
         events += [{"type": "content_block_delta", "index": index, "delta": each} for each in deltas]
         events.append({"type": "content_block_stop", "index": index})
     if said.breaks:
-        error = {"type": "overloaded_error", "message": "The model is overloaded."}
-        events.append({"type": "error", "error": error})
+        events.append(_ERRORS["messages"])
     else:
         delta = {"stop_reason": reason, "stop_sequence": None}
         events.append({"type": "message_delta", "delta": delta, "usage": {"output_tokens": OUT}})
@@ -158,8 +169,7 @@ def _gemini(said: Said) -> tuple[list[bytes], Any]:
 
     chunks = [chunk([part]) for part in parts]
     if said.breaks:
-        error = {"code": 503, "message": "The model is overloaded.", "status": "UNAVAILABLE"}
-        chunks.append({"error": error})
+        chunks.append(_ERRORS["gemini"])
     else:
         chunks.append(chunk([{"text": ""}], finishReason=reason))
     frames = [_frame(each).replace(b"\n", b"\r\n") for each in chunks]
@@ -184,7 +194,7 @@ def _ollama(said: Said) -> tuple[list[bytes], Any]:
     reason = "length" if said.is_cut else "stop"
     ending = {"done": True, "done_reason": reason, "prompt_eval_count": IN, "eval_count": OUT}
     if said.breaks:
-        lines.append({"error": "The model is overloaded."})
+        lines.append(_ERRORS["ollama"])
     else:
         lines.append({**head, "message": {"role": "assistant", "content": ""}, **ending})
     message: dict[str, Any] = {"role": "assistant", "content": "".join(said.text)}
@@ -302,7 +312,7 @@ def _responses(said: Said) -> tuple[list[bytes], Any]:
             ],
         )
     if said.breaks:
-        error = {"code": "server_error", "message": "The model is overloaded."}
+        error = {"code": "server_error", "message": _OVERLOADED}
         failed = _response("failed", output) | {"error": error}
         events.append({"type": "response.failed", "response": failed})
     else:

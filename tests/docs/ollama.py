@@ -17,8 +17,10 @@ class Handler(BaseHTTPRequestHandler):
         self._answer("application/json", json.dumps({"models": [{"name": MODEL}]}))
 
     def do_POST(self):
-        self.rfile.read(int(self.headers["content-length"]))
-        lines = [{"model": MODEL, "message": {"role": "assistant", "content": word}} for word in WORDS]
+        asked = json.loads(self.rfile.read(int(self.headers["content-length"])))
+        said = [{"content": "", "thinking": "Well. "}] if asked.get("think") else []
+        said += [{"content": word} for word in WORDS]
+        lines = [{"model": MODEL, "message": {"role": "assistant", **each}} for each in said]
         ending = {"done": True, "done_reason": "stop", "prompt_eval_count": 18, "eval_count": 9}
         text = "".join(json.dumps(each) + "\n" for each in [*lines, {"model": MODEL, **ending}])
         self._answer("application/x-ndjson", text)

@@ -24,10 +24,16 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = tuple(
     page
-    for page in (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
+    for page in (
+        ROOT / "README.md",
+        *sorted((ROOT / "docs").glob("*.md")),
+        *sorted(ROOT.glob("docs/clients/*.md")),
+    )
     if page.name != "benchmarks.md"
 )
 """All but the page that `make bench` writes."""
+BY_NAME = {str(page.relative_to(ROOT)).removeprefix("docs/"): page for page in PAGES}
+"""`README.md`, `cache.md`, `clients/codex.md` …"""
 ADDRESS = "http://127.0.0.1:8080"
 SECRETS = {"ALICE_KEY": "key-of-alice", "ANTIPHON_ADMIN_KEY": "key-of-admin"}
 

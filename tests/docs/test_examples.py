@@ -16,13 +16,18 @@ from click.testing import CliRunner
 from antiphon.cli import cli
 from antiphon.settings import load
 from docs import ollama
-from docs.page import ADDRESS, PAGES, ROOT, SECRETS, Gateway, blocks, matches, run
+from docs.page import ADDRESS, BY_NAME, ROOT, SECRETS, Gateway, blocks, matches, run
 
-BY_NAME = {page.name: page for page in PAGES}
 VARIABLES = {
     **SECRETS,
     "OPENAI_API_KEY": "sk-test",
     "ANTHROPIC_API_KEY": "sk-test",
+    **{
+        f"{name}_API_KEY": "sk-test"
+        for name in (
+            *("AZURE_OPENAI", "GEMINI", "GROQ", "DEEPSEEK", "MISTRAL", "OPENROUTER", "XAI", "TOGETHER"),
+        )
+    },
     "BOB_KEY_SHA256": "ab" * 32,
 }
 CHECKED = {"sh": {"", "setup"}, "python": {""}, "yaml": {"", "serve"}, "sql": {""}, "json": {"", "log"}}
@@ -125,6 +130,8 @@ def check_commands(line):
         match words:
             case [] | ["cd", _] | ["git", "clone", _] | ["export", *_] | ["kill", "-TERM", _]:
                 pass
+            case ["npm" | "codex" | "claude", *_]:
+                pass  # tests/npm runs them
             case ["make", *targets]:
                 ended = subprocess.run(("make", "-n", *targets), cwd=ROOT, capture_output=True, text=True)
                 assert ended.returncode == 0, ended.stderr

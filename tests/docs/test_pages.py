@@ -4,10 +4,11 @@ from collections import Counter
 
 import pytest
 
-from docs.page import PAGES, ROOT
+from antiphon.dialects.registry import CLIENTS, UPSTREAMS
+from docs import answered, carrying, feature, provider_tables
+from docs.page import BY_NAME, PAGES, ROOT
 from docs.reference import PAGE, page_with_reference
 
-BY_NAME = {page.name: page for page in PAGES}
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 WRITTEN_ELSEWHERE = {"docs/benchmarks.md"}
 
@@ -48,6 +49,26 @@ def test_the_reference_of_settings_is_that_of_the_code():
     page = PAGE.read_text()
 
     assert page_with_reference(page) == page
+
+
+def test_the_tables_of_dialects_are_what_the_translators_do():
+    """Run `python tests/docs/carrying.py` when this fails; it also fails where something is lost without a reason."""
+    page = carrying.PAGE.read_text()
+
+    assert carrying.page_with_tables(page) == page
+
+
+def test_the_tables_of_providers_are_those_of_the_code():
+    """Run `python tests/docs/provider_tables.py` when this fails."""
+    page = provider_tables.PAGE.read_text()
+
+    assert provider_tables.page_with_tables(page) == page
+
+
+def test_every_dialect_has_its_samples():
+    """A new one is a new column, and a new pair of tables."""
+    assert set(CLIENTS) == set(feature.BASES) == set(answered.NEXT)
+    assert set(UPSTREAMS) == set(carrying.ASKED) == set(answered.PROVIDER)
 
 
 def test_the_readme_gives_a_reason_for_each_dependency():

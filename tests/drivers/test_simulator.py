@@ -314,6 +314,32 @@ def test_as_a_program_it_prints_its_port_and_streams_until_it_is_terminated():
     assert process.returncode == 0
 
 
+def test_as_a_program_it_speaks_every_dialect_of_upstreams():
+    """Each dialect is answered on its own path, as JSON of the chosen size and as a stream of so many frames."""
+    command = [sys.executable, "-m", "antiphon.drivers.simulator", "--frames", "20", "--json-bytes", "1000"]
+    gemini = "/v1beta/models/m:%s"
+    paths = {
+        "/v1/chat/completions": ("/v1/chat/completions", b"\n\n"),
+        "/v1/responses": ("/v1/responses", b"\n\n"),
+        "/v1/messages": ("/v1/messages", b"\n\n"),
+        "/api/chat": ("/api/chat", b"}\n"),
+        gemini % "generateContent": (gemini % "streamGenerateContent?alt=sse", b"\r\n\r\n"),
+    }
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
+        try:
+            base_url = f"http://127.0.0.1:{int(process.stdout.readline())}"
+            for path, (streamed, frame_end) in paths.items():
+                whole = asyncio.run(ask(base_url, b"{}", path)).body
+                stream = asyncio.run(ask(base_url, b'{"stream":true}', streamed)).body
+                assert (path, len(whole), stream.count(frame_end)) == (path, 1000, 20)
+            counted = asyncio.run(
+                ask(base_url, b'{"stream":true,"stream_options":{"include_usage":true}}')
+            ).body
+        finally:
+            process.send_signal(signal.SIGTERM)
+    assert (counted.count(b"\n\n"), counted.count(b'"usage"')) == (20, 1)
+
+
 async def _broken(fault, at=1, chunked=None):
     async with Simulator(Answer(frames=FRAMES, fault=fault, at=at, chunked=chunked)) as simulator:
         return await ask(simulator.base_url)

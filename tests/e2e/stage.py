@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import random
-from collections.abc import AsyncIterator, Coroutine, Iterator
+from collections.abc import AsyncIterator, Coroutine, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -45,11 +45,15 @@ class Stage:
 
 
 @contextlib.contextmanager
-def stage(folder: Path, cache: Cache, kind: ProviderType = "openai") -> Iterator[Stage]:
-    """Set the stage, with its database in `folder`, and with the provider `up` of this type."""
+def stage(
+    folder: Path, cache: Cache, kind: ProviderType = "openai", more: Sequence[ProviderType] = ()
+) -> Iterator[Stage]:
+    """Set the stage, with its database in `folder`, with the provider `up` of this type, and `more` by their types."""
     clock = Clock()
     with asyncio.Runner() as runner:
-        scene = _scene(folder, cache, clock, kind)
+        scene = _scene(
+            folder, cache, clock, {"up": kind, "chat": "openai-chat", **{each: each for each in more}}
+        )
         entered = runner.run(scene.__aenter__())
         try:
             yield Stage(runner, clock, *entered)
@@ -59,20 +63,27 @@ def stage(folder: Path, cache: Cache, kind: ProviderType = "openai") -> Iterator
 
 @contextlib.asynccontextmanager
 async def _scene(
-    folder: Path, cache: Cache, clock: Clock, kind: ProviderType
+    folder: Path, cache: Cache, clock: Clock, kinds: Mapping[str, ProviderType]
 ) -> AsyncIterator[tuple[Running, Simulator, PlainClient]]:
     async with (
         Simulator() as simulator,
-        serving(_settings(folder, simulator.base_url, cache, kind), clock) as gateway,
+        serving(_settings(folder, simulator.base_url, cache, kinds), clock) as gateway,
         plain_client(gateway.port) as client,
     ):
         yield gateway, simulator, client
 
 
-def _settings(folder: Path, url: str, cache: Cache, kind: ProviderType) -> Settings:
-    up = Provider(type=kind, base_url=url, api_key=Secret("sk-upstream"), models=())
-    chat = Provider(type="openai-chat", base_url=url, models=())
-    return settings_for(folder, url, cache=cache, providers={"up": up, "chat": chat})
+def _settings(folder: Path, url: str, cache: Cache, kinds: Mapping[str, ProviderType]) -> Settings:
+    providers = {
+        name: Provider(
+            type=kind,
+            base_url=url,
+            api_key=None if kind == "openai-chat" else Secret("sk-upstream"),
+            models=(),
+        )
+        for name, kind in kinds.items()
+    }
+    return settings_for(folder, url, cache=cache, providers=providers)
 
 
 def played(exchange: Exchange, body: bytes, content_type: str) -> Answer:

@@ -1,6 +1,6 @@
 """The WebSocket tests of Open Responses (release 2026-04-24), in our own words, over recorded answers of OpenAI.
 
-Each has the name that the suite gives it. Test 11, on compaction, waits for the route that it needs.
+Each has the name that the suite gives it. All tests, over every kind of upstream, are in tests/conformance.
 """
 
 import json

@@ -1,8 +1,12 @@
-"""What counts as a secret; the rest of errors is seen through `test_live.py` and `faults/test_faults.py`."""
+"""What counts as a secret, and errors in whole; the rest is seen through `test_live.py` and `faults/test_faults.py`."""
+
+import json
 
 import pytest
 
-from antiphon.engine.error_answers import redact, secrets_of
+from antiphon.engine.error_answers import error_answer, redact, secrets_of
+from antiphon.recording import Head
+from antiphon.wire.error_forms import OPENAI_ERRORS
 
 
 @pytest.mark.parametrize(
@@ -31,3 +35,19 @@ def test_secrets_are_blanked_out_everywhere():
     assert redact(b'"0123456789abc", Key 0123456789abc, 0123456789', secrets) == (
         b'"[redacted]", [redacted], [redacted]'
     )
+
+
+def test_an_error_of_another_dialect_is_written_anew():
+    """Gemini's has the members that OpenAI's cannot do without, and others under their names."""
+    told = {"error": {"code": 429, "message": "Slow down.", "status": "RESOURCE_EXHAUSTED"}}
+    answer = error_answer(Head(429), json.dumps(told).encode())
+
+    assert answer.told(OPENAI_ERRORS, "") == (b"application/json", answer.body)
+    assert json.loads(answer.told(OPENAI_ERRORS, "", is_native=False)[1]) == {
+        "error": {
+            "message": "Slow down.",
+            "type": "invalid_request_error",
+            "param": None,
+            "code": "RESOURCE_EXHAUSTED",
+        }
+    }

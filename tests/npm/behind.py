@@ -17,7 +17,7 @@ from serving import Running, serving, settings_for
 
 ADDRESS = "http://127.0.0.1:8080"
 """The gateway's, on the pages."""
-_DEADLINE_SECONDS = 60
+_DEADLINE_SECONDS = 30
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,15 @@ from pathlib import Path
 import pytest
 
 _DEADLINE_SECONDS = 240
-_QUIET = ("--no-audit", "--no-fund", "--no-update-notifier", "--loglevel=error")
+_OLDEST_NODE = 20
+_QUIET = (
+    "--prefer-offline",
+    "--fetch-retries=1",
+    "--no-audit",
+    "--no-fund",
+    "--no-update-notifier",
+    "--loglevel=error",
+)
 
 
 @dataclass(frozen=True)
@@ -37,6 +45,7 @@ LIBRARIES = Packages(
         "@anthropic-ai/sdk@1.12.0",
         "ai@7.0.173",
         "@ai-sdk/openai@4.0.118",
+        "@ai-sdk/anthropic@4.0.105",
         "@ai-sdk/openai-compatible@3.0.92",
         "zod@4.6.7",
     ),
@@ -53,13 +62,28 @@ def cache_folder() -> Path:
 
 def installed(packages: Packages) -> Path:
     """Return the folder with `node_modules`; skips the test, by name, where there is no npm or no registry."""
-    if shutil.which("node") is None or shutil.which("npm") is None:
-        pytest.skip("node and npm are not on this machine")
+    if shutil.which("npm") is None or _node_version() < _OLDEST_NODE:
+        pytest.skip(f"npm, or node {_OLDEST_NODE} or newer, is not on this machine")
     folder = packages.folder
     with _alone(folder):
         if not (folder / "node_modules").is_dir():
             _install(packages, folder)
     return folder
+
+
+def program(packages: Packages, pattern: str) -> Path:
+    """Return the program that an installed package has for this platform; skips the test where it has none."""
+    found = next(installed(packages).glob(f"node_modules/{pattern}"), None)
+    if found is None:
+        pytest.skip(f"{packages.name} has no program for this platform")
+    return found
+
+
+def _node_version() -> int:
+    if shutil.which("node") is None:
+        return 0
+    said = subprocess.run(("node", "--version"), capture_output=True, text=True).stdout
+    return int(said.lstrip("v").partition(".")[0])
 
 
 def _install(packages: Packages, folder: Path) -> None:

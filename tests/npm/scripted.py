@@ -43,6 +43,8 @@ class Asked:
     body: dict[str, Any]
     stream: bool
     headers: dict[str, str] = field(repr=False)
+    number: int
+    """How many answers there were before: calls have an id each."""
 
     @property
     def tools(self) -> list[dict[str, Any]]:
@@ -78,7 +80,7 @@ class ScriptedUpstream:
 
     def __call__(self, received: Received) -> Answer:
         path = received.path.partition("?")[0]
-        if "count_tokens" in path or "countTokens" in path:
+        if path.endswith(("count_tokens", "countTokens", "input_tokens")):
             self.others.append(received)
             return _json({"input_tokens": COUNTED, "totalTokens": COUNTED})
         dialect = next((each for each, ending in _PATHS.items() if ending in path), None)
@@ -87,7 +89,9 @@ class ScriptedUpstream:
             return _json({"error": {"message": f"There is no {path}."}}, 404)
         body = json.loads(received.body)
         stream = "streamGenerateContent" in path or bool(body.get("stream"))
-        asked = Asked(dialect, received.path, received.body.decode(), body, stream, received.headers)
+        asked = Asked(
+            dialect, received.path, received.body.decode(), body, stream, received.headers, len(self.asked)
+        )
         self.asked.append(asked)
         return _SPEAK[dialect](asked, self.script(asked))
 
@@ -108,7 +112,8 @@ def _json(body: Any, status: int = 200) -> Answer:
 def _told_tools(dialect: str, body: dict[str, Any]) -> Iterator[dict[str, Any]]:
     told = list(body.get("tools") or ())
     if dialect == "responses":
-        added = (item["tools"] for item in body["input"] if item.get("type") == "additional_tools")
+        items = body["input"] if isinstance(body["input"], list) else ()
+        added = (item["tools"] for item in items if item.get("type") == "additional_tools")
         for tool in (*told, *(tool for tools in added for tool in tools)):
             inner = tool.get("tools") if tool["type"] == "namespace" else None
             yield from ({**each, "namespace": tool["name"]} for each in inner or ()) if inner else (tool,)
@@ -130,7 +135,7 @@ def _responses(asked: Asked, turn: Turn) -> Answer:
         output: list[Any] = [{"type": "message", "role": "assistant", "content": [part]}]
     else:
         tool = asked.tool(turn.name)
-        call = {"call_id": "call_1", "name": tool["name"]}
+        call = {"call_id": f"call_{asked.number}", "name": tool["name"]}
         if "namespace" in tool:
             call["namespace"] = tool["namespace"]
         if tool["type"] == "custom":
@@ -209,7 +214,7 @@ def _chat(asked: Asked, turn: Turn) -> Answer:
     else:
         name, arguments = _called(asked, turn)
         function = {"name": name, "arguments": arguments}
-        call = {"id": "call_1", "type": "function", "function": function}
+        call = {"id": f"call_{asked.number}", "type": "function", "function": function}
         message = {
             "role": "assistant",
             "content": None,
@@ -243,7 +248,7 @@ def _messages(asked: Asked, turn: Turn) -> Answer:
         name, arguments = _called(asked, turn)
         blocks = [
             {"type": "thinking", "thinking": THOUGHT, "signature": SIGNATURE},
-            {"type": "tool_use", "id": "toolu_1", "name": name, "input": json.loads(arguments)},
+            {"type": "tool_use", "id": f"toolu_{asked.number}", "name": name, "input": json.loads(arguments)},
         ]
     message = {
         "id": "msg_upstream",

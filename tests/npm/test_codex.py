@@ -13,7 +13,7 @@ import pytest
 
 from docs.page import ROOT, blocks
 from npm.behind import Behind, Ended, behind, play
-from npm.installed import CODEX, installed
+from npm.installed import CODEX, program
 from npm.scripted import DIALECTS, SIGNATURE, SIGNED, Asked, Call, Turn, call_then_say
 
 pytestmark = pytest.mark.npm
@@ -36,8 +36,7 @@ PATCH = Call("apply_patch", f"*** Begin Patch\n*** Add File: made.txt\n+{MADE}\n
 
 @pytest.fixture(scope="session")
 def codex() -> Path:
-    folder = installed(CODEX)
-    return next(folder.glob("node_modules/@openai/codex-*/vendor/*/bin/codex"))
+    return program(CODEX, "@openai/codex-*/vendor/*/bin/codex")
 
 
 async def run(

@@ -54,6 +54,18 @@ class NativeRequest:
                 return name
         return None
 
+    def refuse_state(self, name: str) -> ClientFault:
+        """Return why the stateful member `name` is refused."""
+        if all(bytes(self.members.get(each, _ABSENT)) != _NULL for each in _STATEFUL[:2]):
+            return ClientFault(
+                "'previous_response_id' and 'conversation' exclude each other.",
+                code="mutually_exclusive_parameters",
+                param="previous_response_id",
+            )
+        if name == "background" and not self.store:
+            return ClientFault("A background response needs `store: true`.", param="background")
+        return ClientFault(f"'{name}' is not supported yet.", code="unsupported_parameter", param=name)
+
     @property
     def takes_text(self) -> bool:
         """Whether the answer may be a plain text, besides JSON and a stream."""

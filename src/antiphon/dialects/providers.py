@@ -15,6 +15,15 @@ from antiphon.wire.errors import ClientFault
 _OPENAI_ROUTES: Final = ("chat", "completions", "embeddings", "rerank", "transcriptions")
 OPENAI_ALONE: Final = ("input_tokens", "compact")
 """What others that have the Responses API do not have."""
+_OPENAI_TOOLS: Final = frozenset(
+    {
+        *("web_search", "web_search_2025_08_26", "web_search_preview", "web_search_preview_2025_03_11"),
+        *("file_search", "code_interpreter", "image_generation", "mcp"),
+        *("computer", "computer_use_preview", "shell", "local_shell", "apply_patch", "tool_search"),
+        "programmatic_tool_calling",
+    }
+)
+"""What the Responses API has beside functions; what a model there lacks, its provider refuses."""
 GENERATIVE: Final = ("responses", "chat", "messages", "gemini", "ollama", "completions")
 """Dialects that answers can be translated from, the richest first."""
 
@@ -112,10 +121,12 @@ PROVIDERS: Final[dict[str, Profile]] = {
     "openai": Profile(
         "OpenAI",
         ("responses", *_OPENAI_ROUTES),
+        hosted_tools=_OPENAI_TOOLS,
         limit_member="max_completion_tokens",
         developer_role=True,
         custom_tools=True,
         files=True,
+        file_urls=True,
         prompt_cache_key=True,
         store=True,
     ),
@@ -124,9 +135,11 @@ PROVIDERS: Final[dict[str, Profile]] = {
     "azure": Profile(
         "Azure OpenAI",
         ("responses", *_OPENAI_ROUTES),
+        hosted_tools=_OPENAI_TOOLS,
         limit_member="max_completion_tokens",
         developer_role=True,
         files=True,
+        file_urls=True,
         prompt_cache_key=True,
     ),
     "vllm": replace(_CHAT, label="vLLM", reasoning_back="reasoning"),
@@ -174,7 +187,14 @@ PROVIDERS: Final[dict[str, Profile]] = {
     "openrouter": replace(
         _CHAT, label="OpenRouter", effort="reasoning", reasoning_back="reasoning_details", files=True
     ),
-    "xai": replace(_CHAT, label="xAI", speaks=("responses", *_OPENAI_ROUTES)),
+    "xai": replace(
+        _CHAT,
+        label="xAI",
+        speaks=("responses", *_OPENAI_ROUTES),
+        # https://docs.x.ai/developers/model-capabilities/text/comparison (autumn 2026).
+        hosted_tools=frozenset({"web_search", "x_search", "code_interpreter", "file_search", "mcp"}),
+        file_urls=True,
+    ),
     "together": replace(_CHAT, label="Together", reasoning_back="reasoning"),
     "anthropic": Profile(
         "Anthropic",
@@ -241,7 +261,8 @@ def profile_of(provider_type: str, base_url: str | None) -> Profile:
     profile = PROVIDERS[provider_type]
     known = HOSTS.get(urlsplit(base_url).hostname or "") if base_url else None
     if provider_type == "openai-chat" and known is not None:
-        return replace(PROVIDERS[known], speaks=profile.speaks)
+        # Tools that a provider runs itself, and files that it fetches, belong to its Responses API.
+        return replace(PROVIDERS[known], speaks=profile.speaks, hosted_tools=frozenset(), file_urls=False)
     if provider_type == "openai" and known == "openai":
         return replace(profile, speaks=(*profile.speaks, *OPENAI_ALONE))
     return profile

@@ -149,34 +149,34 @@ class Translation:
 
     def feed(self, data: bytes) -> list[bytes]:
         """Return the client's frames for the next bytes of the upstream."""
-        told: list[bytes] = []
         try:
-            for frame in self._frames.feed(data):
-                told += self._take(frame)
+            frames = self._frames.feed(data)
         except FrameTooLargeError as error:
-            for frame in error.frames:
-                told += self._take(frame)
+            told = [frame for each in error.frames for frame in self._take(each)]
             self._reader.fail("upstream_frame_too_large", f"The upstream sent {error}.")
-            told += self._writer.feed(self._reader.drain())
-        return told
+            return told + self._tell()
+        if len(frames) == 1:
+            return self._take(frames[0])
+        return [frame for each in frames for frame in self._take(each)]
 
     def close(self, *, clean: bool) -> list[bytes]:
         """Return the frames that the end of the upstream's body completes."""
         rest = self._frames.close() if clean else b""
         told = self._take(rest) if rest.strip() else []
         self._reader.close(clean=clean)
-        return told + self._writer.feed(self._reader.drain())
+        return told + self._tell()
 
     def _take(self, frame: bytes) -> list[bytes]:
         if self._is_lines:
             feed(self._reader, frame, "")
-        elif frame.startswith(b"data: ") and frame.find(b"\n") == len(frame) - 2:
-            feed(self._reader, frame[6:-2], "")  # what most frames are
         else:
             event = parse_frame(frame)
             if event is None or event.type == _PING:
                 return [self._keep_alive] if event or _COMMENT.search(frame) else self._look(frame)
             feed(self._reader, event.data, event.type)
+        return self._tell()
+
+    def _tell(self) -> list[bytes]:
         return self._writer.feed(self._reader.drain())
 
     def _look(self, frame: bytes) -> list[bytes]:
@@ -185,7 +185,7 @@ class Translation:
         if not found:
             return []
         feed(self._reader, b'{"error":%b}' % rest.strip(), "error")
-        return self._writer.feed(self._reader.drain())
+        return self._tell()
 
 
 def feed(reader: AnswerReader, data: bytes, event_type: str) -> None:

@@ -246,7 +246,10 @@ class LiveAnswer:
         answer = self._live.error_answer
         assert answer is not None
         self._status, self._error = answer.status, "upstream_error"
-        content_type, body = answer.told(self.turn.ask.dialect.errors, self.turn.request_id.decode())
+        ask = self.turn.ask
+        content_type, body = answer.told(
+            ask.dialect.errors, self.turn.request_id.decode(), is_native=ask.upstream_dialect is None
+        )
         headers = ((b"content-type", content_type), *self._headers(self.turn, self._live))
         self._send(answer.status, headers, body)
 

@@ -28,9 +28,12 @@ class ErrorAnswer:
     body: bytes
     """As the upstream wrote it."""
 
-    def told(self, form: ErrorForm, request_id: str) -> tuple[bytes, bytes]:
-        """Return content type and body for a client that expects `form`: as they came where they are in it."""
-        if form.holds(self.body):
+    def told(self, form: ErrorForm, request_id: str, *, is_native: bool = True) -> tuple[bytes, bytes]:
+        """Return content type and body for a client that expects `form`.
+
+        They are as they came where a native error is in that form; one of another dialect may only look like it.
+        """
+        if is_native and form.holds(self.body):
             return self.content_type, self.body
         error = read_error(self.body, self.content_type)
         told = (ClientFault if self.status < 500 else UpstreamFault)(

@@ -168,6 +168,11 @@ class LiveRecording:
         if frames:
             self._append(frames)
 
+    def frames(self, frames: list[bytes]) -> None:
+        """See more of a stream that is in frames already: those of a translation, which need no cutting."""
+        if frames and self._watcher is not None:
+            self._append(frames)
+
     def _is_mislabelled(self, data: bytes) -> bool:
         """Whether events come under the content type of JSON, as some servers send them."""
         is_answer = self.recording.is_live and self.recording.head.status < _BAD_REQUEST

@@ -39,6 +39,7 @@ class TranslatedAnswer:
         self._form = form
         self._limit = max_frame_bytes
         self._status = 0
+        self._content_type = _JSON
         self._passed_on: tuple[tuple[bytes, bytes], ...] = ()
         self._translation: Translation | None = None
         self._parts: list[bytes] = []
@@ -51,7 +52,8 @@ class TranslatedAnswer:
         if _NOT_OK <= status < _ERROR:
             self.live.head(status, headers)
             return
-        kind = dict(headers).get(b"content-type", b"").partition(b";")[0].strip().lower()
+        self._content_type = dict(headers).get(b"content-type", _JSON)
+        kind = self._content_type.partition(b";")[0].strip().lower()
         if status < _ERROR and _is_stream(kind):
             self._read_as_stream()
 
@@ -64,12 +66,12 @@ class TranslatedAnswer:
                 self._collect(data)
                 return
             translation = self._read_as_stream()  # events under the content type of JSON
-        self._pass(translation.feed(data))
+        self.live.frames(translation.feed(data))
 
     def end(self) -> None:
         """The upstream's body is over."""
         if self._translation is not None:
-            self._pass(self._translation.close(clean=True))
+            self.live.frames(self._translation.close(clean=True))
             self.live.end()
         elif self._status >= _ERROR:
             self._end_error()
@@ -79,7 +81,7 @@ class TranslatedAnswer:
     def broken(self, fault: UpstreamFault) -> None:
         """The upstream's answer broke off, or never came."""
         if self._translation is not None:
-            self._pass(self._translation.close(clean=False))
+            self.live.frames(self._translation.close(clean=False))
         if self._status >= _ERROR:
             self._end_error()  # the status says more than that its body is not whole
         else:
@@ -119,10 +121,6 @@ class TranslatedAnswer:
         self.live.head(200, ((b"content-type", _EVENT_STREAM), *self._passed_on))
         return translation
 
-    def _pass(self, frames: list[bytes]) -> None:
-        if frames:
-            self.live.data(b"".join(frames))
-
     def _collect(self, data: bytes) -> None:
         self._size += len(data)
         if self._size <= self.live.max_answer_bytes:
@@ -137,7 +135,7 @@ class TranslatedAnswer:
             )
 
     def _end_error(self) -> None:
-        self.live.head(self._status, ((b"content-type", _JSON), *self._passed_on))
+        self.live.head(self._status, ((b"content-type", self._content_type), *self._passed_on))
         self.live.data(b"".join(self._parts))
         self.live.end()
 

@@ -31,7 +31,7 @@ from antiphon.recording import Mode
 from antiphon.recording.pace import INSTANT, Pace, parse_pace
 from antiphon.routing.names import Target
 from antiphon.settings import Cache
-from antiphon.wire.errors import ClientFault, GatewayError, StoreFault
+from antiphon.wire.errors import GatewayError, StoreFault
 from antiphon.wire.sealing import ENVELOPE
 
 
@@ -160,9 +160,7 @@ class Turns:
         source = self._sources[turn.ask.target.provider]
         stateful = turn.ask.request.stateful_member
         if stateful is not None and turn.response_id:
-            raise ClientFault(
-                f"'{stateful}' is not supported yet.", code="unsupported_parameter", param=stateful
-            )
+            raise turn.ask.request.refuse_state(stateful)
         responses = self._shelves.responses
         if turn.keeps and responses is not None and responses.is_full:
             raise StoreFault(

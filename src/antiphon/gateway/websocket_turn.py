@@ -13,13 +13,13 @@ from typing import Final, Protocol
 
 import msgspec
 
-from antiphon.dialects.responses.frames import RESPONSE_KEY, EventData, open_frame, read_event
+from antiphon.dialects.responses.frames import RESPONSE_KEY, EventData, read_event
 from antiphon.ports.reply import Headers, ReplyWatcher
 from antiphon.turn.chain import Items
 from antiphon.turn.events import LIFECYCLE, TERMINAL
 from antiphon.wire.errors import GatewayError, UpstreamFault, error_body
 from antiphon.wire.splice import splice, with_member
-from antiphon.wire.sse import Event, FrameReader, FrameTooLargeError
+from antiphon.wire.sse import Event, FrameReader, FrameTooLargeError, parse_frame
 from antiphon.wire.websocket import error_frame_of, tagged
 
 _MOST_FRAME_BYTES: Final = 128 * 1024 * 1024
@@ -69,6 +69,7 @@ class TurnReply:
         "_error",
         "_events",
         "_gone",
+        "_held_number",
         "_items",
         "_over",
         "_pending",
@@ -95,6 +96,8 @@ class TurnReply:
         self._pending: deque[bytes] = deque()
         self._items: dict[int, bytes] = {}
         self._error: bytes = b""
+        self._held_number: int | None = None
+        """The sequence number of the error event that is held back: the next event gets it."""
         self._begun = False
         self._told = False
         self._over = False
@@ -197,7 +200,7 @@ class TurnReply:
     # Events.
 
     def _pass(self, frame: bytes) -> None:
-        event = open_frame(frame)
+        event = parse_frame(frame)
         if event is not None and event.data.lstrip()[:1] == b"{":
             self._pass_event(event)
 
@@ -212,6 +215,8 @@ class TurnReply:
             if told is not None and told.type == "error":
                 # Where `response.failed` follows, that is the end of the turn; where nothing does, this is.
                 self._error = data
+                if isinstance(told.sequence_number, int):
+                    self._held_number = told.sequence_number
                 return
             if told is not None and told.type == _ITEM_DONE and isinstance(told.output_index, int):
                 self._items[told.output_index] = bytes(told.item)
@@ -223,6 +228,8 @@ class TurnReply:
     def _pass_response(self, told: EventData, data: bytes) -> None:
         if self.parent_id is not None:
             data = splice(data, {("response", "previous_response_id"): b'"%b"' % self.parent_id.encode()})
+        if self._held_number is not None:
+            data = splice(data, {("sequence_number",): b"%d" % self._held_number})
         if told.type in TERMINAL:
             self._told = True
             if told.type in _CONTINUABLE:

@@ -244,7 +244,7 @@ def _reasoning(item: Item, path: str) -> Item:
 
 def _reference(item: Item, path: str) -> Item:
     raise ClientFault(
-        f"Item with id '{str(item['id'])[:128]}' not found. Items are not kept when `store` is false.",
+        f"Item with id '{str(item['id'])[:128]}' not found. Items are not kept: send the item itself.",
         status=404,
         param=path.partition("[")[0],
     )

@@ -109,8 +109,17 @@ def _echo(name: str, value: Any, default: Any) -> Any:
     if name == "tools":
         return [_tool(tool) for tool in value]
     if name in {"reasoning", "text"}:
-        return {**default, **{key: member for key, member in value.items() if member is not None}}
+        shown = {**default, **{key: member for key, member in value.items() if member is not None}}
+        return {**shown, "format": _format(shown["format"])} if name == "text" else shown
     return value
+
+
+def _format(form: Item) -> Item:
+    """Return the format of the text as OpenAI echoes it: all members of a schema, said or not."""
+    if form.get("type") != "json_schema":
+        return form
+    told = {name: member for name, member in form.items() if member is not None}
+    return {"type": "json_schema", "description": None, "strict": False, **told}
 
 
 def _tool(tool: Item) -> Item:

@@ -94,33 +94,6 @@ def test_recorded_answers_come_back_as_they_were(exchange: Exchange):
         }
 
 
-SHORT = [exchange for exchange in STREAMS if len(exchange.body) < 5000]
-SPOKEN = b"".join(
-    write_frame(json.dumps(each, ensure_ascii=False).encode())
-    for each in (chunk("Größe"), chunk(" 😊"), chunk(reason="length"))
-)
-
-
-@given(st.lists(st.integers(0, len(SPOKEN)), max_size=8))
-@settings(max_examples=100, deadline=None)
-def test_frames_may_be_cut_anywhere(cuts: list[int]):
-    """Inside a frame, a letter or a frame's end: the events are the same."""
-    assert read_answer("completions", told(), SPOKEN + DONE, stream=True, cuts=cuts) == read_answer(
-        "completions", told(), SPOKEN + DONE, stream=True
-    )
-
-
-@needs_recordings
-@pytest.mark.parametrize("exchange", SHORT, ids=ids)
-def test_recorded_streams_may_be_cut_everywhere(exchange: Exchange):
-    """A byte at a time says the same as all at once."""
-    cuts = range(1, len(exchange.body))
-
-    assert read_recording("completions", exchange, told()) == read_answer(
-        "completions", told(), exchange.body, stream=True, cuts=cuts
-    )
-
-
 tokens = st.lists(st.text(min_size=1, max_size=4), min_size=1, max_size=3)
 alternatives = st.dictionaries(st.text(max_size=3), st.floats(-20, 0), max_size=3)
 

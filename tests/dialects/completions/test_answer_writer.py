@@ -128,3 +128,23 @@ def test_a_failure_is_an_error_and_no_done():
     assert json.loads(last[6:]) == {
         "error": {"message": "It broke.", "type": "server_error", "param": None, "code": "upstream_error"}
     }
+
+
+def test_a_usage_without_details_is_told():
+    """Those who imitate the Responses API leave them out, or the whole of it."""
+    bare = {"input_tokens": 3, "output_tokens": 2, "total_tokens": 5}
+    told = telling("completions")
+    answers = []
+    for usage in (bare, None):
+        response = {"status": "completed", "incomplete_details": None, "model": "m", "usage": usage}
+        frames = (
+            CLIENTS["completions"].writer(told).feed([{"type": "response.completed", "response": response}])
+        )
+        answers += [each["usage"] for each in map(data, frames) if each.get("usage")]
+
+    assert answers == [{"prompt_tokens": 3, "completion_tokens": 2, "total_tokens": 5}]
+
+
+def data(frame: bytes) -> Any:
+    event = parse_frame(frame)
+    return json.loads(event.data) if event and event.data != b"[DONE]" else {}

@@ -3,8 +3,6 @@
 import json
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from antiphon.turn.grammar import violations
 from dialects.gemini_reading import chunks_of, read
@@ -151,24 +149,6 @@ def test_recorded_answers_end_as_they_say(exchange):
     response = response_of(exchange)
     reason = (response["incomplete_details"] or {}).get("reason")
     assert (response["status"], reason) == ENDS[read(exchange).finish]
-
-
-CUT = ("s-6441d3e1b2", "s-37746f12e5", "s-04d0922764", "s-116d9d7025", "s-4535e70b18")
-
-
-@needs_recordings
-@settings(deadline=None, max_examples=15)
-@given(data=st.data())
-@pytest.mark.parametrize("name", CUT)
-def test_where_the_bytes_are_cut_makes_no_difference(name, data):
-    """Anywhere, even within a character."""
-    exchange = next(each for each in exchanges(API, "stream") if each.id.endswith(name))
-    cuts = data.draw(st.lists(st.integers(0, len(exchange.body)), max_size=8))
-    whole_body, cut = (
-        read_answer("gemini", telling(provider="gemini"), exchange.body, stream=True, cuts=places)
-        for places in ((), cuts)
-    )
-    assert cut == whole_body
 
 
 @needs_recordings

@@ -195,6 +195,7 @@ def test_citations_are_told_with_what_they_cite():
     place = {"start_index": 0, "end_index": 4}
     maker.annotate({"type": "url_citation", "url": "http://a", "title": "A", **place})
     maker.annotate({"type": "file_citation", "file_id": "f", "filename": "a.pdf", "index": 4})
+    maker.annotate({"type": "container_file_citation", "file_id": "c", "filename": "b.png", **place})
     maker.annotate({"type": "file_path", "file_id": "f", "index": 0})
     block = message_of(finished(maker))["content"][0]
 
@@ -211,6 +212,15 @@ def test_citations_are_told_with_what_they_cite():
             "document_index": 0,
             "document_title": "a.pdf",
             "file_id": "f",
+            "cited_text": "",
+            "start_char_index": 0,
+            "end_char_index": 0,
+        },
+        {
+            "type": "char_location",
+            "document_index": 0,
+            "document_title": "b.png",
+            "file_id": "c",
             "cited_text": "",
             "start_char_index": 0,
             "end_char_index": 0,

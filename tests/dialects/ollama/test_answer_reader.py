@@ -4,8 +4,6 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from antiphon.turn.events import Event
 from antiphon.turn.grammar import violations
@@ -62,43 +60,6 @@ def test_recorded_answers_say_in_the_hub_what_their_lines_say(exchange: Exchange
     usage = response["usage"]
     assert (usage["input_tokens"], usage["output_tokens"]) == (last["prompt_eval_count"], last["eval_count"])
     assert usage["total_tokens"] == last["prompt_eval_count"] + last["eval_count"]
-
-
-SHORT = [exchange for exchange in RECORDED if exchange.mode == "stream" and len(exchange.body) < 3000]
-SPOKEN = b"".join(
-    json.dumps(each, ensure_ascii=False).encode() + b"\r\n"
-    for each in (
-        line(thinking="Hm, a tööl."),
-        line("\n"),
-        line("Größe 😊"),
-        line(tool_calls=[call("weather", {"at": "Köln"}, id="call_a")]),
-        line(done=True),
-    )
-)
-
-
-@given(st.lists(st.integers(0, len(SPOKEN)), max_size=8))
-@settings(max_examples=100, deadline=None)
-def test_lines_may_be_cut_anywhere(cuts: list[int]):
-    """Inside a line, a letter or a line's end: the events are the same."""
-    assert read_answer("ollama", telling(provider="ollama"), SPOKEN, stream=True, cuts=cuts) == read_answer(
-        "ollama", telling(provider="ollama"), SPOKEN, stream=True
-    )
-
-
-@needs_recordings
-@pytest.mark.parametrize("exchange", SHORT, ids=ids)
-def test_recorded_streams_may_be_cut_everywhere(exchange: Exchange):
-    """A byte at a time says the same as all at once."""
-    at_once = read_recording("ollama", exchange, telling(provider="ollama"))
-
-    assert at_once == read_answer(
-        "ollama",
-        telling(provider="ollama"),
-        exchange.body,
-        stream=True,
-        cuts=range(1, len(exchange.body)),
-    )
 
 
 def test_thinking_is_raw_reasoning_before_the_text():

@@ -8,6 +8,7 @@ usage may come after that.
 
 from typing import Any, Final
 
+from antiphon.dialects.chat.images import made_image
 from antiphon.dialects.chat.sources import cited, read_sources
 from antiphon.dialects.chat.usage import read_usage
 from antiphon.dialects.chat.watcher import judge_reasons
@@ -82,9 +83,10 @@ class ChatAnswerReader:
         if error or event_type == "error" or chunk.get("object") == "error":
             self.fail(*told_error(error or chunk))
             return
-        if not self._begun:
-            self._begin()
-        for choice in chunk.get("choices") or ():
+        choices = chunk.get("choices")
+        if not self._begun and (choices or self._members):
+            self._begin()  # Azure's first chunk says neither who answers nor what
+        for choice in choices or ():
             if isinstance(choice, dict) and not choice.get("index"):
                 self._take_choice(choice)
 
@@ -143,11 +145,10 @@ class ChatAnswerReader:
             self._take_call({"index": "function_call", "function": delta["function_call"]})
 
     def _take_image(self, image: Any) -> None:
-        """Take a picture that was made, as OpenRouter writes it: a data URL."""
-        url = image.get("image_url", {}).get("url") if isinstance(image, dict) else None
-        if isinstance(url, str):
-            made = {"id": self._telling.make_id("ig_"), "type": "image_generation_call"}
-            self._maker.item({**made, "status": "completed", "result": url.partition("base64,")[2] or url})
+        item = made_image(image)
+        if item is not None:
+            self._leave_reasoning()
+            self._maker.item({"id": self._telling.make_id("ig_"), **item})
 
     # Reasoning.
 
@@ -218,7 +219,9 @@ class ChatAnswerReader:
             self._calls.start(key, name, fragment.get("id"))
         arguments = function.get("arguments", function.get("input"))
         if arguments:
-            self._calls.add(key, arguments if isinstance(arguments, str) else write_text(arguments))
+            text = arguments if isinstance(arguments, str) else write_text(arguments)
+            self._said.append(text)
+            self._calls.add(key, text)
 
     def _call_key(self, index: object, call_id: object, *, is_named: bool) -> tuple[object, object] | None:
         """Return the call that a fragment goes on with, None if it begins one.
@@ -240,7 +243,7 @@ class ChatAnswerReader:
     def _finish(self) -> None:
         self._begin()
         if self._reason is None:
-            self._maker.fail("upstream_truncated", "The upstream's answer ended without a finish reason.")
+            self.fail("upstream_truncated", "The upstream's answer ended without a finish reason.")
             return
         state, reason = judge_reasons([self._reason])
         if self._blank and not self._maker.has_output:

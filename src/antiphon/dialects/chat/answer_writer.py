@@ -3,17 +3,23 @@
 Reasoning goes out as `reasoning_content`, the member that most providers and clients know; what a later turn
 must give back stands in `reasoning_details`. Hosted tools that ran have no form in chat. The chunk with usage is
 always written: whoever passes the chunks on leaves it out for clients that did not ask.
+
+Pictures, annotations and details wait for the end, where each list comes in one delta: of a list that comes in several
+openai-node keeps the last delta, and openai-python raises unless the entries are numbered (autumn 2026).
 """
 
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
+from antiphon.dialects.chat.images import shown_image
 from antiphon.dialects.translation import Telling
 from antiphon.turn.events import Event, Item
 from antiphon.wire.objects import write_object
 from antiphon.wire.sse import DONE, write_frame
 
 _CALLS: Final = {"function_call": ("function", "arguments"), "custom_tool_call": ("custom", "input")}
+_PLACES: Final = ("start_index", "end_index", "index")
+"""Members of an annotation that count characters from the beginning of its part."""
 _FINISH: Final = {"max_output_tokens": "length", "content_filter": "content_filter"}
 
 
@@ -31,7 +37,13 @@ class ChatAnswerWriter:
         }
         self._calls: dict[object, int] = {}
         """The places of calls in the message, by their places in the output."""
-        self._summaries = 0
+        self._starts: dict[tuple[int, int], int] = {}
+        """Where the parts of messages begin in the content, by their places in the output."""
+        self._length = 0
+        """Characters of content so far."""
+        self._annotations: list[Item] = []
+        self._details: list[Item] = []
+        self._images: list[Item] = []
 
     def feed(self, events: Sequence[Event]) -> list[bytes]:
         """Return the chunks that tell of `events`."""
@@ -53,6 +65,8 @@ class ChatAnswerWriter:
 
     def text(self, event: Event) -> list[bytes]:
         """Tell text, with what is known of its tokens."""
+        self._start_of(event)
+        self._length += len(event["delta"])
         if not event["logprobs"]:
             return self._delta({"content": event["delta"]})
         return self._delta(
@@ -69,14 +83,21 @@ class ChatAnswerWriter:
 
     def summary_part(self, event: Event) -> list[bytes]:
         """Set one summary off from the one before."""
-        self._summaries += 1
         return self._delta({"reasoning_content": "\n\n"}) if event["summary_index"] else []
 
     def annotation(self, event: Event) -> list[bytes]:
-        """Tell an annotation, in the nested form of chat."""
+        """Keep an annotation, in the nested form of chat, its places counted in the whole content."""
         annotation = dict(event["annotation"])
+        start = self._start_of(event)
+        for name in _PLACES:
+            if isinstance(annotation.get(name), int):
+                annotation[name] += start
         kind = annotation.pop("type", None)
-        return self._delta({"annotations": [{"type": kind, str(kind): annotation}]})
+        self._annotations.append({"type": kind, str(kind): annotation})
+        return []
+
+    def _start_of(self, event: Event) -> int:
+        return self._starts.setdefault((event["output_index"], event["content_index"]), self._length)
 
     def added(self, event: Event) -> list[bytes]:
         """Begin a call."""
@@ -97,15 +118,14 @@ class ChatAnswerWriter:
         return self._delta({"tool_calls": [{"index": index, holder: {member: event["delta"]}}]})
 
     def done(self, event: Event) -> list[bytes]:
-        """Tell what a later turn has to give back of reasoning, and pictures that were made."""
+        """Keep pictures that were made, and what a later turn has to give back of reasoning."""
         item = event["item"]
         if item["type"] == "image_generation_call" and item.get("result"):
-            url = f"data:image/{item.get('output_format') or 'png'};base64,{item['result']}"
-            return self._delta({"images": [{"type": "image_url", "image_url": {"url": url}}]})
-        if item["type"] != "reasoning" or not item.get("encrypted_content"):
-            return []
-        detail = {"type": "reasoning.encrypted", "id": item["id"], "data": item["encrypted_content"]}
-        return self._delta({"reasoning_details": [detail]})
+            self._images.append(shown_image(item))
+        if item["type"] == "reasoning" and item.get("encrypted_content"):
+            detail = {"type": "reasoning.encrypted", "id": item["id"], "data": item["encrypted_content"]}
+            self._details.append(detail)
+        return []
 
     def completed(self, event: Event) -> list[bytes]:
         """End the message, and tell the usage."""
@@ -118,8 +138,14 @@ class ChatAnswerWriter:
         self._head["model"] = response["model"]
         if response.get("service_tier") not in (None, "default"):
             self._head["service_tier"] = response["service_tier"]
-        end = self._delta({}, finish_reason=reason)
-        usage = self._head | {"choices": [], "usage": chat_usage(response["usage"])}
+        kept = {
+            "images": self._images,
+            "annotations": self._annotations,
+            "reasoning_details": self._details,
+        }
+        end = [frame for name, told in kept.items() if told for frame in self._delta({name: told})]
+        end += self._delta({}, finish_reason=reason)
+        usage = self._head | {"choices": [], "usage": chat_usage(response.get("usage"))}
         return [*end, write_frame(write_object(usage)), DONE]
 
     def failed(self, event: Event) -> list[bytes]:

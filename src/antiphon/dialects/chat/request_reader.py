@@ -7,6 +7,7 @@ stay under their own names for writers that have them.
 from collections.abc import Callable, Iterator
 from typing import Any, Final
 
+from antiphon.dialects.chat.images import made_image
 from antiphon.turn.events import Item
 from antiphon.turn.request import HubRequest, normalized
 from antiphon.wire.errors import ClientFault
@@ -183,6 +184,9 @@ def _assistant(message: Item, path: str) -> Iterator[Item]:
         parts += [_said(part, f"{path}.content[{place}]") for place, part in enumerate(content)]
     if message.get("refusal"):
         parts.append({"type": "refusal", "refusal": message["refusal"]})
+    for image in message.get("images") or ():
+        if (item := made_image(image)) is not None:
+            yield item
     if parts or not (message.get("tool_calls") or message.get("function_call")):
         yield {"type": "message", "role": "assistant", "content": parts}
     for place, call in enumerate(message.get("tool_calls") or ()):

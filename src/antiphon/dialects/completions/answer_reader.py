@@ -85,7 +85,7 @@ class CompletionsAnswerReader:
     def _finish(self) -> None:
         self._begin()
         if self._reason is None:
-            self._maker.fail("upstream_truncated", "The upstream's answer ended without a finish reason.")
+            self.fail("upstream_truncated", "The upstream's answer ended without a finish reason.")
             return
         state, reason = judge_reasons([self._reason])
         if state is State.FAILED:

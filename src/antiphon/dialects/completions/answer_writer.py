@@ -65,7 +65,7 @@ class CompletionsAnswerWriter:
         details = response["incomplete_details"] or {}
         reason = _REASONS.get(details.get("reason", ""), "stop")
         frames = [self._choice("", None, reason)]
-        if response["usage"] is not None:
+        if response.get("usage") is not None:
             frames.append(self._frame({"choices": [], "usage": _usage(response["usage"])}))
         return [*frames, DONE]
 
@@ -97,12 +97,14 @@ _WRITERS: Final[dict[str, _Write]] = {
 def _usage(usage: Item) -> Item:
     """Write usage; of the details those that count something."""
     told: Item = {
-        "prompt_tokens": usage["input_tokens"],
-        "completion_tokens": usage["output_tokens"],
-        "total_tokens": usage["total_tokens"],
+        "prompt_tokens": usage.get("input_tokens", 0),
+        "completion_tokens": usage.get("output_tokens", 0),
+        "total_tokens": usage.get("total_tokens", 0),
     }
     for name, source in (("prompt", "input"), ("completion", "output")):
-        details = {kind: count for kind, count in usage[f"{source}_tokens_details"].items() if count}
+        # Those who imitate the Responses API leave them out.
+        counts = usage.get(f"{source}_tokens_details") or {}
+        details = {kind: count for kind, count in counts.items() if count}
         if details:
             told[f"{name}_tokens_details"] = details
     return told

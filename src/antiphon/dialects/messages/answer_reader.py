@@ -24,6 +24,7 @@ from antiphon.dialects.messages.events import (
     MESSAGE_START,
     MESSAGE_STOP,
 )
+from antiphon.dialects.messages.fold import model_after_fallback
 from antiphon.dialects.messages.hosted import CALLS, RESULTS, read_hosted
 from antiphon.dialects.messages.usage import merged_usage, read_usage
 from antiphon.dialects.partial_json import read_partial
@@ -132,6 +133,9 @@ class MessagesAnswerReader:
             self._begin()
             index = _index(event)
             self._blocks[index] = _block_type(content)(self, index, content)
+            served_by = model_after_fallback(content)
+            if served_by is not None:
+                self._members["model"] = served_by
 
     def _take_delta(self, event: JsonObject) -> None:
         block, delta = self._blocks.get(_index(event)), event.get("delta")
@@ -156,7 +160,7 @@ class MessagesAnswerReader:
     def _finish(self) -> None:
         self._begin()
         if self._reason is None:
-            self.maker.fail("upstream_truncated", "The upstream's answer ended without a stop reason.")
+            self.fail("upstream_truncated", "The upstream's answer ended without a stop reason.")
             return
         for index in list(self._blocks):
             self._take_stop({"index": index})

@@ -284,6 +284,7 @@ _TEXT: Final[JsonObject] = {"type": "text", "text": ""}
 _THINKING: Final[JsonObject] = {"type": "thinking", "thinking": "", "signature": ""}
 _WRAPPED: Final = '{"input":"'
 _CALLS: Final = ("function_call", "custom_tool_call")
+_FILES: Final = ("file_citation", "container_file_citation")
 
 _TAKES: Final[dict[str, Callable[[MessagesAnswerWriter, Event], None]]] = {
     "response.created": MessagesAnswerWriter._begin,
@@ -318,7 +319,7 @@ def _citation(annotation: Any, text: str) -> JsonObject | None:
             "cited_text": quoted or text[annotation.get("start_index") or 0 : annotation.get("end_index")],
             "encrypted_index": "",
         }
-    if annotation.get("type") == "file_citation":
+    if annotation.get("type") in _FILES:
         # Where in the file is not known: an empty range says so.
         return {
             "type": "char_location",

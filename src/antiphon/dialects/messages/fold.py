@@ -70,7 +70,7 @@ class _Fold:
         message = self._started()
         blocks = [self._blocks[index].finish() for index in sorted(self._blocks)]
         for block in blocks:
-            served_by = _model_after_fallback(block)
+            served_by = model_after_fallback(block)
             if served_by is not None:
                 message["model"] = served_by
         if blocks:
@@ -89,7 +89,7 @@ def _index(event: JsonObject) -> int:
     return index if isinstance(index, int) else 0
 
 
-def _model_after_fallback(block: Any) -> str | None:
+def model_after_fallback(block: Any) -> str | None:
     """Return the model that goes on after this block: the message bears the name of the last one."""
     if not isinstance(block, dict) or block.get("type") != "fallback":
         return None

@@ -54,15 +54,6 @@ def claims_lifecycle(event: Event) -> bool:
     return any(found[1].decode() in LIFECYCLE for found in _LIFECYCLE_TYPE.finditer(event.data))
 
 
-def open_frame(frame: bytes) -> Event | None:
-    """Take a frame apart, as `parse_frame` does; what every upstream sends is found without a regex."""
-    span = _usual_span(frame)
-    if span is None:
-        return parse_frame(frame)
-    start, end = span
-    return Event(frame[7 : start - 7].decode("utf-8", "replace"), frame[start:end])
-
-
 def data_span(frame: bytes) -> Span | None:
     """Say where the data of a frame stands, if it is on one line."""
     span = _usual_span(frame)
@@ -74,7 +65,7 @@ def data_span(frame: bytes) -> Span | None:
 
 def under_open_name(frame: bytes) -> bytes:
     """Write an event of raw reasoning under the name that Open Responses has for it (specification, section 17)."""
-    event = open_frame(frame) if _RAW_REASONING in frame else None
+    event = parse_frame(frame) if _RAW_REASONING in frame else None
     if event is None:
         return frame
     try:
@@ -91,7 +82,7 @@ def events_with(frames: Sequence[bytes], mark: bytes) -> list[EventData]:
     """Read those of `frames` in which `mark` stands; what is not JSON is left out."""
     found = []
     for frame in frames:
-        event = open_frame(frame) if mark in frame else None
+        event = parse_frame(frame) if mark in frame else None
         if event is None:
             continue
         try:
@@ -107,4 +98,4 @@ def _usual_span(frame: bytes) -> Span | None:
     end = len(frame) - 2
     if not frame.startswith(b"event: ") or not frame.startswith(b"data: ", start - 6):
         return None
-    return (start, end) if frame.find(b"\n", start) == end and b"\r" not in frame else None
+    return (start, end) if frame.find(b"\n", start) == end and 0x0D not in frame else None

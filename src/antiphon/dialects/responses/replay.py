@@ -8,10 +8,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from antiphon.dialects.responses.frames import RESPONSE_KEY, data_span, open_frame
+from antiphon.dialects.responses.frames import RESPONSE_KEY, data_span
 from antiphon.recording.recording import Mode
 from antiphon.wire.splice import Path, Span, member_spans, replace_string, splice, string_spans
-from antiphon.wire.sse import write_frame
+from antiphon.wire.sse import parse_frame, write_frame
 
 ECHOED: Final = {
     "metadata": b"{}",
@@ -47,7 +47,7 @@ def asked_by(document: bytes, mode: Mode, changes: Mapping[str, bytes]) -> bytes
         start, end = span
         changed = splice(document[start:end], inside)
         return b"%b%b%b" % (document[:start], changed, document[end:])
-    event = open_frame(document)
+    event = parse_frame(document)
     if event is None:
         return document
     return write_frame(splice(event.data, inside).replace(b"\n", b" "), event.type)

@@ -2,6 +2,7 @@
 
 from typing import Any, Final
 
+from antiphon.dialects.refusing import lacks
 from antiphon.dialects.translation import Asking
 from antiphon.turn.compaction import shown_summary
 from antiphon.turn.events import Item
@@ -24,11 +25,17 @@ _KNOWN: Final = frozenset(
 )
 """Members that the Responses API has; what other dialects have beside them is not told."""
 
+_LACKING: Final = {"stop": "stop sequences", "logit_bias": "a bias of tokens"}
+"""Members that it has no form for, and that change what is answered."""
+
 _ENCRYPTED: Final = "reasoning.encrypted_content"
 
 
 def write_responses_request(request: HubRequest, asking: Asking) -> dict[str, Any]:
     """Return the body of a request to a provider that keeps nothing. Raises ClientFault."""
+    for name, what in _LACKING.items():
+        if request.get(name):
+            raise lacks(name, what, asking.profile)
     body = {name: value for name, value in request.items() if name in _KNOWN}
     items = [kept for item in request["input"] if (kept := _replayed(item, asking)) is not None]
     body |= {"model": asking.model, "input": items, "store": False}

@@ -14,12 +14,12 @@ from antiphon.dialects.responses.frames import (
     RESPONSE_KEY,
     EventData,
     claims_lifecycle,
-    open_frame,
     read_event,
 )
 from antiphon.recording.recording import Outcome, State
 from antiphon.turn.events import LIFECYCLE, TERMINAL
 from antiphon.turn.usage import NO_USAGE, Usage
+from antiphon.wire.sse import parse_frame
 
 NO_TERMINAL_EVENT: Final = "no_terminal_event"
 INVALID_JSON: Final = "invalid_json"
@@ -92,7 +92,7 @@ class StreamWatcher:
         return self._verdict or self._fault(NO_TERMINAL_EVENT)
 
     def _look(self, frame: bytes) -> None:
-        event = open_frame(frame)
+        event = parse_frame(frame)
         if event is None and frame.startswith(_ERROR_LINE):
             self._verdict = self._verdict or self._fault(UPSTREAM_ERROR)
         if event is None or self.ended:

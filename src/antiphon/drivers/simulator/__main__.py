@@ -28,9 +28,9 @@ class Served:
     """Everything that can be answered, as it goes out."""
 
     bodies: dict[bytes, bytes]
-    """Whole answers by the end of the path."""
+    """Whole answers by the end of the path: all but its first segment, of Gemini's what stands behind the model."""
     streams: dict[bytes, list[bytes]]
-    """Pieces of streamed answers by the end of the path: the head first."""
+    """Pieces of streamed answers, likewise: the head first."""
     gap: float
 
     @classmethod
@@ -40,6 +40,8 @@ class Served:
             b"/chat/completions": samples.chat_body(json_bytes),
             b"/responses": samples.responses_body(json_bytes),
             b"/messages": samples.messages_body(json_bytes),
+            b":generateContent": samples.gemini_body(json_bytes),
+            b"/chat": samples.ollama_body(json_bytes),
             b"/messages/count_tokens": samples.count_tokens_body(),
             b"/embeddings": samples.embeddings_body(),
             b"/rerank": samples.rerank_body(),
@@ -48,20 +50,26 @@ class Served:
         }
         streams = {
             b"/chat/completions": samples.chat_frames(frames),
+            _COUNTED: samples.chat_frames(frames, usage=True),
             b"/responses": samples.responses_frames(frames),
             b"/audio/transcriptions": samples.transcription_frames(frames),
             b"/messages": samples.messages_frames(frames),
+            b":streamGenerateContent": samples.gemini_frames(frames),
         }
+        lines = samples.ollama_lines(frames)
         return cls(
             bodies={path: Answer(body=body).head() + body for path, body in bodies.items()},
-            streams={path: _pieces(frames) for path, frames in streams.items()},
+            streams={
+                **{path: _pieces(frames) for path, frames in streams.items()},
+                b"/chat": _pieces(lines, "application/x-ndjson"),
+            },
             gap=gap,
         )
 
 
-def _pieces(frames: Sequence[bytes]) -> list[bytes]:
+def _pieces(frames: Sequence[bytes], content_type: str | None = None) -> list[bytes]:
     *chunks, last = (chunk(frame) for frame in frames)
-    return [Answer(frames=frames).head(), *chunks, last + _LAST_CHUNK]
+    return [Answer(frames=frames, content_type=content_type).head(), *chunks, last + _LAST_CHUNK]
 
 
 class _Ticker:
@@ -125,10 +133,14 @@ class _Connection(asyncio.Protocol):
         self._body.append(body)
 
     def on_message_complete(self) -> None:
-        path = self._url[self._url.find(b"/", 1) :]
+        path = self._url[self._url.find(b"/", 1) :].partition(b"?")[0]
         body = self._body[0] if len(self._body) == 1 else b"".join(self._body)
         self._url, self._body = b"", []
-        if any(mark in body for mark in _STREAMED):
+        if b":" in path:
+            path = path[path.rindex(b":") :]
+        if path.startswith(b":stream") or any(mark in body for mark in _STREAMED):
+            if path == b"/chat/completions" and _ASKS_USAGE in body:
+                path = _COUNTED
             pieces = self._served.streams.get(path)
             if pieces is not None:
                 self._stream(pieces)
@@ -146,6 +158,9 @@ class _Connection(asyncio.Protocol):
 
 _STREAMED = (b'"stream":true', b'"stream": true', b'name="stream"\r\n\r\ntrue')
 """How JSON and forms ask for a stream."""
+_ASKS_USAGE = b'"include_usage":true'
+_COUNTED = b"/chat/completions?usage"
+"""The chat stream for those who ask for usage in it; no path has a question mark."""
 _NOT_FOUND = Answer(status=404, body=b'{"error":{"message":"unknown path"}}').head() + (
     b'{"error":{"message":"unknown path"}}'
 )

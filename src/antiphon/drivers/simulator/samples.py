@@ -16,6 +16,7 @@ _SPOKEN = {
     "output_tokens": 12,
     "total_tokens": 49,
 }
+_CHAT_USAGE = {"prompt_tokens": 12, "completion_tokens": 200, "total_tokens": 212}
 _WORDS = ("A ", "call, ", "and ", "the ", "answer ", "that ", "comes ", "back. ")
 
 
@@ -28,14 +29,14 @@ def chat_body(size: int) -> bytes:
         "created": _CREATED,
         "model": _MODEL,
         "choices": [{"index": 0, "message": message, "logprobs": None, "finish_reason": "stop"}],
-        "usage": {"prompt_tokens": 12, "completion_tokens": 200, "total_tokens": 212},
+        "usage": _CHAT_USAGE,
     }
     message["content"] = _filler(size - len(msgspec.json.encode(answer)))
     return msgspec.json.encode(answer)
 
 
-def chat_frames(count: int) -> list[bytes]:
-    """Return a chat stream of `count` frames, at least four."""
+def chat_frames(count: int, *, usage: bool = False) -> list[bytes]:
+    """Return a chat stream of `count` frames, at least four, or five where the last chunk tells `usage`."""
     envelope = {
         "id": "chatcmpl-simulated",
         "object": "chat.completion.chunk",
@@ -47,10 +48,12 @@ def chat_frames(count: int) -> list[bytes]:
         choice = {"index": 0, "delta": delta, "logprobs": None, "finish_reason": finish_reason}
         return write_frame(msgspec.json.encode(envelope | {"choices": [choice]}))
 
+    counted = {"choices": [], "usage": _CHAT_USAGE}
     return [
         frame({"role": "assistant", "content": ""}, None),
-        *(frame({"content": _word(index)}, None) for index in range(max(1, count - 3))),
+        *(frame({"content": _word(index)}, None) for index in range(max(1, count - 3 - usage))),
         frame({}, "stop"),
+        *([write_frame(msgspec.json.encode(envelope | counted))] if usage else []),
         DONE,
     ]
 
@@ -178,6 +181,67 @@ def _anthropic_message(text: str) -> dict[str, Any]:
         "stop_sequence": None,
         "usage": {"input_tokens": 12, "output_tokens": 200},
     }
+
+
+def gemini_body(size: int) -> bytes:
+    """Return an answer of Gemini of about `size` bytes."""
+    empty = msgspec.json.encode(_gemini_answer("", 200, "STOP"))
+    return msgspec.json.encode(_gemini_answer(_filler(size - len(empty)), 200, "STOP"))
+
+
+def gemini_frames(count: int) -> list[bytes]:
+    """Return a stream of Gemini of `count` frames, which counts its tokens in each."""
+    last = count - 1
+    answers = (
+        _gemini_answer(_word(index), index + 1, "STOP" if index == last else None) for index in range(count)
+    )
+    return [b"data: %b\r\n\r\n" % msgspec.json.encode(answer) for answer in answers]
+
+
+def _gemini_answer(text: str, tokens: int, reason: str | None) -> dict[str, Any]:
+    candidate = {"content": {"parts": [{"text": text}], "role": "model"}, "index": 0}
+    return {
+        "candidates": [candidate | ({"finishReason": reason} if reason else {})],
+        "usageMetadata": {
+            "promptTokenCount": 12,
+            "candidatesTokenCount": tokens,
+            "totalTokenCount": 12 + tokens,
+            "promptTokensDetails": [{"modality": "TEXT", "tokenCount": 12}],
+        },
+        "modelVersion": _MODEL,
+        "responseId": "simulated",
+    }
+
+
+def ollama_body(size: int) -> bytes:
+    """Return an answer of Ollama of about `size` bytes."""
+    empty = msgspec.json.encode(_ollama_answer("", 0) | _OLLAMA_END)
+    return msgspec.json.encode(_ollama_answer(_filler(size - len(empty)), 0) | _OLLAMA_END)
+
+
+def ollama_lines(count: int) -> list[bytes]:
+    """Return a stream of Ollama of `count` lines, at least two."""
+    told = [_ollama_answer(_word(index), index) for index in range(max(1, count - 1))]
+    told.append(_ollama_answer("", count) | _OLLAMA_END)
+    return [msgspec.json.encode(answer) + b"\n" for answer in told]
+
+
+def _ollama_answer(text: str, number: int) -> dict[str, Any]:
+    return {
+        "model": _MODEL,
+        "created_at": f"2023-11-14T22:13:20.{number:09d}Z",
+        "message": {"role": "assistant", "content": text},
+        "done": False,
+    }
+
+
+_OLLAMA_END = {
+    "done": True,
+    "done_reason": "stop",
+    "total_duration": 2_000_000_000,
+    "prompt_eval_count": 12,
+    "eval_count": 200,
+}
 
 
 def count_tokens_body() -> bytes:
