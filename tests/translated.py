@@ -65,6 +65,7 @@ def telling(
         seal=seal,
         count_tokens=lambda texts: sum(map(len, texts)),
         count_input=lambda request: len(json.dumps(request)),
+        signs=CLIENTS[client].signs,
     )
 
 

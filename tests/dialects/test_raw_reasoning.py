@@ -18,8 +18,8 @@ PROVIDERS = {"chat": "deepseek", "ollama": "ollama"}
 MEMBERS = {"chat": "reasoning_content", "ollama": "thinking"}
 
 
-def reasoning_of(dialect: str, body: dict[str, Any]) -> Any:
-    told = telling(body=body, provider=PROVIDERS[dialect])
+def reasoning_of(dialect: str, body: dict[str, Any], client: str = "responses") -> Any:
+    told = telling(client, body, PROVIDERS[dialect])
     answer = whole(read_answer(dialect, told, json.dumps(ANSWERS[dialect]).encode(), stream=False))
     return answer["output"][0]
 
@@ -37,6 +37,12 @@ def test_it_is_sealed_for_who_asks(dialect: str):
 
     assert item["content"] == [{"type": "reasoning_text", "text": "Hm."}]
     assert written["messages"][0][MEMBERS[dialect]] == "Hm."
+
+
+@pytest.mark.parametrize("dialect", ANSWERS)
+def test_it_is_sealed_for_clients_of_messages(dialect: str):
+    """These may drop thinking that nobody has signed."""
+    assert "encrypted_content" in reasoning_of(dialect, {"input": "Hi"}, "messages")
 
 
 @pytest.mark.parametrize("dialect", ANSWERS)

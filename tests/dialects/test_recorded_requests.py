@@ -43,6 +43,8 @@ LEFT_OUT = {
         "tools[].defer_loading": "tools are on offer, or not",
         "messages[].content[].content[].tool_name": "a tool that is referred to is on offer",
         "tools[].type": "the version of a tool of Anthropic's",
+        "tools[].defer_loading": "tools that are found by a search are there from the beginning",
+        "messages[].content[].content[].tool_name": "tools that were found are text",
         "messages[].content[].type": "documents of text are text",
         "messages[].content[].source": "documents of text are text",
         "messages[].content[].title": "documents of text are text",

@@ -26,8 +26,10 @@ from antiphon.engine.translating import Translating
 from antiphon.settings import Provider
 from antiphon.wire.errors import ClientFault
 from antiphon.wire.sealing import Sealer
-from docs.answered import ANSWERS, Answered, answer_of, find_again
-from docs.features import BASES, FEATURES, MARK, Feature
+from docs.answer_features import ANSWERS
+from docs.answered import Answered, answer_of, find_again
+from docs.feature import BASES, MARK, Feature
+from docs.features import FEATURES
 
 PAGE = Path(__file__).resolve().parents[2] / "docs/dialects.md"
 BEGIN = "<!-- written by tests/docs/carrying.py -->\n"

@@ -5,7 +5,7 @@ from collections import Counter
 import pytest
 
 from antiphon.dialects.registry import CLIENTS, UPSTREAMS
-from docs import answered, carrying, features, provider_tables
+from docs import answered, carrying, feature, provider_tables
 from docs.page import BY_NAME, PAGES, ROOT
 from docs.reference import PAGE, page_with_reference
 
@@ -67,7 +67,7 @@ def test_the_tables_of_providers_are_those_of_the_code():
 
 def test_every_dialect_has_its_samples():
     """A new one is a new column, and a new pair of tables."""
-    assert set(CLIENTS) == set(features.BASES) == set(answered.NEXT)
+    assert set(CLIENTS) == set(feature.BASES) == set(answered.NEXT)
     assert set(UPSTREAMS) == set(carrying.ASKED) == set(answered.PROVIDER)
 
 

@@ -14,8 +14,8 @@ from antiphon.dialects.providers import PROVIDERS
 from antiphon.drivers.simulator import Answer, Simulator
 from antiphon.settings import ProviderType, load
 from antiphon.settings.checks import BASE_URLS
-from docs.answered import ANSWERS
-from docs.features import MARK
+from docs.answer_features import ANSWERS
+from docs.feature import MARK
 from docs.page import blocks
 from docs.provider_tables import PAGE
 from docs.test_examples import VARIABLES

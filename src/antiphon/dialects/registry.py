@@ -52,6 +52,8 @@ class ClientForm:
     writer: Callable[[Telling], AnswerWriter]
     id_prefix: str
     """What the ids of answers start with."""
+    signs: bool = False
+    """Whether clients give reasoning back only if it came with a signature."""
 
 
 UPSTREAMS: Final[dict[str, UpstreamForm]] = {
@@ -94,5 +96,7 @@ CLIENTS: Final[dict[str, ClientForm]] = {
     "completions": ClientForm(
         read=read_completions_request, writer=CompletionsAnswerWriter, id_prefix="cmpl-"
     ),
-    "messages": ClientForm(read=read_messages_request, writer=MessagesAnswerWriter, id_prefix="msg_"),
+    "messages": ClientForm(
+        read=read_messages_request, writer=MessagesAnswerWriter, id_prefix="msg_", signs=True
+    ),
 }

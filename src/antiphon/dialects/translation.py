@@ -83,10 +83,12 @@ class Telling:
     """Counts the tokens of texts, where the upstream does not say."""
     count_input: Callable[[HubRequest], int]
     """Counts the tokens of a request, where the upstream does not say."""
+    signs: bool = False
+    """Whether the client gives reasoning back only if it came with a signature."""
 
     def seal_raw(self) -> Callable[[str], str] | None:
         """Return what seals reasoning as the model wrote it, for clients that give back nothing but envelopes."""
-        if _ENCRYPTED not in self.request.get("include", ()):
+        if not self.signs and _ENCRYPTED not in self.request.get("include", ()):
             return None
         return lambda text: self.seal({"text": text})
 

@@ -181,6 +181,7 @@ class Translating:
             make_id=make_id,
             now=self.now,
             seal=seal,
+            signs=client.signs,
             count_tokens=lambda texts: round(template.factor * sum(map(estimate, texts))),
             count_input=lambda request: count_request(
                 request, lambda text: round(template.factor * estimate(text)), template

@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from antiphon.turn.compaction import shown_summary
 from antiphon.wire.errors import ClientFault
 from translated import Structured, write
 
@@ -80,7 +81,7 @@ def test_a_conversation_is_a_transcript_that_goes_on():
         "user: Is it raining?\n"
         "assistant: It is.\n"
         "assistant: No.\n"
-        "system: Before.\n"
+        f"system: {shown_summary('Before.')}\n"
         "user: Still?\n"
         "assistant:"
     )

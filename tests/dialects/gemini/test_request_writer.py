@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from antiphon.dialects.gemini.count import gemini_count_path, read_gemini_count, write_gemini_count
 from antiphon.dialects.gemini.request_writer import gemini_answer_path
 from antiphon.dialects.translation import Download
+from antiphon.turn.compaction import shown_summary
 from antiphon.turn.request import normalized
 from antiphon.wire.errors import ClientFault, UpstreamFault
 from dialects.gemini_reading import read
@@ -217,7 +218,7 @@ def test_an_image_in_a_system_instruction_is_refused():
 
 
 @pytest.mark.parametrize(
-    ("arguments", "args"), [("", {}), ("{}", {}), ("[1]", {"arguments": "[1]"}), ("{", {"arguments": "{"})]
+    ("arguments", "args"), [("", {}), ("{}", {}), ("[1]", {"input": "[1]"}), ("{", {"input": "{"})]
 )
 def test_arguments_are_always_an_object(arguments, args):
     """Whatever a model had written."""
@@ -467,7 +468,9 @@ def test_searches_are_left_out():
 def test_a_compaction_is_an_instruction():
     """One that this gateway has made."""
     item = {"type": "compaction", "encrypted_content": seal({"text": "So far."})}
-    assert written(input=[item, user("A")])["systemInstruction"] == {"parts": [{"text": "So far."}]}
+    assert written(input=[item, user("A")])["systemInstruction"] == {
+        "parts": [{"text": shown_summary("So far.")}]
+    }
     foreign = item | {"encrypted_content": "of somebody else"}
     assert fault_of(input=[foreign]).param == "input[0].encrypted_content"
     assert fault_of(input=[user("A"), {"type": "compaction_trigger"}]).param == "input[1].type"

@@ -7,6 +7,7 @@ import pytest
 
 from antiphon.dialects.messages.models import output_limit
 from antiphon.dialects.translation import Download, Structured
+from antiphon.turn.compaction import shown_summary
 from antiphon.wire.errors import ClientFault
 from translated import seal, write
 
@@ -149,7 +150,7 @@ def test_results_of_a_turn_come_together_and_first():
     ]
 
 
-@pytest.mark.parametrize(("arguments", "given"), [("[1]", {"input": [1]}), ("{oops", {"input": "{oops"})])
+@pytest.mark.parametrize(("arguments", "given"), [("[1]", {"input": "[1]"}), ("{oops", {"input": "{oops"})])
 def test_arguments_that_are_no_object_are_wrapped_in_one(arguments, given):
     """Anthropic takes nothing else back."""
     assert said(user("Hi"), CALL | {"arguments": arguments})[1][1][0]["input"] == given
@@ -206,7 +207,7 @@ def test_a_compaction_of_this_gateway_is_an_instruction():
     """Its summary stands where it stood."""
     compaction = {"type": "compaction", "encrypted_content": seal({"text": "Before: x"})}
 
-    assert written(input=[compaction, user("Go on")])["system"] == "Before: x"
+    assert written(input=[compaction, user("Go on")])["system"] == shown_summary("Before: x")
 
 
 # Content.

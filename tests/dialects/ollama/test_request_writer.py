@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from antiphon.dialects.translation import Download
+from antiphon.turn.compaction import shown_summary
 from antiphon.wire.errors import ClientFault
 from translated import Structured, write
 
@@ -305,7 +306,7 @@ def test_a_compaction_of_ours_is_what_the_system_says():
     """The summary that it holds."""
     told = messages({"type": "compaction", "encrypted_content": 'sealed:{"text": "Before."}'})
 
-    assert told == [{"role": "system", "content": "Before."}]
+    assert told == [{"role": "system", "content": shown_summary("Before.")}]
 
 
 # Tools and JSON.

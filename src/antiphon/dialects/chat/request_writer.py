@@ -5,7 +5,6 @@ outputs of calls come right after the message that holds the calls. What chat ha
 path, except items about hosted tools, which only say what an upstream once did by itself.
 """
 
-import base64
 from typing import Any, Final
 
 from antiphon.dialects.chat.provider_forms import (
@@ -15,10 +14,11 @@ from antiphon.dialects.chat.provider_forms import (
     thinking_part,
     wire_call_id,
 )
+from antiphon.dialects.earlier import summary_of
+from antiphon.dialects.inline import data_url, downloaded
 from antiphon.dialects.notes import json_note, with_notes
 from antiphon.dialects.refusing import lacks
 from antiphon.dialects.translation import Asking, Structured
-from antiphon.turn.compaction import shown_summary
 from antiphon.turn.events import Item
 from antiphon.turn.request import HubRequest
 from antiphon.turn.tools import Tool
@@ -54,7 +54,7 @@ def write_chat_request(request: HubRequest, asking: Asking) -> dict[str, Any]:
         if request.get("top_logprobs"):
             body["top_logprobs"] = request["top_logprobs"]
     body |= effort_members(request.get("reasoning", {}).get("effort"), asking)
-    body |= _tools(asking) | _format(request, asking)
+    body |= _tools(asking) | _web_search(asking) | _format(request, asking)
     if asking.answer_tool is not None:
         body |= _answer_tool(request["text"]["format"], asking.answer_tool)
     if asking.stream:
@@ -99,6 +99,21 @@ def _tools(asking: Asking) -> dict[str, Any]:
         told["tool_choice"] = choice.mode
     if not toolset.parallel and asking.profile.parallel_tool_calls:
         told["parallel_tool_calls"] = False
+    return told
+
+
+def _web_search(asking: Asking) -> dict[str, Any]:
+    """Return what chat has for hosted tools: options of a search by models that search the web."""
+    told: dict[str, Any] = {}
+    for tool in asking.toolset.hosted:
+        if not tool["type"].startswith("web_search"):
+            raise lacks("tools", f"the tool '{tool['type']}'", asking.profile)
+        options = {name: tool[name] for name in ("search_context_size",) if tool.get(name)}
+        location = tool.get("user_location")
+        if location:
+            place = {name: value for name, value in location.items() if name != "type"}
+            options["user_location"] = {"type": "approximate", "approximate": place}
+        told["web_search_options"] = options
     return told
 
 
@@ -264,10 +279,8 @@ class _Messages:
 
     def _take_compaction(self, item: Item, path: str) -> None:
         self._turn = None
-        summary = self._asking.unseal(item["encrypted_content"])
-        if summary is None:
-            raise lacks(f"{path}.encrypted_content", "a compaction made elsewhere", self._asking.profile)
-        self._messages.append({"role": self._role("developer"), "content": shown_summary(summary["text"])})
+        summary = summary_of(item, path, self._asking)
+        self._messages.append({"role": self._role("developer"), "content": summary})
 
 
 def wrapped_input(text: str) -> str:
@@ -301,8 +314,7 @@ def _image(part: Item, path: str, asking: Asking) -> Item:
     if not isinstance(url, str):
         raise lacks(f"{path}.file_id", "images by file id", asking.profile)
     if url in asking.downloads:
-        file = asking.downloads[url]
-        url = f"data:{file.media_type};base64,{base64.b64encode(file.data).decode()}"
+        url = data_url(downloaded(asking.downloads[url]))
     image: Item = {"url": url}
     if part.get("detail"):
         image["detail"] = part["detail"]
@@ -313,9 +325,7 @@ def _file(part: Item, path: str, asking: Asking) -> Item:
     file = {name: part[name] for name in ("file_id", "file_data", "filename") if part.get(name)}
     url = part.get("file_url")
     if url in asking.downloads:
-        downloaded = asking.downloads[url]
-        data = base64.b64encode(downloaded.data).decode()
-        file |= {"file_data": f"data:{downloaded.media_type};base64,{data}"}
+        file |= {"file_data": data_url(downloaded(asking.downloads[url]))}
         file.setdefault("filename", url.rpartition("/")[2] or "file")
     elif "file_id" not in file and "file_data" not in file:
         raise lacks(f"{path}.file_url", "files by URL", asking.profile)

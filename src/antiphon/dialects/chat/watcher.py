@@ -10,11 +10,13 @@ Every frame is parsed, into as little as possible: one typed pass over a frame o
 
 import re
 from collections.abc import Collection, Sequence
+from functools import partial
 from typing import Any
 
 import msgspec
 
 from antiphon.dialects.chat.usage import read_usage
+from antiphon.dialects.whole import WholeWatcher
 from antiphon.recording import Outcome, State
 from antiphon.turn.usage import NO_USAGE, Usage
 from antiphon.wire.objects import DECODE_FAULTS, DONE_DATA, JsonObject, read_object
@@ -226,52 +228,32 @@ def judge_reasons(reasons: Collection[str | None]) -> tuple[State, str | None]:
     return State.INCOMPLETE, min(limits)
 
 
-class JsonWatcher:
+class JsonWatcher(WholeWatcher):
     """Watches one JSON answer; `member` is the list that makes it an answer (`choices`, `data`)."""
 
-    __slots__ = ("_member", "_parts")
-
-    failure: str | None = None
-    """Not known before the end."""
+    __slots__ = ()
 
     def __init__(self, member: str) -> None:
         """Begin before the body."""
-        self._member = member
-        self._parts: list[bytes] = []
+        super().__init__(partial(_judge_body, member))
 
-    @property
-    def ended(self) -> bool:
-        """Only the end of the body ends a JSON answer."""
-        return False
 
-    @property
-    def response_id(self) -> str | None:
-        """Not known before the end."""
-        return None
-
-    def feed(self, frames: Sequence[bytes]) -> None:
-        """See the body."""
-        self._parts.extend(frames)
-
-    def close(self, *, clean: bool) -> Outcome:
-        """Judge the body."""
-        if not clean:
-            return Outcome(State.FAILED, "truncated")
-        body = self._parts[0] if len(self._parts) == 1 else b"".join(self._parts)
+def _judge_body(member: str, body: bytes) -> Outcome:
+    try:
+        answer = _decode_answer(body)
+    except DECODE_FAULTS:
         try:
-            answer = _decode_answer(body)
-        except DECODE_FAULTS:
-            try:
-                answer = _lenient_answer(read_object(body))
-            except ValueError:
-                return Outcome(State.FAILED, "invalid_json")
-        state, reason = self._judge(answer)
-        usage = read_usage(answer.usage) if answer.usage is not None else None
-        return Outcome(state, reason, usage or NO_USAGE, answer.id or None, answer.model or None)
+            answer = _lenient_answer(read_object(body))
+        except ValueError:
+            return Outcome(State.FAILED, "invalid_json")
+    state, reason = _judge(member, answer)
+    usage = read_usage(answer.usage) if answer.usage is not None else None
+    return Outcome(state, reason, usage or NO_USAGE, answer.id or None, answer.model or None)
 
-    def _judge(self, answer: _Answer) -> tuple[State, str | None]:
-        if answer.error or answer.object == "error":
-            return State.FAILED, "upstream_error"
-        if getattr(answer, self._member) is None:
-            return State.FAILED, f"no_{self._member}"
-        return judge_reasons([choice.finish_reason for choice in answer.choices or ()])
+
+def _judge(member: str, answer: _Answer) -> tuple[State, str | None]:
+    if answer.error or answer.object == "error":
+        return State.FAILED, "upstream_error"
+    if getattr(answer, member) is None:
+        return State.FAILED, f"no_{member}"
+    return judge_reasons([choice.finish_reason for choice in answer.choices or ()])

@@ -16,6 +16,7 @@ to be JSON is said in words, in the transcript; what else it would depend on (to
 from collections.abc import Iterator
 from typing import Any, Final
 
+from antiphon.dialects.earlier import summary_of
 from antiphon.dialects.notes import json_note
 from antiphon.dialects.refusing import lacks
 from antiphon.dialects.translation import Asking
@@ -90,7 +91,7 @@ def _said(request: HubRequest, asking: Asking) -> Iterator[tuple[str, str]]:
             role = "system" if item["role"] == "developer" else item["role"]
             yield role, _text(item["content"], f"{path}.content", asking)
         elif kind == "compaction":
-            yield "system", _summary(item, path, asking)
+            yield "system", summary_of(item, path, asking)
         elif kind in _CALLS:
             raise lacks(f"{path}.type", "calls of tools", asking.profile)
         elif kind == "compaction_trigger":
@@ -109,10 +110,3 @@ def _part(part: Item, path: str, asking: Asking) -> str:
     if part["type"] == "refusal":
         return str(part["refusal"])
     raise lacks(path, f"content of type '{part['type']}'", asking.profile)
-
-
-def _summary(item: Item, path: str, asking: Asking) -> str:
-    summary = asking.unseal(item["encrypted_content"])
-    if summary is None:
-        raise lacks(f"{path}.encrypted_content", "a compaction made elsewhere", asking.profile)
-    return str(summary["text"])

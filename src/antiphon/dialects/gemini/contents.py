@@ -7,6 +7,7 @@ content. Signatures from the envelopes of reasoning items go back to the parts t
 
 from typing import Any, Final
 
+from antiphon.dialects.earlier import read_arguments, summary_of
 from antiphon.dialects.gemini.envelope import Signature, read_envelope
 from antiphon.dialects.gemini.media import media_part
 from antiphon.dialects.gemini.thinking import has_levels
@@ -15,7 +16,6 @@ from antiphon.dialects.translation import Asking
 from antiphon.turn.events import Item
 from antiphon.turn.request import HubRequest
 from antiphon.wire.errors import ClientFault
-from antiphon.wire.objects import read_object
 
 Content = dict[str, Any]
 
@@ -77,7 +77,7 @@ class Contents:
             case "reasoning":
                 self._take_reasoning(item)
             case "function_call":
-                self._take_call(item, _arguments(item["arguments"]))
+                self._take_call(item, read_arguments(item["arguments"]))
             case "custom_tool_call":
                 self._take_call(item, {"input": item["input"]})
             case "function_call_output" | "custom_tool_call_output":
@@ -125,10 +125,7 @@ class Contents:
         return {"text": part["text"]} if part["type"] in _TEXTS else media_part(part, path, self._asking)
 
     def _take_compaction(self, item: Item, path: str) -> None:
-        summary = self._asking.unseal(item["encrypted_content"])
-        if summary is None:
-            raise lacks(f"{path}.encrypted_content", "a compaction made elsewhere", self._asking.profile)
-        self._instruct(summary["text"], "developer")
+        self._instruct(summary_of(item, path, self._asking), "developer")
 
     # Signatures.
 
@@ -214,11 +211,3 @@ class Contents:
             elif output.get("type") == "image":
                 part = media_part({"type": "input_image", "image_url": output["url"]}, "input", self._asking)
                 self._add_signed(*next(iter(part.items())))
-
-
-def _arguments(text: str) -> Item:
-    """Return the arguments of a call as an object, which Gemini's always are."""
-    try:
-        return read_object(text.encode("utf-8", "surrogatepass")) if text.strip() else {}
-    except ValueError:
-        return {"arguments": text}

@@ -1,9 +1,9 @@
 """Images, files, sound and video as parts of a Gemini request: inline, or by an address that Gemini itself reads."""
 
-import base64
 import re
 from typing import Final
 
+from antiphon.dialects.inline import downloaded, read_inline
 from antiphon.dialects.refusing import lacks
 from antiphon.dialects.translation import Asking
 from antiphon.turn.events import Item
@@ -13,7 +13,6 @@ _OWN_ADDRESS: Final = re.compile(
     r"https://generativelanguage\.googleapis\.com/|gs://"
     r"|https://(?:www\.|m\.)?youtube\.com/|https://youtu\.be/"
 )
-_DATA_URL: Final = re.compile(r"data:([^;,]*)(?:;[^;,]*)*?;base64,", re.IGNORECASE)
 _TYPES: Final = {
     "png": "image/png",
     "jpg": "image/jpeg",
@@ -78,23 +77,22 @@ def _of(part: Item, member: str, path: str, asking: Asking) -> Item:
         if isinstance(file_id, str) and file_id.startswith("files/"):
             return {"fileData": {"fileUri": _FILES + file_id}}
         raise lacks(f"{path}.file_id", "files that it was not given itself (`files/…`)", asking.profile)
-    if found := _DATA_URL.match(url):
-        return _inline(found[1] or _UNKNOWN, url[found.end() :])
+    if found := read_inline(url):
+        return _inline(found.media_type or _UNKNOWN, found.data)
     if is_read_by_gemini(url):
         kind = _type_of(url)
         return {"fileData": ({"mimeType": kind} if kind else {}) | {"fileUri": url}}
     if url in asking.downloads:
-        file = asking.downloads[url]
-        return _inline(file.media_type, base64.b64encode(file.data).decode())
+        return _inline(*downloaded(asking.downloads[url]))
     raise lacks(f"{path}.{member}", "files at other addresses", asking.profile)
 
 
 def _file_data(data: str, name: str) -> Item:
-    found = _DATA_URL.match(data)
+    found = read_inline(data)
     if found is None:
         return _inline(_type_of(name) or _UNKNOWN, data)
-    kind = found[1] if found[1] not in ("", _UNKNOWN) else _type_of(name)
-    return _inline(kind or _UNKNOWN, data[found.end() :])
+    kind = found.media_type if found.media_type not in ("", _UNKNOWN) else _type_of(name)
+    return _inline(kind or _UNKNOWN, found.data)
 
 
 def _inline(kind: str, data: str) -> Item:

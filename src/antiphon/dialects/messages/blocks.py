@@ -5,6 +5,7 @@ import binascii
 import re
 from typing import Any, Final
 
+from antiphon.dialects.inline import downloaded, read_inline
 from antiphon.dialects.refusing import lacks
 from antiphon.dialects.translation import Asking
 from antiphon.turn.events import Item
@@ -16,7 +17,6 @@ TEXTS: Final = frozenset({"input_text", "output_text", "text", "summary_text"})
 UNTITLED: Final = "document.pdf"
 """The name of a document that had none: other dialects want one."""
 
-_DATA_URL: Final = re.compile(r"data:([^;,]*)(?:;[^;,]+)*?(;base64)?,", re.ASCII)
 _PDF: Final = "application/pdf"
 _PDF_START: Final = "JVBERi0"
 """What base64 of a PDF begins with."""
@@ -68,12 +68,11 @@ def _image(part: Item, path: str, asking: Asking) -> Block:
             )
         return {"type": "image", "source": {"type": "file", "file_id": part["file_id"]}}
     if url in asking.downloads:
-        file = asking.downloads[url]
-        return _image_of(file.media_type, base64.b64encode(file.data).decode())
-    data = _DATA_URL.match(url)
-    if data is None:
+        return _image_of(*downloaded(asking.downloads[url]))
+    inline = read_inline(url)
+    if inline is None:
         return {"type": "image", "source": {"type": "url", "url": url}}
-    return _image_of(data[1] or "image/png", url[data.end() :])
+    return _image_of(inline.media_type or "image/png", inline.data)
 
 
 def _image_of(media_type: str, data: str) -> Block:
@@ -84,9 +83,7 @@ def _file(part: Item, path: str, asking: Asking) -> Block:
     name, url = part.get("filename"), part.get("file_url")
     title = {"title": name} if name and name != UNTITLED else {}
     if url in asking.downloads:
-        file = asking.downloads[url]
-        encoded = base64.b64encode(file.data).decode()
-        return _document(file.media_type, encoded, f"{path}.file_url", asking) | title
+        return _document(*downloaded(asking.downloads[url]), f"{path}.file_url", asking) | title
     if part.get("file_id"):
         return {"type": "document", "source": {"type": "file", "file_id": part["file_id"]}} | title
     if url:
@@ -98,9 +95,9 @@ def _file(part: Item, path: str, asking: Asking) -> Block:
             code="missing_required_parameter",
             param=f"{path}.file_data",
         )
-    head = _DATA_URL.match(data)
-    if head is not None:
-        return _document(head[1], data[head.end() :], f"{path}.file_data", asking) | title
+    inline = read_inline(data)
+    if inline is not None:
+        return _document(*inline, f"{path}.file_data", asking) | title
     return _document(_media_type(name, data), data, f"{path}.file_data", asking) | title
 
 

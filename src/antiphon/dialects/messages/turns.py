@@ -5,10 +5,10 @@ stand first in the message that follows the calls. Instructions before the first
 ones keep their place, as marked text of the user, since only some models know them as messages of their own.
 """
 
-import json
 import re
 from typing import Any, Final
 
+from antiphon.dialects.earlier import read_arguments, summary_of
 from antiphon.dialects.messages.blocks import TEXTS, Block, text_block, write_block
 from antiphon.dialects.refusing import lacks
 from antiphon.dialects.translation import Asking
@@ -92,10 +92,7 @@ class Turns:
                 self.system.append(block)
 
     def _summary(self, item: Item, path: str) -> list[Item]:
-        opened = self._asking.unseal(item["encrypted_content"])
-        if opened is None:
-            raise lacks(f"{path}.encrypted_content", "a compaction made elsewhere", self._asking.profile)
-        return [{"type": "input_text", "text": opened["text"]}]
+        return [{"type": "input_text", "text": summary_of(item, path, self._asking)}]
 
     def _think(self, item: Item) -> None:
         """Give thinking back that this model had signed; any other it would refuse."""
@@ -111,7 +108,7 @@ class Turns:
     def _call(self, item: Item) -> Block:
         name = self._asking.toolset.wire_name(item["name"], item.get("namespace"))
         custom = item["type"] == "custom_tool_call"
-        given = {"input": item["input"]} if custom else _arguments(item["arguments"])
+        given = {"input": item["input"]} if custom else read_arguments(item["arguments"])
         return {"type": "tool_use", "id": _call_id(item), "name": name, "input": given}
 
     def _add_result(self, item: Item, path: str) -> None:
@@ -150,12 +147,3 @@ def _kind(message: Message) -> str:
 def _call_id(item: Item) -> str:
     """Return a call's id in the letters that Anthropic takes: other upstreams use more."""
     return _FOREIGN.sub("_", item["call_id"])
-
-
-def _arguments(text: str) -> Any:
-    """Return arguments as the object that Anthropic wants; what is none is wrapped in one."""
-    try:
-        value = json.loads(text) if text.strip() else {}
-    except (ValueError, RecursionError):
-        value = text
-    return value if isinstance(value, dict) else {"input": value}

@@ -11,6 +11,7 @@ import msgspec
 
 from antiphon.dialects.messages.events import BLOCK_DELTA, ERROR, MESSAGE_DELTA, MESSAGE_START, MESSAGE_STOP
 from antiphon.dialects.messages.usage import merged_usage, read_usage
+from antiphon.dialects.whole import WholeWatcher
 from antiphon.recording import Outcome, State
 from antiphon.wire.objects import DECODE_FAULTS, JsonObject, read_object
 from antiphon.wire.sse import parse_frame
@@ -171,55 +172,32 @@ class StreamWatcher:
         return Outcome(state, reason, read_usage(self._usage), self._id, self._model)
 
 
-class JsonWatcher:
+class JsonWatcher(WholeWatcher):
     """Watches one JSON answer."""
 
-    __slots__ = ("_parts",)
-
-    failure: str | None = None
-    """Not known before the end."""
+    __slots__ = ()
 
     def __init__(self) -> None:
         """Begin before the body."""
-        self._parts: list[bytes] = []
+        super().__init__(_judge_body)
 
-    @property
-    def ended(self) -> bool:
-        """Only the end of the body ends a JSON answer."""
-        return False
 
-    @property
-    def response_id(self) -> str | None:
-        """Not known before the end."""
-        return None
-
-    def feed(self, frames: Sequence[bytes]) -> None:
-        """See the body."""
-        self._parts.extend(frames)
-
-    def close(self, *, clean: bool) -> Outcome:
-        """Judge the body."""
-        if not clean:
-            return Outcome(State.FAILED, "truncated")
-        return self._judge(b"".join(self._parts))
-
-    def _judge(self, body: bytes) -> Outcome:
+def _judge_body(body: bytes) -> Outcome:
+    try:
+        answer = _answer(body)
+    except DECODE_FAULTS:
         try:
-            answer = _answer(body)
-        except DECODE_FAULTS:
-            try:
-                answer = _lenient_answer(read_object(body))
-            except ValueError:
-                return Outcome(State.FAILED, "invalid_json")
-        usage = read_usage(answer.usage)
-        state, reason = State.FAILED, "upstream_error"
-        if not answer.error and answer.type != ERROR:
-            if answer.content is None:
-                reason = "no_content"
-            else:
-                state, told = judge_stop(answer.stop_reason)
-                return Outcome(state, told, usage, answer.id or None, answer.model or None)
-        return Outcome(state, reason, usage, answer.id or None, answer.model or None)
+            answer = _lenient_answer(read_object(body))
+        except ValueError:
+            return Outcome(State.FAILED, "invalid_json")
+    state, reason = _judge(answer)
+    return Outcome(state, reason, read_usage(answer.usage), answer.id or None, answer.model or None)
+
+
+def _judge(answer: _Answer) -> tuple[State, str | None]:
+    if answer.error or answer.type == ERROR:
+        return State.FAILED, "upstream_error"
+    return (State.FAILED, "no_content") if answer.content is None else judge_stop(answer.stop_reason)
 
 
 def _lenient_answer(raw: JsonObject) -> _Answer:
@@ -242,16 +220,21 @@ class _Counted(msgspec.Struct):
 _counted = msgspec.json.Decoder(_Counted).decode
 
 
-class CountWatcher(JsonWatcher):
+class CountWatcher(WholeWatcher):
     """Watches the answer to a question for the number of tokens."""
 
     __slots__ = ()
 
-    def _judge(self, body: bytes) -> Outcome:
-        try:
-            _counted(body)
-        except msgspec.ValidationError:
-            return Outcome(State.FAILED, "no_input_tokens")
-        except DECODE_FAULTS:
-            return Outcome(State.FAILED, "invalid_json")
-        return Outcome(State.COMPLETED)
+    def __init__(self) -> None:
+        """Begin before the body."""
+        super().__init__(_judge_count)
+
+
+def _judge_count(body: bytes) -> Outcome:
+    try:
+        _counted(body)
+    except msgspec.ValidationError:
+        return Outcome(State.FAILED, "no_input_tokens")
+    except DECODE_FAULTS:
+        return Outcome(State.FAILED, "invalid_json")
+    return Outcome(State.COMPLETED)

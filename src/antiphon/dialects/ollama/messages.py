@@ -7,10 +7,10 @@ arguments of a call are an object; and what a tool has answered also names the t
 
 import base64
 import binascii
-import json
 from typing import Any, Final
-from urllib.parse import unquote_to_bytes
 
+from antiphon.dialects.earlier import read_arguments, summary_of
+from antiphon.dialects.inline import downloaded, read_inline
 from antiphon.dialects.notes import with_notes
 from antiphon.dialects.refusing import lacks
 from antiphon.dialects.translation import Asking
@@ -111,7 +111,7 @@ class _Messages:
         name = self._asking.toolset.wire_name(item["name"], item.get("namespace"))
         self._tools[item["call_id"]] = name
         arguments = (
-            _arguments(item["arguments"]) if item["type"] == "function_call" else {"input": item["input"]}
+            read_arguments(item["arguments"]) if item["type"] == "function_call" else {"input": item["input"]}
         )
         call = {"id": item["call_id"], "function": {"name": name, "arguments": arguments}}
         self._open_turn().setdefault("tool_calls", []).append(call)
@@ -136,19 +136,7 @@ class _Messages:
             self.add("user", "", images)
 
     def _take_compaction(self, item: Item, path: str) -> None:
-        summary = self._asking.unseal(item["encrypted_content"])
-        if summary is None:
-            raise lacks(f"{path}.encrypted_content", "a compaction made elsewhere", self._asking.profile)
-        self.add("system", summary["text"])
-
-
-def _arguments(text: str) -> Item:
-    """Read the arguments of an earlier call; what is no object, another model's slip, is told as it stands."""
-    try:
-        value = json.loads(text or "{}")
-    except (ValueError, RecursionError):
-        value = None
-    return value if isinstance(value, dict) else {"input": text}
+        self.add("system", summary_of(item, path, self._asking))
 
 
 def _content(parts: list[Item], path: str, asking: Asking) -> tuple[str, list[str]]:
@@ -169,17 +157,15 @@ def _image(part: Item, path: str, asking: Asking) -> str:
     if not isinstance(url, str):
         raise lacks(f"{path}.file_id", "images by file id", asking.profile)
     if url in asking.downloads:
-        return base64.b64encode(asking.downloads[url].data).decode()
+        return downloaded(asking.downloads[url]).data
     path = f"{path}.image_url"
-    if not url.startswith("data:"):
+    inline = read_inline(url)
+    if inline is None:
         raise lacks(path, "images by URL", asking.profile)
-    head, _, data = url.partition(",")
-    if not head.endswith(";base64"):
-        return base64.b64encode(unquote_to_bytes(data)).decode()
     try:
-        base64.b64decode(data, validate=True)
+        base64.b64decode(inline.data, validate=True)
     except (binascii.Error, ValueError):
         raise ClientFault(
             f"'{path}' is a data URL whose base64 cannot be read.", code="invalid_value", param=path
         ) from None
-    return data
+    return inline.data
