@@ -7,6 +7,7 @@ import shutil
 import sqlite3
 import subprocess
 import sys
+import tomllib
 import urllib.request
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from click.testing import CliRunner
 
 from antiphon.cli import cli
 from antiphon.settings import load
-from docs import ollama
+from docs import local_server, ollama
 from docs.page import ADDRESS, BY_NAME, ROOT, SECRETS, Gateway, blocks, matches, run
 
 VARIABLES = {
@@ -30,6 +31,13 @@ VARIABLES = {
     },
     "BOB_KEY_SHA256": "ab" * 32,
 }
+CLIENTS = {
+    re.split(r"[\[<>=]", requirement)[0]
+    for requirement in tomllib.loads((ROOT / "pyproject.toml").read_text())["project"][
+        "optional-dependencies"
+    ]["clients"]
+}
+"""Packages that the pages may tell to install."""
 CHECKED = {"sh": {"", "setup"}, "python": {""}, "yaml": {"", "serve"}, "sql": {""}, "json": {"", "log"}}
 
 
@@ -49,9 +57,9 @@ needs_tools = pytest.mark.skipif(
 class Follower:
     """Somebody who follows one page from top to bottom, in a folder of their own."""
 
-    def __init__(self, folder, ollama_url):
+    def __init__(self, folder, upstreams):
         self.folder = folder
-        self._ollama_url = ollama_url
+        self._upstreams = upstreams
         self.environ = {
             "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
             "HOME": str(folder),
@@ -100,7 +108,7 @@ class Follower:
 
     def _yaml(self, block):
         path = self.folder / "antiphon.yaml" if block.mark == "serve" else self.folder / "example.yaml"
-        path.write_text(block.text.replace(ollama.ADDRESS, self._ollama_url))
+        path.write_text(replaced(block.text, self._upstreams))
         load(path, VARIABLES, self.folder)
         if block.mark == "serve":
             assert self.stop() == 0
@@ -123,6 +131,13 @@ class Follower:
         urllib.request.urlopen(f"{self.gateway.url}/metrics").close()
 
 
+def replaced(text, addresses):
+    """The text with the addresses of those who stand in."""
+    for named, address in addresses.items():
+        text = text.replace(named, address)
+    return text
+
+
 def check_commands(line):
     """Whether the commands of a line exist and take their arguments, without running them."""
     for command in re.split(r"&&|;", line.partition("#")[0]):
@@ -140,22 +155,23 @@ def check_commands(line):
                 result = CliRunner().invoke(cli, [name, *options, "--help"])
                 assert result.exit_code == 0, result.output
             case ["pip", "install", what]:
-                assert re.fullmatch(r"antiphon(\[demo\])?", what)
+                assert re.fullmatch(r"antiphon(\[demo\])?", what) or what.partition("[")[0] in CLIENTS
             case _:
                 pytest.fail(f"nobody knows how to check: {command}")
 
 
 @pytest.fixture(scope="module")
-def ollama_url():
-    with ollama.standing_in() as url:
-        yield url
+def upstreams():
+    """Who stands in for the servers of the pages, by the address that a page gives."""
+    with ollama.standing_in() as ollama_url, local_server.standing_in() as local_url:
+        yield {ollama.ADDRESS: ollama_url, local_server.ADDRESS: local_url}
 
 
 @needs_tools
 @pytest.mark.parametrize("name", BY_NAME)
-def test_whoever_follows_the_page_sees_what_it_says(name, tmp_path, ollama_url):
+def test_whoever_follows_the_page_sees_what_it_says(name, tmp_path, upstreams):
     """Every example runs, in the order of the page, and shows what is said to be shown."""
-    follower = Follower(tmp_path, ollama_url)
+    follower = Follower(tmp_path, upstreams)
     try:
         for block in blocks(BY_NAME[name]):
             follower.follow(block)

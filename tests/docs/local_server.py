@@ -1,0 +1,30 @@
+"""Somebody who answers as a local server of Chat Completions does, for the examples on the pages of clients."""
+
+import asyncio
+import contextlib
+import threading
+
+from antiphon.drivers.simulator import Simulator
+from scripted.scenarios import assistant
+from scripted.upstream import ScriptedUpstream
+
+ADDRESS = "http://127.0.0.1:8000/v1"
+
+
+@contextlib.contextmanager
+def standing_in():
+    """Serve until the block ends, and give the address; whoever asks wrongly fails the tests."""
+    upstream = ScriptedUpstream(play=assistant)
+    loop = asyncio.new_event_loop()
+    simulator = Simulator(upstream)
+    thread = threading.Thread(target=loop.run_forever)
+    thread.start()
+    try:
+        asyncio.run_coroutine_threadsafe(simulator.__aenter__(), loop).result(10)
+        yield simulator.base_url.removesuffix("/v1") + "/chat/v1"
+        asyncio.run_coroutine_threadsafe(simulator.stop(), loop).result(10)
+    finally:
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join(10)
+        loop.close()
+    assert upstream.faults == []
