@@ -32,7 +32,6 @@ LEFT_OUT = {
         "random_seed": "Mistral's name of `seed`",
         "provider": "OpenRouter's own",
         "moderation": "a check beside the answer",
-        "web_search_options": "OpenAI is asked for searches in the Responses API",
     },
     "messages": {
         "cache_control": "spares work, and changes no answer",
@@ -43,8 +42,6 @@ LEFT_OUT = {
         "tools[].defer_loading": "tools are on offer, or not",
         "messages[].content[].content[].tool_name": "a tool that is referred to is on offer",
         "tools[].type": "the version of a tool of Anthropic's",
-        "tools[].defer_loading": "tools that are found by a search are there from the beginning",
-        "messages[].content[].content[].tool_name": "tools that were found are text",
         "messages[].content[].type": "documents of text are text",
         "messages[].content[].source": "documents of text are text",
         "messages[].content[].title": "documents of text are text",

@@ -25,6 +25,8 @@ from antiphon.turn.usage import Usage
 from antiphon.wire.objects import DONE_DATA, JsonObject, read_object, write_text
 
 _REASONING: Final = ("reasoning_content", "reasoning")
+_RARE: Final = frozenset({"error", "x_groq", "citations", "search_results"})
+_BESIDE_DELTA: Final = frozenset({"message", "usage"})
 _AROUND: Final = ("model", "service_tier")
 
 
@@ -78,6 +80,8 @@ class ChatAnswerReader:
             self._maker.begin(**self._members)
 
     def _take(self, chunk: JsonObject, event_type: str) -> None:
+        if not event_type and self._goes_on(chunk):
+            return
         self._look_around(chunk)
         error = chunk.get("error")
         if error or event_type == "error" or chunk.get("object") == "error":
@@ -89,6 +93,24 @@ class ChatAnswerReader:
         for choice in choices or ():
             if isinstance(choice, dict) and not choice.get("index"):
                 self._take_choice(choice)
+
+    def _goes_on(self, chunk: JsonObject) -> bool:
+        """Tell more of the open text where a chunk says nothing else, as most do; the rest is for the long way."""
+        choices = chunk.get("choices")
+        if not choices or len(choices) != 1 or chunk.get("usage") is not None or not _RARE.isdisjoint(chunk):
+            return False
+        choice = choices[0]
+        delta = choice.get("delta")
+        if not delta or len(delta) != 1 or choice.get("finish_reason") or choice.get("logprobs"):
+            return False
+        text = delta.get("content")
+        if not text or type(text) is not str or not self._maker.in_text:
+            return False
+        if choice.get("index") or not _BESIDE_DELTA.isdisjoint(choice):
+            return False
+        self._said.append(text)
+        self._maker.text(text)
+        return True
 
     def _look_around(self, chunk: JsonObject) -> None:
         """Note what a chunk says beside its choices."""

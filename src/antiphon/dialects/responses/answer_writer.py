@@ -1,6 +1,7 @@
 """Writes the hub's events as a stream of the Responses API: they are its events already."""
 
 from collections.abc import Sequence
+from functools import cache
 
 from antiphon.dialects.translation import Telling
 from antiphon.turn.events import TERMINAL, Event
@@ -19,7 +20,13 @@ class ResponsesAnswerWriter:
         frames = []
         for event in events:
             kind = event["type"]
-            frames.append(b"event: %b\ndata: %b\n\n" % (kind.encode(), write_object(event)))
+            frames.append(b"%b%b\n\n" % (_head(kind), write_object(event)))
             if kind in TERMINAL:
                 frames.append(DONE)
         return frames
+
+
+@cache
+def _head(kind: str) -> bytes:
+    """Return what stands before an event's data: of each kind the same."""
+    return b"event: %b\ndata: " % kind.encode()
