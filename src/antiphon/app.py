@@ -22,12 +22,15 @@ from antiphon.drivers.sqlite.kept_secrets import SEALING, kept_secret, stored_se
 from antiphon.drivers.sqlite.ledger import SqliteLedger
 from antiphon.drivers.sqlite.recordings import drop_orphans
 from antiphon.drivers.sqlite.responses import SqliteResponses
+from antiphon.drivers.sqlite.runs import SqliteRuns
 from antiphon.engine.accounts import Accounts
 from antiphon.engine.catalogue import Catalogue
 from antiphon.engine.compacting import Compacting
+from antiphon.engine.contexts import Contexts, Limits
 from antiphon.engine.counting import Counting
 from antiphon.engine.producing import Producing, Shelves
 from antiphon.engine.replaying import Replaying
+from antiphon.engine.runs.runs import Runs
 from antiphon.engine.source import Source
 from antiphon.engine.tasks import Tasks
 from antiphon.engine.translating import Translating
@@ -128,6 +131,20 @@ class Application:
             wall_clock=wall_clock,
             clock=time.monotonic,
         )
+        self._runs_store = SqliteRuns(self._database, settings.responses.background.lease, wall_clock)
+        self.runs = Runs(
+            self._runs_store,
+            self._responses,
+            self._tasks,
+            settings=settings.responses.background,
+            retention=settings.responses.retention,
+            wall_clock=wall_clock,
+        )
+        contexts = Contexts(
+            self._responses,
+            self._runs_store,
+            Limits(settings.responses.max_history_items, settings.responses.max_history_bytes),
+        )
         catalogue = Catalogue(Resolver(settings.providers, settings.models), self._sources)
         turns = Turns(
             sources=self._sources,
@@ -144,9 +161,12 @@ class Application:
                 wall_clock=wall_clock,
                 clock=time.monotonic,
             ),
+            contexts=contexts,
+            accept=self.runs.accept,
             tasks=self._tasks,
             wall_clock=wall_clock,
         )
+        self._turns = turns
         keyring = Keyring(settings.keys)
         operations = Operations(
             catalogue=catalogue,
@@ -156,7 +176,16 @@ class Application:
             readiness=self._readiness,
             metrics=self._render_metrics,
         )
-        kept = KeptResponses(self._responses, self.memory, self._level, self._sources, keyring, self._tasks)
+        kept = KeptResponses(
+            self._responses,
+            self.runs,
+            contexts,
+            self.memory,
+            self._level,
+            self._sources,
+            keyring,
+            self._tasks,
+        )
         around = Around(
             turns,
             keyring,
@@ -179,10 +208,12 @@ class Application:
             tasks=self._tasks,
             keeps_upstream=keeps_upstream,
             wall_clock=wall_clock,
+            find_parent=lambda response_id, owner: contexts.find_parent(response_id, owner.name),
         )
 
     def start(self) -> None:
         """Begin what goes on beside the requests."""
+        self.runs.start(RESPONSES_ROUTE, self._turns.answer)
         self._tasks.start(self._sweep(), "sweep")
         self._tasks.start(self._keep_alive(), "keep streams alive")
         if self.settings.server.workers > 1:

@@ -42,6 +42,14 @@ class PlainClient:
         self.send("POST", path, body, **headers)
         return await self.answer()
 
+    async def get(self, path: str, **headers: str) -> Answer:
+        self.send("GET", path, b"", **headers)
+        return await self.answer()
+
+    async def delete(self, path: str, **headers: str) -> Answer:
+        self.send("DELETE", path, b"", **headers)
+        return await self.answer()
+
     def send(self, method: str, path: str, body: Any, **headers: str) -> None:
         data = body if isinstance(body, bytes) else json.dumps(body).encode()
         lines = [f"{method} {path} HTTP/1.1", "Host: antiphon", f"Content-Length: {len(data)}"]

@@ -193,18 +193,16 @@ def test_a_finished_response_cannot_be_cancelled(tmp_path):
     play(tmp_path, scenario)
 
 
-@pytest.mark.parametrize(
-    ("query", "status"), [("stream=true", 400), ("stream=false", 200), ("include=x", 200)]
-)
-def test_a_finished_response_cannot_be_streamed_again(tmp_path, query, status):
-    """Only background responses can."""
+def test_a_finished_response_can_be_streamed_again(tmp_path):
+    """From the event that the client names."""
 
     async def scenario(client, upstream, gateway):
         created = await create(client)
-        answer = await client.ask("GET", f"{PATH}/{created['id']}?{query}")
-        assert answer.status == status
-        if status == 400:
-            assert answer.json()["error"]["param"] == "stream"
+        for query, first in (("", "response.created"), ("&starting_after=0", "response.in_progress")):
+            answer = await client.ask("GET", f"{PATH}/{created['id']}?stream=true{query}")
+            assert answer.status == 200
+            assert answer.body.startswith(f"event: {first}\n".encode())
+            assert answer.body.endswith(b"data: [DONE]\n\n")
 
     play(tmp_path, scenario)
 

@@ -45,26 +45,24 @@ class NativeRequest:
 
     @property
     def stateful_member(self) -> str | None:
-        """The first member that asks for state the gateway does not keep yet."""
+        """The first member that asks for something that was kept, or is to be kept from the beginning."""
         if self.dialect != "responses":
             return None
         for name in _STATEFUL:
-            value = bytes(self.members.get(name, _ABSENT))
-            if value not in {_NULL, _FALSE}:
+            if bytes(self.members.get(name, _ABSENT)) not in {_NULL, _FALSE}:
                 return name
         return None
 
-    def refuse_state(self, name: str) -> ClientFault:
-        """Return why the stateful member `name` is refused."""
-        if all(bytes(self.members.get(each, _ABSENT)) != _NULL for each in _STATEFUL[:2]):
-            return ClientFault(
-                "'previous_response_id' and 'conversation' exclude each other.",
-                code="mutually_exclusive_parameters",
-                param="previous_response_id",
-            )
-        if name == "background" and not self.store:
-            return ClientFault("A background response needs `store: true`.", param="background")
-        return ClientFault(f"'{name}' is not supported yet.", code="unsupported_parameter", param=name)
+    @property
+    def given(self) -> bytes | None:
+        """Responses: the `input`, as JSON."""
+        value = self.members.get("input")
+        return None if value is None else bytes(value)
+
+    @property
+    def upstream_echo(self) -> dict[str, bytes]:
+        """Members that the upstream echoes: those of `echo` that it is told of."""
+        return {name: value for name, value in self.echo.items() if name in self.members}
 
     @property
     def takes_text(self) -> bool:
@@ -123,6 +121,17 @@ def read_request(dialect: str, body: bytes) -> NativeRequest:
         opted_in="nomyo" in members and _opted_in(members),
         echo=_echo(members) if dialect == "responses" else {},
     )
+
+
+def with_context(request: NativeRequest, given: bytes, echo: Mapping[str, bytes]) -> NativeRequest:
+    """Return a request in which `given`, a list of items, stands for all that it referred to.
+
+    `echo` is what its answer says of what it referred to. Raises ClientFault.
+    """
+    members = {name: value for name, value in request.members.items() if name not in _STATEFUL}
+    made = read_request(request.dialect, write_members({**members, "input": given}))
+    made.echo = {**made.echo, **echo}
+    return made
 
 
 def is_limited(members: Members) -> bool:

@@ -20,6 +20,7 @@ from antiphon.ports.stores import CacheLevel, KeptResponse, ResponseStore
 from antiphon.ports.upstream import UpstreamRequest
 from antiphon.recording import Recording, State
 from antiphon.settings import Cache
+from antiphon.turn.history import Context
 from antiphon.wire.errors import GatewayError
 
 Translate = Callable[[Turn, LiveRecording, Source], None]
@@ -106,7 +107,7 @@ class Producing:
         if key is not None and shared:
             self._flights[turn.ask.owner.name, key.identity] = live
         turn.pays = True
-        live.echo = turn.ask.request.echo
+        live.echo = turn.ask.request.upstream_echo
         self.join(turn, live)
         return live
 
@@ -172,7 +173,7 @@ class Producing:
             return
         public_id = turn.response_id.decode()
         if key is not None and self._cache is not None and turn.controls.write:
-            live.stored = self._store(recording, turn, key, public_id, self._cache)
+            live.stored = self._store(live, turn, key, public_id, self._cache)
         for listener in live.listeners:
             if isinstance(listener, LiveAnswer):
                 self.keep(listener.turn, recording, live.echo, None)
@@ -186,7 +187,8 @@ class Producing:
         for payer, ending in self._unpaid.pop(recording.id, ()):
             self._accounts.count(payer, recording, ending)
 
-    def _store(self, recording: Recording, turn: Turn, key: CacheKey, public_id: str, cache: Cache) -> bool:
+    def _store(self, live: LiveRecording, turn: Turn, key: CacheKey, public_id: str, cache: Cache) -> bool:
+        recording = live.recording
         if not is_storable(recording.outcome, limited=turn.ask.request.limited):
             return False
         ttl = cache.ttl if turn.controls.ttl is None else turn.controls.ttl
@@ -195,7 +197,7 @@ class Producing:
             identity=key.identity,
             recording=recording,
             public_id=public_id,
-            echo=turn.ask.request.echo,
+            echo=live.echo,
             stored_at=recording.ended_at,
             expires_at=recording.ended_at + ttl,
             tags=turn.controls.tags,
@@ -222,6 +224,7 @@ class Producing:
                 echoed=changed_echo(turn.ask.request.echo, recorded_echo),
                 expires_at=self._now() + self._shelves.retention,
                 is_replay=turn.result == "hit",
+                context=turn.context or Context.of(turn.ask.request.given),
             )
         )
 

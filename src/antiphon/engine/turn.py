@@ -12,6 +12,7 @@ from antiphon.ports.reply import Reply
 from antiphon.recording import Mode
 from antiphon.recording.pace import INSTANT, Pace
 from antiphon.routing.names import Target
+from antiphon.turn.history import Context
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +66,8 @@ class Turn:
     """The id minted for this answer, where the dialect has stored responses."""
     keeps: bool = False
     """Whether the answer is to be kept for retrieval."""
+    context: Context | None = None
+    """What the request has referred to, resolved; None: it stands alone."""
     is_kept_upstream: bool = False
     """Whether the provider keeps the response itself."""
     controls: Controls = PLAIN

@@ -5,7 +5,7 @@ unless a second level of the cache, or a list of models, has to be asked first.
 """
 
 import time
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 
 from antiphon.cache.controls import Controls, read_controls
@@ -17,6 +17,7 @@ from antiphon.dialects.providers import upstream_dialect
 from antiphon.dialects.registry import CLIENTS
 from antiphon.dialects.responses.dialect import RESPONSES
 from antiphon.engine.catalogue import Catalogue
+from antiphon.engine.contexts import Contexts
 from antiphon.engine.live import LiveRecording
 from antiphon.engine.producing import Producing, Shelves
 from antiphon.engine.refusals import internal_error, refuse
@@ -31,7 +32,8 @@ from antiphon.recording import Mode
 from antiphon.recording.pace import INSTANT, Pace, parse_pace
 from antiphon.routing.names import Target
 from antiphon.settings import Cache
-from antiphon.wire.errors import GatewayError, StoreFault
+from antiphon.turn.history import Context
+from antiphon.wire.errors import ClientFault, GatewayError, StoreFault
 from antiphon.wire.sealing import ENVELOPE
 
 
@@ -63,6 +65,12 @@ class Incoming:
     received_at: float
     """Monotonic seconds."""
     query: bytes = b""
+    response_id: bytes = b""
+    """The id that the answer is to have; without it one is minted."""
+
+
+Accept = Callable[[Incoming, NativeRequest, Context], Awaitable[None]]
+"""Accepts a background answer. Raises ClientFault, StoreFault."""
 
 
 class Turns:
@@ -77,10 +85,14 @@ class Turns:
         shelves: Shelves,
         producing: Producing,
         replaying: Replaying,
+        contexts: Contexts,
+        accept: Accept,
         tasks: Tasks,
         wall_clock: Callable[[], float] = time.time,
     ) -> None:
-        """Answer from `sources`, or from `shelves`."""
+        """Answer from `sources`, or from `shelves`; `contexts` resolve references, `accept` takes background turns."""
+        self._contexts = contexts
+        self._accept = accept
         self._sources = sources
         self._catalogue = catalogue
         self._cache = cache
@@ -99,9 +111,10 @@ class Turns:
             return
         request = _read(incoming)
         target = self._catalogue.resolve(request.model)
-        if target is None:
+        stateful = request.stateful_member
+        if target is None or (stateful is not None and not self._is_kept_upstream(target)):
             self._tasks.start(
-                self._answer_listed(incoming, request),
+                self._answer_later(incoming, request, target),
                 f"resolve {incoming.request_id.decode()}",
                 on_death=lambda: _refuse(incoming, internal_error()),
             )
@@ -113,11 +126,24 @@ class Turns:
         target = self._catalogue.resolve(model) or await self._catalogue.resolve_listed(model)
         return dialect in self._sources[target.provider].profile.speaks
 
-    async def _answer_listed(self, incoming: Incoming, request: NativeRequest) -> None:
-        """Answer a request whose model is not known yet: perhaps a provider lists it."""
+    async def _answer_later(self, incoming: Incoming, request: NativeRequest, target: Target | None) -> None:
+        """Answer a request whose model is not known yet, or that refers to what is kept here."""
         try:
-            target = await self._catalogue.resolve_listed(request.model)
-            self._look_up(self._turn(incoming, request, target), incoming.headers, None)
+            if target is None:
+                target = await self._catalogue.resolve_listed(request.model)  # perhaps a provider lists it
+            if request.stateful_member is None or self._is_kept_upstream(target):
+                self._look_up(self._turn(incoming, request, target), incoming.headers, None)
+                return
+            is_background = bytes(request.members.get("background", b"")) == b"true"
+            if is_background and not request.store:
+                raise ClientFault("A background response needs `store: true`.", param="background")
+            resolved, context = await self._contexts.resolve(request, incoming.owner.name)
+            if is_background:
+                await self._accept(incoming, resolved, context)
+                return
+            turn = self._turn(incoming, resolved, target)
+            turn.context = context
+            self._look_up(turn, incoming.headers, None)
         except GatewayError as fault:
             _refuse(incoming, fault)
 
@@ -138,7 +164,7 @@ class Turns:
         asked = Asked(Mode.STREAM if request.stream else Mode.JSON, request.include_usage, target.open_names)
         source = self._sources[target.provider]
         translated_to = upstream_dialect(source.profile, route.dialect.name, CLIENTS)
-        if translated_to is None and route.dialect is RESPONSES and ENVELOPE in incoming.body:
+        if translated_to is None and route.dialect is RESPONSES and ENVELOPE in request.body:
             # What only this gateway can open is opened on the way: the provider would refuse it.
             translated_to = source.profile.translates_to
         variant = read_variant(incoming.headers, incoming.query) if route.has_variants else NO_VARIANT
@@ -148,19 +174,23 @@ class Turns:
         turn = Turn(ask, incoming.request_id, incoming.reply, incoming.received_at)
         if route.dialect is RESPONSES:
             if translated_to is not None or source.settings.state == "gateway":
-                turn.response_id = mint_response_id()
+                turn.response_id = incoming.response_id or mint_response_id()
                 turn.keeps = request.store
             else:
                 turn.is_kept_upstream = True
         return turn
+
+    def _is_kept_upstream(self, target: Target) -> bool:
+        """Whether the provider keeps responses itself, and so knows what a request refers to."""
+        source = self._sources[target.provider]
+        is_native = upstream_dialect(source.profile, RESPONSES.name, CLIENTS) is None
+        return is_native and source.settings.state == "upstream"
 
     # Looking up.
 
     def _look_up(self, turn: Turn, headers: Mapping[bytes, bytes], shortcut_key: object) -> None:
         source = self._sources[turn.ask.target.provider]
         stateful = turn.ask.request.stateful_member
-        if stateful is not None and turn.response_id:
-            raise turn.ask.request.refuse_state(stateful)
         responses = self._shelves.responses
         if turn.keeps and responses is not None and responses.is_full:
             raise StoreFault(

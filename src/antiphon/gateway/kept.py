@@ -1,25 +1,28 @@
 """The routes of one kept response: retrieve, delete, cancel; those that a provider keeps are passed on to it."""
 
 from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
 from urllib.parse import parse_qs, quote, unquote
 
 import msgspec
 
-from antiphon.dialects.responses.dialect import RESPONSES
 from antiphon.drivers.memory import MemoryCache
+from antiphon.engine.contexts import Contexts
 from antiphon.engine.passing import Passing
-from antiphon.engine.rendition import render
+from antiphon.engine.runs.runs import Runs
+from antiphon.engine.runs.settling import body_of
+from antiphon.engine.runs.tail import replay
 from antiphon.engine.source import Source
 from antiphon.engine.tasks import Tasks
-from antiphon.engine.turn import Asked
 from antiphon.gateway.gateway import Handler, answer_later
 from antiphon.gateway.keys import Keyring
 from antiphon.gateway.request import Request
 from antiphon.ports.reply import Headers, Reply
 from antiphon.ports.stores import CacheLevel, KeptResponse, ResponseStore
 from antiphon.ports.upstream import UpstreamRequest
-from antiphon.recording import Mode
+from antiphon.turn.items import list_items
 from antiphon.wire.errors import ClientFault
+from antiphon.wire.objects import read_object
 
 _PREFIX = "/v1/responses/"
 
@@ -30,14 +33,18 @@ class KeptResponses:
     def __init__(
         self,
         store: ResponseStore,
+        runs: Runs,
+        contexts: Contexts,
         memory: MemoryCache,
         level: CacheLevel | None,
         sources: Mapping[str, Source],
         keyring: Keyring,
         tasks: Tasks,
     ) -> None:
-        """Serve from `store`, or from those of `sources` that keep state; deleting reaches both levels of the cache."""
+        """Serve from `store` and `runs`, or from those of `sources` that keep state; deleting reaches both levels of the cache."""
         self._store = store
+        self._runs = runs
+        self._contexts = contexts
         self._memory = memory
         self._level = level
         self._sources = sources
@@ -50,22 +57,23 @@ class KeptResponses:
             ("GET", _PREFIX + "{}"): self._later(self._retrieve),
             ("DELETE", _PREFIX + "{}"): self._later(self._delete),
             ("POST", _PREFIX + "{}/cancel"): self._later(self._cancel),
+            ("GET", _PREFIX + "{}/input_items"): self._later(self._input_items),
         }
 
-    def _later(self, body_for: Callable[[Request, str], Awaitable[bytes]]) -> Handler:
+    def _later(self, body_for: Callable[["_Asked"], Awaitable[bytes | None]]) -> Handler:
         def handler(request: Request, request_id: bytes, reply: Reply) -> None:
-            owner = self._keyring.owner(request.headers).name
+            asked = _Asked(request, self._keyring.owner(request.headers).name, request_id, reply)
 
             async def answer() -> tuple[int, Headers, bytes] | None:
                 try:
-                    body = await body_for(request, owner)
+                    body = await body_for(asked)
                 except _UnknownResponse:
-                    source = await self._keeper(request, owner)
+                    source = await self._keeper(request, asked.owner)
                     if source is None:
                         raise
                     Passing(source, _passed_on(request), request_id, reply)
                     return None
-                return 200, ((b"content-type", b"application/json"),), body
+                return None if body is None else (200, ((b"content-type", b"application/json"),), body)
 
             answer_later(self._tasks, request_id, reply, answer)
 
@@ -75,33 +83,73 @@ class KeptResponses:
         provider = await self._store.upstream_of(_response_id(request), owner)
         return None if provider is None else self._sources.get(provider)
 
-    async def _retrieve(self, request: Request, owner: str) -> bytes:
-        response_id = _response_id(request)
-        kept = await self._store.get(response_id, owner)
-        if kept is None:
-            raise _UnknownResponse(response_id)
-        query = parse_qs(request.query.decode("latin-1"))
+    async def _retrieve(self, asked: "_Asked") -> bytes | None:
+        query = parse_qs(asked.request.query.decode("latin-1"))
         if query.get("stream", ["false"])[-1] in {"true", "1"}:
-            raise ClientFault(
-                "Only responses created with background and stream can be streamed again.", param="stream"
-            )
-        return _body(kept)
+            await self._stream(asked, _starting_after(query, asked.request))
+            return None
+        kept = await self._store.get(asked.response_id, asked.owner)
+        if kept is None:
+            body = await self._runs.body(asked.response_id, asked.owner)
+            if body is not None:
+                return body
+            kept = await self._kept(asked)  # perhaps it has ended just now
+        return body_of(kept)
 
-    async def _delete(self, request: Request, owner: str) -> bytes:
-        response_id = _response_id(request)
-        recording_id = await self._store.delete(response_id, owner)
-        if recording_id is None:
-            raise _UnknownResponse(response_id)
-        self._memory.remove_recording(recording_id)
-        if self._level is not None:
-            self._level.remove_recording(recording_id)
-        return msgspec.json.encode({"id": response_id, "object": "response", "deleted": True})
+    async def _stream(self, asked: "_Asked", after: int) -> None:
+        kept = await self._store.get(asked.response_id, asked.owner)
+        if kept is None:
+            if await self._runs.tail(asked.response_id, asked.owner, after, asked.reply, asked.request_id):
+                return
+            kept = await self._kept(asked)
+        replay(kept, after, asked.reply, asked.request_id)
 
-    async def _cancel(self, request: Request, owner: str) -> bytes:
-        response_id = _response_id(request)
-        if await self._store.get(response_id, owner) is None:
-            raise _UnknownResponse(response_id)
-        raise ClientFault("Cannot cancel a synchronous response.")
+    async def _delete(self, asked: "_Asked") -> bytes:
+        if not await self._runs.delete(asked.response_id, asked.owner):
+            recording_id = await self._store.delete(asked.response_id, asked.owner)
+            if recording_id is None:
+                raise _UnknownResponse(asked.response_id)
+            self._memory.remove_recording(recording_id)
+            if self._level is not None:
+                self._level.remove_recording(recording_id)
+        return msgspec.json.encode({"id": asked.response_id, "object": "response", "deleted": True})
+
+    async def _cancel(self, asked: "_Asked") -> bytes:
+        if await self._runs.cancel(asked.response_id, asked.owner):
+            body = await self._runs.body(asked.response_id, asked.owner)
+            if body is not None:
+                return body
+        body = body_of(await self._kept(asked))
+        if not read_object(body).get("background"):
+            raise ClientFault("Cannot cancel a synchronous response.")
+        return body
+
+    async def _input_items(self, asked: "_Asked") -> bytes:
+        kept = await self._store.get(asked.response_id, asked.owner)
+        if kept is None:
+            raise _UnknownResponse(asked.response_id)
+        _, items = await self._contexts.shown(kept)
+        return list_items(items, parse_qs(asked.request.query.decode("latin-1")))
+
+    async def _kept(self, asked: "_Asked") -> KeptResponse:
+        kept = await self._store.get(asked.response_id, asked.owner)
+        if kept is None:
+            raise _UnknownResponse(asked.response_id)
+        return kept
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """A request for a response, and who asks."""
+
+    request: Request
+    owner: str
+    request_id: bytes
+    reply: Reply
+
+    @property
+    def response_id(self) -> str:
+        return _response_id(self.request)
 
 
 class _UnknownResponse(ClientFault):
@@ -110,11 +158,17 @@ class _UnknownResponse(ClientFault):
 
 
 def _response_id(request: Request) -> str:
-    return unquote(request.path.decode("latin-1").removeprefix(_PREFIX).removesuffix("/cancel"))
+    return unquote(
+        request.path.decode("latin-1")
+        .removeprefix(_PREFIX)
+        .removesuffix("/cancel")
+        .removesuffix("/input_items")
+    )
 
 
 def _passed_on(request: Request) -> UpstreamRequest:
     end = "/cancel" if request.method == b"POST" else ""
+    end = "/input_items" if request.path.endswith(b"/input_items") else end
     query = "?" + quote(request.query, safe="%!$&'()*+,;=:@/?[]~") if request.query else ""
     return UpstreamRequest(
         "responses",
@@ -124,6 +178,14 @@ def _passed_on(request: Request) -> UpstreamRequest:
     )
 
 
-def _body(kept: KeptResponse) -> bytes:
-    rendition = render(kept.recording, RESPONSES, Asked(Mode.JSON))
-    return rendition.fill(kept.id.encode(), kept.created_at, kept.echoed)
+def _starting_after(query: Mapping[str, list[str]], request: Request) -> int:
+    """Return the number of the last event that the client has; -1 for none. Raises ClientFault."""
+    given = query.get("starting_after")
+    text = given[-1] if given else request.headers.get(b"last-event-id", b"").decode("latin-1")
+    if not text:
+        return -1
+    if not (text.isascii() and text.isdigit() and len(text) < 16):
+        raise ClientFault(
+            "'starting_after' must be the number of an event.", code="invalid_value", param="starting_after"
+        )
+    return int(text)

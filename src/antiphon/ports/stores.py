@@ -5,6 +5,8 @@ from typing import Protocol
 
 from antiphon.cache.entry import Entry
 from antiphon.recording import Recording
+from antiphon.turn.chain import Items
+from antiphon.turn.history import Context, Head
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +23,10 @@ class KeptResponse:
     expires_at: float
     is_replay: bool = False
     """Whether the recording was there before."""
+    context: Context | None = None
+    """What the model was shown, to be kept with it."""
+    head: Head | None = None
+    """Where what the model was shown is kept; None if it is not known."""
 
 
 class CacheLevel(Protocol):
@@ -54,6 +60,9 @@ class ResponseStore(Protocol):
 
     async def delete(self, response_id: str, owner: str) -> str | None:
         """Delete the owner's response and return the id of its recording. Raises StoreFault."""
+
+    async def history(self, head: bytes) -> Items:
+        """Return what a model was shown, first item first. Raises StoreFault."""
 
     def note_upstream(self, response_id: str, owner: str, provider: str, expires_at: float) -> None:
         """Note that `provider` itself keeps a response of the owner."""

@@ -7,6 +7,7 @@ from antiphon.settings.file import FILE_NAME, Loaded, load, read
 from antiphon.settings.quantities import Duration, Secret, Size, Timeout
 from antiphon.settings.values import (
     Admin,
+    Background,
     Cache,
     Downloads,
     Key,
@@ -24,6 +25,7 @@ from antiphon.settings.values import (
 __all__ = [
     "FILE_NAME",
     "Admin",
+    "Background",
     "Cache",
     "ConfigurationError",
     "Downloads",

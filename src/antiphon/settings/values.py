@@ -170,11 +170,31 @@ class Key(Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):
     """64 hexadecimal digits."""
 
 
+class Background(Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):
+    """Answers that are made while nobody waits for them."""
+
+    concurrency: PositiveInt = 64
+    """Runs at a time, for each worker; others are queued."""
+    lease: Timeout = Timeout(15)
+    """Seconds after which a run whose worker says nothing belongs to another."""
+    max_attempts: PositiveInt = 3
+    """How often an answer of which nothing was shown is begun, if its workers die."""
+    queue_timeout: Timeout = Timeout(600)
+    """Seconds that a run may wait to be begun."""
+    timeout: Timeout = Timeout(3600)
+    """Seconds from the request to the end of its answer."""
+
+
 class Responses(Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):
     """Kept responses."""
 
     retention: Timeout = Timeout(30 * 86400)
     """Seconds for which a response can be read again."""
+    max_history_items: PositiveInt = 10_000
+    """Bound of the items that a request continues, with its own."""
+    max_history_bytes: Size = Size(32 * 1024 * 1024)
+    """Bound of their bytes."""
+    background: Background = Background()
     secret: Secret | None = None
     """Seals what clients carry back as `encrypted_content`: 32 characters or more; without it `storage` keeps one."""
     old_secrets: tuple[Secret, ...] = ()

@@ -5,6 +5,7 @@ from typing import Any, Final
 import msgspec
 
 from antiphon.dialects.responses.dialect import _NAMELESS
+from antiphon.turn.events import Item
 from antiphon.wire.json import Members
 
 _ECHOED: Final = frozenset(_NAMELESS) - {
@@ -26,20 +27,26 @@ def prepared_events(members: Members, response_id: str, now: int) -> list[bytes]
 
     It says `store: false`, since it can only be continued, not retrieved.
     """
-    response = {**_NAMELESS, "id": response_id, "created_at": now, "store": False}
-    for name in _ECHOED & members.keys():
-        value, default = _read(members[name]), _NAMELESS[name]
-        if isinstance(value, dict) and isinstance(default, dict):
-            response[name] = default | value
-        elif name == "tools" and isinstance(value, list):
-            response[name] = [_tool(each) for each in value]
-        elif value is not None:
-            response[name] = value
+    response = {**_NAMELESS, "id": response_id, "created_at": now, "store": False, **echo_of(members)}
     done = response | {"status": "completed", "completed_at": now, "usage": _USAGE}
     return [
         msgspec.json.encode({"type": f"response.{name}", "sequence_number": number, "response": each})
         for number, (name, each) in enumerate((("created", response), ("completed", done)))
     ]
+
+
+def echo_of(members: Members) -> Item:
+    """Return the members of a response that tell what was asked, for a request with `members`."""
+    echo: Item = {}
+    for name in _ECHOED & members.keys():
+        value, default = _read(members[name]), _NAMELESS[name]
+        if isinstance(value, dict) and isinstance(default, dict):
+            echo[name] = default | value
+        elif name == "tools" and isinstance(value, list):
+            echo[name] = [_tool(each) for each in value]
+        elif value is not None:
+            echo[name] = value
+    return echo
 
 
 def _read(raw: msgspec.Raw) -> Any:

@@ -20,6 +20,8 @@ ECHOED: Final = {
     "safety_identifier": b"null",
     "prompt_cache_key": b"null",
     "background": b"false",
+    "previous_response_id": b"null",
+    "conversation": b"null",
 }
 """Members of a response that only echo the request and are not in the cache key, with their defaults.
 

@@ -24,11 +24,11 @@ _log = logging.getLogger(__name__)
 _T = TypeVar("_T")
 Write = Callable[[sqlite3.Connection], None]
 
-_SCHEMA_VERSION = 1
+_SCHEMA_VERSION = 2
 _BATCH = 512
 _PRAGMAS = (
     "PRAGMA journal_mode = WAL",  # readers and the writer do not wait for each other
-    "PRAGMA synchronous = NORMAL",  # a power cut may lose the last commits, never the file
+    "PRAGMA synchronous = NORMAL",  # a power cut may lose commits that nobody has waited for, never the file
     "PRAGMA temp_store = MEMORY",
     "PRAGMA cache_size = -8192",
     "PRAGMA wal_autocheckpoint = 4000",  # pages written several times meanwhile are copied once
@@ -124,7 +124,7 @@ class Database:
         return True
 
     async def written(self, work: Callable[[sqlite3.Connection], _T]) -> _T:
-        """Do `work` in a transaction and wait until it is committed. Raises StoreFault."""
+        """Do `work` in a transaction and wait until it is committed, and safe from a power cut. Raises StoreFault."""
         if self._closed:
             raise _store_fault("it is closed")
         loop = asyncio.get_running_loop()
@@ -137,7 +137,7 @@ class Database:
             else:
                 _tell(loop, _set_exception, future, _store_fault(error))
 
-        self._put(_Job(lambda connection: results.append(work(connection)), 0, done))
+        self._put(_Job(lambda connection: results.append(work(connection)), 0, done, is_awaited=True))
         return await future
 
     @property
@@ -200,7 +200,10 @@ class Database:
     def _commit(self, connection: sqlite3.Connection, batch: list["_Job"]) -> None:
         if not batch:
             return
+        # Who waits for a commit has promised something.
+        synchronous = "FULL" if any(job.is_awaited for job in batch) else "NORMAL"
         try:
+            connection.execute(f"PRAGMA synchronous = {synchronous}")
             connection.execute("BEGIN IMMEDIATE")
         except sqlite3.Error as error:
             # Locked or gone: that is no job's fault, and each alone would wait as long again.
@@ -238,6 +241,7 @@ class _Job:
     work: Write
     size: int
     done: Callable[[Exception | None], None]
+    is_awaited: bool = False
 
 
 def _tell(loop: asyncio.AbstractEventLoop, callback: Callable[..., object], *arguments: object) -> None:

@@ -8,26 +8,29 @@ from typing import Any
 
 from antiphon.drivers.sqlite.cache import read_echo, write_echo
 from antiphon.drivers.sqlite.database import Database
+from antiphon.drivers.sqlite.history import keep_history, read_head, read_history, release
 from antiphon.drivers.sqlite.recordings import keep_recording
 from antiphon.ports.stores import KeptResponse
 from antiphon.recording.codec import decode
+from antiphon.turn.chain import Items
+from antiphon.turn.history import Node, grow
 from antiphon.wire.errors import StoreFault
 
 _log = logging.getLogger(__name__)
 
-_REPLACE = """
-REPLACE INTO responses (id, owner, recording_id, created_at, echo, expires_at) VALUES (?, ?, ?, ?, ?, ?)
+_INSERT = """
+INSERT INTO responses (id, owner, recording_id, created_at, echo, expires_at, history) VALUES (?, ?, ?, ?, ?, ?, ?)
 """
 _SELECT = """
-SELECT data, responses.created_at, echo, expires_at
+SELECT data, responses.created_at, echo, expires_at, history
 FROM responses JOIN recordings ON recordings.id = recording_id WHERE responses.id = ? AND owner = ?
 """
 _HELD = "SELECT recording_id FROM responses WHERE id = ? AND owner = ? AND expires_at >= ?"
-_DELETE = "DELETE FROM responses WHERE id = ? AND owner = ?"
+_DELETE = "DELETE FROM responses WHERE id = ? AND owner = ? RETURNING history"
 _DELETED = "REPLACE INTO deleted_recordings (recording_id, deleted_at) VALUES (?, ?)"
 _DELETED_SINCE = "SELECT recording_id FROM deleted_recordings WHERE deleted_at >= ?"
 _FORGET_DELETED = "DELETE FROM deleted_recordings WHERE deleted_at < ?"
-_EXPIRED = "DELETE FROM responses WHERE expires_at < ?"
+_EXPIRED = "DELETE FROM responses WHERE expires_at < ? RETURNING history"
 _NOTE = "REPLACE INTO upstream_responses (id, owner, provider, expires_at) VALUES (?, ?, ?, ?)"
 _NOTED = "SELECT provider FROM upstream_responses WHERE id = ? AND owner = ?"
 _EXPIRED_NOTES = "DELETE FROM upstream_responses WHERE expires_at < ?"
@@ -46,6 +49,7 @@ class SqliteResponses:
         self._now = wall_clock
         # What is not committed yet is already to be found.
         self._pending: dict[tuple[str, str], KeptResponse] = {}
+        self._unwritten: dict[bytes, Node] = {}
         self._noted: dict[tuple[str, str], str] = {}
 
     @property
@@ -57,20 +61,16 @@ class SqliteResponses:
         """Keep a response."""
         name = (kept.id, kept.owner)
         self._pending[name] = kept
-        row = (
-            kept.id,
-            kept.owner,
-            kept.recording.id,
-            kept.created_at,
-            write_echo(kept.echoed),
-            kept.expires_at,
-        )
+        before, new = (None, ()) if kept.context is None else (kept.context.before, kept.context.new)
+        nodes = grow(kept.owner, before, new)
+        self._unwritten.update((node.id, node) for node in nodes)
 
         def work(connection: sqlite3.Connection) -> None:
-            keep_recording(connection, kept.recording)
-            connection.execute(_REPLACE, row)
+            keep_response(connection, kept, keep_history(connection, before, nodes))
 
         def done() -> None:
+            for node in nodes:
+                self._unwritten.pop(node.id, None)
             if self._pending.get(name) is kept:
                 del self._pending[name]
 
@@ -84,10 +84,27 @@ class SqliteResponses:
         pending = self._pending.get((response_id, owner))
         if pending is not None:
             return pending if pending.expires_at >= now else None
-        row = await self._database.read(
-            lambda connection: connection.execute(_SELECT, (response_id, owner)).fetchone()
-        )
+
+        def work(connection: sqlite3.Connection) -> tuple[Any, ...] | None:
+            row = connection.execute(_SELECT, (response_id, owner)).fetchone()
+            return None if row is None else (*row[:-1], read_head(connection, row[-1]))
+
+        row = await self._database.read(work)
         return None if row is None or row[3] < now else _read(response_id, owner, row)
+
+    async def history(self, head: bytes) -> Items:
+        """Return what a model was shown, first item first. Raises StoreFault."""
+        items: list[bytes] = []
+        at: bytes | None = head
+        while at is not None and (node := self._unwritten.get(at)) is not None:
+            items.append(node.item)
+            at = node.previous
+        items.reverse()
+        if at is None:
+            return tuple(items)
+        written = at
+        before = await self._database.read(lambda connection: read_history(connection, written))
+        return (*before, *items)
 
     async def delete(self, response_id: str, owner: str) -> str | None:
         """Delete the owner's response and return the id of its recording."""
@@ -97,7 +114,8 @@ class SqliteResponses:
             row = connection.execute(_HELD, (response_id, owner, now)).fetchone()
             if row is None:
                 return None
-            connection.execute(_DELETE, (response_id, owner))
+            (history,) = connection.execute(_DELETE, (response_id, owner)).fetchone()
+            release(connection, history)
             connection.execute(_DELETED, (row[0], now))
             return str(row[0])
 
@@ -135,14 +153,36 @@ class SqliteResponses:
         self._database.write(lambda connection: _delete_expired(connection, now))
 
 
+def keep_response(connection: sqlite3.Connection, kept: KeptResponse, history: bytes | None) -> None:
+    """Write a response whose history is held for it."""
+    keep_recording(connection, kept.recording)
+    # With `ids: original` one may be there: it is replaced, and what it held is let go.
+    replaced = connection.execute(_DELETE, (kept.id, kept.owner)).fetchone()
+    connection.execute(
+        _INSERT,
+        (
+            kept.id,
+            kept.owner,
+            kept.recording.id,
+            kept.created_at,
+            write_echo(kept.echoed),
+            kept.expires_at,
+            history,
+        ),
+    )
+    if replaced is not None:
+        release(connection, replaced[0])
+
+
 def _delete_expired(connection: sqlite3.Connection, now: float) -> None:
-    connection.execute(_EXPIRED, (now,))
+    for (history,) in connection.execute(_EXPIRED, (now,)).fetchall():
+        release(connection, history)
     connection.execute(_EXPIRED_NOTES, (now,))
     connection.execute(_FORGET_DELETED, (now - _DELETED_SECONDS,))
 
 
 def _read(response_id: str, owner: str, row: tuple[Any, ...]) -> KeptResponse:
-    data, created_at, echo, expires_at = row
+    data, created_at, echo, expires_at, head = row
     try:
         return KeptResponse(
             id=response_id,
@@ -151,6 +191,7 @@ def _read(response_id: str, owner: str, row: tuple[Any, ...]) -> KeptResponse:
             created_at=created_at,
             echoed=read_echo(echo),
             expires_at=expires_at,
+            head=head,
         )
     except (ValueError, TypeError, AttributeError) as error:
         _log.error("a kept response cannot be read: %s", error)

@@ -1,0 +1,56 @@
+"""What models were shown, in SQLite: see `turn.history`. An item lives as long as something leads to it."""
+
+import sqlite3
+from collections.abc import Sequence
+
+from antiphon.turn.chain import Items
+from antiphon.turn.history import Head, Node
+
+_IS_THERE = "SELECT 1 FROM history WHERE id = ?"
+_INSERT = "INSERT INTO history (id, previous, depth, size, item) VALUES (?, ?, ?, ?, ?)"
+_HOLD = "UPDATE history SET holders = holders + 1 WHERE id = ?"
+_RELEASE = "UPDATE history SET holders = holders - 1 WHERE id = ? RETURNING holders"
+_DROP = "DELETE FROM history WHERE id = ? RETURNING previous"
+_HEAD = "SELECT id, depth, size FROM history WHERE id = ?"
+_WALK = """
+WITH RECURSIVE shown (depth, previous, item) AS (
+    SELECT depth, previous, item FROM history WHERE id = ?
+    UNION ALL SELECT history.depth, history.previous, history.item FROM history JOIN shown ON history.id = shown.previous
+) SELECT item FROM shown ORDER BY depth
+"""
+
+
+def keep_history(connection: sqlite3.Connection, before: Head | None, nodes: Sequence[Node]) -> bytes | None:
+    """Write what is not there yet, and hold it for one more response, until `release`. Returns the last item."""
+    head = nodes[-1].id if nodes else before.id if before is not None else None
+    if head is None:
+        return None
+    first = len(nodes)
+    while first and connection.execute(_IS_THERE, (nodes[first - 1].id,)).fetchone() is None:
+        first -= 1
+    missing = nodes[first:]
+    connection.executemany(_INSERT, missing)
+    if missing and missing[0].previous is not None:
+        connection.execute(_HOLD, (missing[0].previous,))
+    connection.execute(_HOLD, (head,))
+    return head
+
+
+def release(connection: sqlite3.Connection, head: bytes | None) -> None:
+    """Let go of a history: what nothing leads to any more is deleted."""
+    while head is not None:
+        row = connection.execute(_RELEASE, (head,)).fetchone()
+        if row is None or row[0] > 0:
+            return
+        (head,) = connection.execute(_DROP, (head,)).fetchone()
+
+
+def read_head(connection: sqlite3.Connection, head: bytes | None) -> Head | None:
+    """Return where a history ends."""
+    row = None if head is None else connection.execute(_HEAD, (head,)).fetchone()
+    return None if row is None else Head(*row)
+
+
+def read_history(connection: sqlite3.Connection, head: bytes) -> Items:
+    """Return the items up to `head`, the first one first."""
+    return tuple(item for (item,) in connection.execute(_WALK, (head,)))

@@ -1,0 +1,300 @@
+"""Runs in SQLite; implements `ports.runs.RunStore`. Several processes of one host may share the file."""
+
+import asyncio
+import sqlite3
+import time
+from collections.abc import Callable, Sequence
+from typing import Final
+
+from antiphon.drivers.sqlite.database import Database
+from antiphon.drivers.sqlite.history import keep_history, release
+from antiphon.drivers.sqlite.responses import keep_response
+from antiphon.ports.runs import Append, Lease, NewRun, Page, RunState, StaleRun
+from antiphon.ports.stores import KeptResponse
+from antiphon.turn.history import grow
+
+_CREATE = """
+INSERT INTO runs (id, owner, status, epoch, last_seq, worker, lease_until, attempt, is_shown, is_public, has_effect,
+    priority, created_at, queue_deadline, deadline)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, 0, ?, 0, ?, ?, ?, ?)
+"""
+_CREATE_REQUEST = "INSERT INTO run_requests (id, request, history) VALUES (?, ?, ?)"
+_EVENT = "INSERT INTO run_events (id, seq, time, frame) VALUES (?, ?, ?, ?)"
+_CLAIM = """
+UPDATE runs SET status = 'in_progress', epoch = epoch + 1, attempt = attempt + 1, worker = ?, lease_until = ?
+WHERE id IN (
+    SELECT id FROM runs WHERE status = 'queued' AND queue_deadline > ? ORDER BY priority DESC, created_at LIMIT ?
+)
+RETURNING id, owner, epoch, last_seq, attempt, created_at, deadline
+"""
+_REQUEST = "SELECT request, history FROM run_requests WHERE id = ?"
+_RENEW = "UPDATE runs SET lease_until = ? WHERE id = ? AND epoch = ? AND status = 'in_progress'"
+_APPEND = """
+UPDATE runs SET last_seq = last_seq + ?, status = coalesce(?, status), lease_until = ?,
+    is_shown = is_shown OR ?, has_effect = has_effect OR ?
+WHERE id = ? AND epoch = ? AND last_seq = ? AND status = 'in_progress'
+"""
+_END = """
+UPDATE runs SET status = ?, epoch = epoch + 1, last_seq = last_seq + ?
+WHERE id = ? AND status IN ('queued', 'in_progress') AND (? IS NULL OR (epoch = ? AND last_seq = ?))
+RETURNING last_seq, created_at
+"""
+_RESTART = """
+UPDATE runs SET status = 'queued', last_seq = ?, is_shown = 0, worker = NULL, queue_deadline = deadline
+WHERE id = ? AND epoch = ? AND last_seq = ? AND status = 'in_progress'
+"""
+_CUT = "DELETE FROM run_events WHERE id = ? AND seq > ?"
+_STALE = """
+SELECT id, owner, status, epoch, last_seq, created_at, attempt, is_shown, is_public, has_effect, CASE
+    WHEN status NOT IN ('queued', 'in_progress') THEN 'ended'
+    WHEN deadline <= :now THEN 'deadline'
+    WHEN status = 'queued' THEN 'queue_deadline'
+    ELSE 'lease'
+END
+FROM runs
+WHERE (status = 'in_progress' AND (lease_until < :now OR deadline <= :now))
+OR (status = 'queued' AND queue_deadline <= :now)
+OR (status NOT IN ('queued', 'in_progress') AND lease_until < :now)
+ORDER BY created_at LIMIT :limit
+"""
+_STATE = "SELECT status, epoch, last_seq, created_at FROM runs WHERE id = ?"
+_STATE_OF = _STATE + " AND owner = ?"
+_READ = "SELECT frame, time FROM run_events WHERE id = ? AND seq > ? ORDER BY seq"
+_PUBLISH = "UPDATE runs SET is_public = 1 WHERE id = ?"
+_DELETE_RUN = "DELETE FROM runs WHERE id = ? RETURNING status"
+_DELETE_REQUEST = "DELETE FROM run_requests WHERE id = ? RETURNING history"
+_DELETE_EVENTS = "DELETE FROM run_events WHERE id = ?"
+_IS_OWN = "SELECT 1 FROM runs WHERE id = ? AND owner = ?"
+_QUEUED = "SELECT count(*) FROM runs WHERE status = 'queued'"
+
+_WATCH_SECONDS: Final = 0.05
+
+
+class SqliteRuns:
+    """Runs of all workers that share the file."""
+
+    def __init__(self, database: Database, lease: float, wall_clock: Callable[[], float] = time.time) -> None:
+        """Give leases of `lease` seconds."""
+        self._database = database
+        self._lease = lease
+        self._now = wall_clock
+
+    async def create(self, new: NewRun, worker: str | None) -> Lease | None:
+        """Accept a run: it is on disk when this returns. `worker`, if given, has it from the beginning."""
+        status, epoch = ("queued", 0) if worker is None else ("in_progress", 1)
+        last_seq = len(new.frames) - 1
+        before, nodes = new.context.before, grow(new.owner, new.context.before, new.context.new)
+
+        def work(connection: sqlite3.Connection) -> bytes | None:
+            history = keep_history(connection, before, nodes)
+            connection.execute(
+                _CREATE,
+                (
+                    *(new.id, new.owner, status, epoch, last_seq, worker, self._now() + self._lease, epoch),
+                    *(new.is_public, new.priority, new.created_at, new.queue_deadline, new.deadline),
+                ),
+            )
+            connection.execute(_CREATE_REQUEST, (new.id, new.request, history))
+            _add_events(connection, new.id, 0, new.frames, [0] * len(new.frames))
+            return history
+
+        history = await self._database.written(work)
+        if worker is None:
+            return None
+        return Lease(
+            run_id=new.id,
+            owner=new.owner,
+            epoch=epoch,
+            last_seq=last_seq,
+            attempt=1,
+            created_at=new.created_at,
+            deadline=new.deadline,
+            request=new.request,
+            history=history,
+        )
+
+    async def claim(self, worker: str, limit: int) -> list[Lease]:
+        """Take up to `limit` queued runs, the most urgent and the oldest first."""
+        now = self._now()
+
+        def work(connection: sqlite3.Connection) -> list[Lease]:
+            claimed = connection.execute(_CLAIM, (worker, now + self._lease, now, limit)).fetchall()
+            return [_lease(connection, row) for row in claimed]
+
+        return await self._database.written(work)
+
+    async def renew(self, held: Sequence[tuple[str, int]]) -> set[str]:
+        """Prolong the leases of runs, by id and epoch, and return those that are still held."""
+        until = self._now() + self._lease
+
+        def work(connection: sqlite3.Connection) -> set[str]:
+            return {
+                run_id
+                for run_id, epoch in held
+                if connection.execute(_RENEW, (until, run_id, epoch)).rowcount
+            }
+
+        return await self._database.written(work)
+
+    async def append(self, appends: Sequence[Append]) -> list[bool]:
+        """Add events; False where the writer is fenced. Prolongs the leases."""
+        until = self._now() + self._lease
+        return await self._database.written(
+            lambda connection: [_append(connection, append, until) for append in appends]
+        )
+
+    async def end(
+        self, run_id: str, status: str, frames: Sequence[bytes] = (), expected: RunState | None = None
+    ) -> bool:
+        """End somebody else's run, in a new epoch; False if it has moved on from what was `expected`, or has ended."""
+        epoch, last_seq = (None, None) if expected is None else (expected.epoch, expected.last_seq)
+        now = self._now()
+
+        def work(connection: sqlite3.Connection) -> bool:
+            row = connection.execute(_END, (status, len(frames), run_id, epoch, epoch, last_seq)).fetchone()
+            if row is None:
+                return False
+            last, created_at = row
+            times = [max(0, int((now - created_at) * 1e6))] * len(frames)
+            _add_events(connection, run_id, last + 1 - len(frames), frames, times)
+            return True
+
+        return await self._database.written(work)
+
+    async def restart(self, run_id: str, state: RunState, keep: int) -> bool:
+        """Queue a run again with its first `keep` events; False if it has moved on from `state`."""
+
+        def work(connection: sqlite3.Connection) -> bool:
+            changed = connection.execute(_RESTART, (keep - 1, run_id, state.epoch, state.last_seq)).rowcount
+            if changed:
+                connection.execute(_CUT, (run_id, keep - 1))
+            return bool(changed)
+
+        return await self._database.written(work)
+
+    async def stale(self, limit: int) -> list[StaleRun]:
+        """Return runs whose worker is gone, that are too late, or that have ended and are not settled."""
+        rows = await self._database.read(
+            lambda connection: connection.execute(_STALE, {"now": self._now(), "limit": limit}).fetchall()
+        )
+        return [
+            StaleRun(
+                *(row[0], row[1], RunState(*row[2:6]), row[6]),
+                is_shown=bool(row[7]),
+                is_public=bool(row[8]),
+                has_effect=bool(row[9]),
+                why=row[10],
+            )
+            for row in rows
+        ]
+
+    async def state(self, run_id: str, owner: str) -> RunState | None:
+        """Return where the owner's run stands; None once it is settled."""
+        row = await self._database.read(
+            lambda connection: connection.execute(_STATE_OF, (run_id, owner)).fetchone()
+        )
+        return None if row is None else RunState(*row)
+
+    async def read(self, run_id: str, after: int) -> Page:
+        """Return the events after the number `after`, and where the run stands."""
+
+        def work(connection: sqlite3.Connection) -> Page:
+            connection.execute("BEGIN")
+            try:
+                state = connection.execute(_STATE, (run_id,)).fetchone()
+                rows = connection.execute(_READ, (run_id, after)).fetchall()
+            finally:
+                connection.execute("COMMIT")
+            frames, times = [row[0] for row in rows], [row[1] for row in rows]
+            return Page(frames, times, None if state is None else RunState(*state))
+
+        return await self._database.read(work)
+
+    async def publish(self, run_id: str) -> None:
+        """Promise the events of a run to somebody: from now on none is taken back."""
+        await self._database.written(lambda connection: connection.execute(_PUBLISH, (run_id,)))
+
+    async def settle(self, kept: KeptResponse) -> bool:
+        """Put the answer of an ended run where kept responses are, in place of its log; False if it is gone."""
+
+        def work(connection: sqlite3.Connection) -> bool:
+            if connection.execute(_DELETE_RUN, (kept.id,)).fetchone() is None:
+                return False
+            (history,) = connection.execute(_DELETE_REQUEST, (kept.id,)).fetchone()
+            connection.execute(_DELETE_EVENTS, (kept.id,))
+            keep_response(connection, kept, history)
+            return True
+
+        return await self._database.written(work)
+
+    async def delete(self, run_id: str, owner: str) -> bool:
+        """Forget the owner's run, whatever its state."""
+
+        def work(connection: sqlite3.Connection) -> bool:
+            if connection.execute(_IS_OWN, (run_id, owner)).fetchone() is None:
+                return False
+            connection.execute(_DELETE_RUN, (run_id,))
+            (history,) = connection.execute(_DELETE_REQUEST, (run_id,)).fetchone()
+            release(connection, history)
+            connection.execute(_DELETE_EVENTS, (run_id,))
+            return True
+
+        return await self._database.written(work)
+
+    async def queued(self) -> int:
+        """Return how many runs wait."""
+        row = await self._database.read(lambda connection: connection.execute(_QUEUED).fetchone())
+        return int(row[0])
+
+    async def watch(self, changed: Callable[[], object]) -> None:
+        """Call `changed` when another process has written to the file."""
+        version = None
+        while True:
+            seen = await self._database.read(
+                lambda connection: connection.execute("PRAGMA data_version").fetchone()
+            )
+            if version is not None and seen != version:
+                changed()
+            version = seen
+            await asyncio.sleep(_WATCH_SECONDS)
+
+
+def _append(connection: sqlite3.Connection, append: Append, until: float) -> bool:
+    changed = connection.execute(
+        _APPEND,
+        (
+            *(len(append.frames), append.status, until, append.is_shown, append.has_effect),
+            *(append.run_id, append.epoch, append.last_seq),
+        ),
+    ).rowcount
+    if changed:
+        _add_events(connection, append.run_id, append.last_seq + 1, append.frames, append.times)
+    return bool(changed)
+
+
+def _add_events(
+    connection: sqlite3.Connection, run_id: str, first: int, frames: Sequence[bytes], times: Sequence[int]
+) -> None:
+    connection.executemany(
+        _EVENT,
+        [
+            (run_id, first + place, time, frame)
+            for place, (time, frame) in enumerate(zip(times, frames, strict=True))
+        ],
+    )
+
+
+def _lease(connection: sqlite3.Connection, row: tuple[str, str, int, int, int, float, float]) -> Lease:
+    run_id, owner, epoch, last_seq, attempt, created_at, deadline = row
+    request, history = connection.execute(_REQUEST, (run_id,)).fetchone()
+    return Lease(
+        run_id=run_id,
+        owner=owner,
+        epoch=epoch,
+        last_seq=last_seq,
+        attempt=attempt,
+        created_at=created_at,
+        deadline=deadline,
+        request=request,
+        history=history,
+    )

@@ -1,0 +1,161 @@
+"""What a request refers to, put in its place: the response that it continues.
+
+Items come from the store as they were written. A request whose references are resolved is one like any other, for
+every upstream.
+"""
+
+import re
+from dataclasses import dataclass
+from typing import Final
+
+import msgspec
+
+from antiphon.dialects.native import NativeRequest, with_context
+from antiphon.dialects.responses.dialect import RESPONSES
+from antiphon.engine.rendition import render
+from antiphon.engine.turn import Asked
+from antiphon.ports.runs import RunStore
+from antiphon.ports.stores import KeptResponse, ResponseStore
+from antiphon.recording import Mode, State
+from antiphon.turn.chain import Items, Parent, continued, input_items, write_items
+from antiphon.turn.history import Context, Head, grow
+from antiphon.wire.errors import ClientFault
+from antiphon.wire.json import Members
+
+_ID: Final = re.compile(r"[A-Za-z0-9_-]{1,128}")
+_PREVIOUS: Final = "previous_response_id"
+_CONVERSATION: Final = "conversation"
+_CONTINUABLE: Final = frozenset({State.COMPLETED, State.INCOMPLETE})
+
+
+class _Output(msgspec.Struct):
+    output: list[msgspec.Raw] = []
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How long a chain may become."""
+
+    max_items: int
+    max_bytes: int
+
+
+class Contexts:
+    """Resolves the references of requests."""
+
+    def __init__(self, responses: ResponseStore, runs: RunStore, limits: Limits) -> None:
+        """Look in `responses`; `runs` are those that cannot be continued yet."""
+        self._responses = responses
+        self._runs = runs
+        self._limits = limits
+
+    async def resolve(self, request: NativeRequest, owner: str) -> tuple[NativeRequest, Context]:
+        """Return `request` with all that it refers to in its `input`, and what the model is shown.
+
+        Raises ClientFault, StoreFault.
+        """
+        parent_id = _parent_id(request.members)
+        new = input_items(request.given)
+        if bytes(request.members.get(_CONVERSATION, b"null")) != b"null":
+            raise ClientFault(
+                f"'{_CONVERSATION}' is not supported yet.", code="unsupported_parameter", param=_CONVERSATION
+            )
+        if parent_id is None:
+            return request, Context(None, new)
+        head, shown, output = await self._parent(parent_id, owner)
+        items = continued(shown, output, new)
+        context = Context(head, items[len(shown) :])
+        self._check_limits(context)
+        echo = {_PREVIOUS: b'"%b"' % parent_id.encode()}
+        return with_context(request, write_items(items), echo), context
+
+    async def find_parent(self, response_id: str, owner: str) -> Parent | None:
+        """Return a response that can be continued, if there is one. Raises ClientFault, StoreFault."""
+        try:
+            _, shown, output = await self._parent(response_id, owner)
+        except UnknownParent:
+            return None
+        return Parent(shown, output)
+
+    async def _parent(self, response_id: str, owner: str) -> tuple[Head | None, Items, Items]:
+        """Return where the response's input is kept, its items, and its output."""
+        kept = await self._responses.get(response_id, owner)
+        if kept is None:
+            if await self._runs.state(response_id, owner) is not None:
+                raise ClientFault(
+                    f"Previous response with id '{response_id}' has not ended yet.", param=_PREVIOUS
+                )
+            raise UnknownParent(response_id)
+        output = _output_of(kept)
+        if kept.recording.outcome.state not in _CONTINUABLE and not output:
+            raise ClientFault(
+                f"Previous response with id '{response_id}' has no output to continue from.", param=_PREVIOUS
+            )
+        head, shown = await self.shown(kept)
+        return head, shown, output
+
+    async def shown(self, kept: KeptResponse) -> tuple[Head | None, Items]:
+        """Return where the input of a response is kept, and its items. Raises StoreFault."""
+        if kept.context is None:
+            return kept.head, () if kept.head is None else await self._responses.history(kept.head.id)
+        # It is not written yet; what it continues is.
+        before, new = kept.context.before, kept.context.new
+        nodes = grow(kept.owner, before, new)
+        items = () if before is None else await self._responses.history(before.id)
+        return nodes[-1].head if nodes else before, items + new
+
+    def _check_limits(self, context: Context) -> None:
+        depth, size = (0, 0) if context.before is None else context.before[1:]
+        limits = self._limits
+        if depth + len(context.new) > limits.max_items:
+            raise ClientFault(
+                f"With what it continues, the request has more than {limits.max_items} items.",
+                code="array_above_max_length",
+                param="input",
+            )
+        if size + sum(map(len, context.new)) > limits.max_bytes:
+            raise ClientFault(
+                f"With what it continues, the request is larger than {limits.max_bytes} bytes.",
+                code="request_too_large",
+                param="input",
+                status=413,
+            )
+
+
+class UnknownParent(ClientFault):
+    """There is no such response to continue, or it belongs to somebody else."""
+
+    def __init__(self, response_id: str) -> None:
+        """Say it as clients know it."""
+        super().__init__(
+            f"Previous response with id '{response_id}' not found.",
+            code="previous_response_not_found",
+            param=_PREVIOUS,
+        )
+
+
+def _parent_id(members: Members) -> str | None:
+    raw = bytes(members.get(_PREVIOUS, b"null"))
+    if raw == b"null":
+        return None
+    if bytes(members.get(_CONVERSATION, b"null")) != b"null":
+        raise ClientFault(
+            "'previous_response_id' and 'conversation' exclude each other.",
+            code="mutually_exclusive_parameters",
+            param=_PREVIOUS,
+        )
+    try:
+        parent_id = msgspec.json.decode(raw, type=str)
+    except msgspec.DecodeError as error:
+        raise ClientFault(f"'{_PREVIOUS}' must be a string.", code="invalid_type", param=_PREVIOUS) from error
+    if _ID.fullmatch(parent_id) is None:
+        raise ClientFault(f"'{_PREVIOUS}' is no response id.", code="invalid_value", param=_PREVIOUS)
+    return parent_id
+
+
+def _output_of(kept: KeptResponse) -> Items:
+    try:
+        body = render(kept.recording, RESPONSES, Asked(Mode.JSON)).fill(kept.id.encode(), None, {})
+        return tuple(map(bytes, msgspec.json.decode(body, type=_Output).output))
+    except ValueError:
+        return ()

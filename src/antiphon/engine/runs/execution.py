@@ -1,0 +1,213 @@
+"""One run in this process: a turn that the gateway asks itself, whose answer is written to the run's log.
+
+leased --> asking --> telling --terminal event, fault--> ending --committed--> over
+             |           |                                  |
+             +-----------+-------- fenced, given up --------+----> over, without another word
+"""
+
+import asyncio
+from collections.abc import Callable, Mapping
+from typing import Final, Protocol
+
+from antiphon.dialects.responses.retelling import Retelling, failed
+from antiphon.engine.runs.log import RunLog, feed
+from antiphon.engine.runs.writing import LogWriter
+from antiphon.ports.reply import Headers, ReplyWatcher
+from antiphon.ports.runs import Append, Lease
+from antiphon.turn.snapshot import Snapshot
+from antiphon.wire.sse import FrameReader, FrameTooLargeError
+from antiphon.wire.upstream_errors import read_error
+
+_BACKLOG_BYTES: Final = 1024 * 1024
+"""Of a run's events that are not committed; with more its upstream is held back."""
+_MOST_FRAME_BYTES: Final = 128 * 1024 * 1024
+
+
+class RunEvents(Protocol):
+    """Who wants to know what becomes of a run."""
+
+    def on_over(self, execution: "Execution", *, is_settled: bool) -> None:
+        """Nothing more happens to it here; `is_settled` is whether its end is committed."""
+
+
+class Execution:
+    """Implements `ports.reply.Reply` for the turn, and `Writer` for the log."""
+
+    def __init__(
+        self,
+        lease: Lease,
+        log: RunLog,
+        writer: LogWriter,
+        events: RunEvents,
+        members: Mapping[str, bytes],
+        now: Callable[[], float],
+    ) -> None:
+        """Write to `log` under `lease`; `members` of the response are what the gateway says they are."""
+        self.lease = lease
+        self.log = log
+        self._writer = writer
+        self._events = events
+        self._now = now
+        self._retelling = Retelling(lease.last_seq + 1, members)
+        self._reader = FrameReader(_MOST_FRAME_BYTES)
+        self._watcher: ReplyWatcher | None = None
+        self._pending: list[bytes] = []
+        self._times: list[int] = []
+        self._writing: list[bytes] = []
+        self._unwritten = 0
+        """Bytes."""
+        self._written_to = lease.last_seq
+        self._status: str | None = None
+        self._is_shown = False
+        self._is_over = False
+
+    # The turn.
+
+    @property
+    def congested(self) -> bool:
+        """Whether storage is behind."""
+        return self._unwritten > _BACKLOG_BYTES
+
+    def watch(self, watcher: ReplyWatcher) -> None:
+        """Tell `watcher`."""
+        self._watcher = watcher
+        if self._is_over:
+            # Told at once, the watcher would hear of it half made.
+            asyncio.get_running_loop().call_soon(self._leave)
+
+    def send(self, status: int, headers: Headers, body: bytes) -> None:
+        """Take a whole answer."""
+        if status == 200 and dict(headers).get(b"content-type", b"").startswith(b"text/event-stream"):
+            self.write(body)
+            self.end()
+            return
+        error = read_error(body, dict(headers).get(b"content-type", b""))
+        self.fail(error.code or "server_error", error.message or f"The turn ended with status {status}.")
+        self._sent()
+
+    def start(self, status: int, headers: Headers, length: int | None = None) -> None:
+        """The answer begins."""
+
+    def write(self, data: bytes) -> None:
+        """Take more of the stream."""
+        try:
+            frames = self._reader.feed(data)
+            for frame in frames:
+                self._take(frame)
+        except (FrameTooLargeError, ValueError):
+            self.fail("upstream_invalid_json", "The upstream sent an event that cannot be read.")
+
+    def end(self) -> None:
+        """The stream is over; without a terminal event it has failed."""
+        if self._status is None and not self._is_over:
+            error = self._retelling.error
+            told = {} if error is None else error.error if isinstance(error.error, dict) else {}
+            code = str(told.get("code") or (error and error.code) or "server_error")
+            message = str(told.get("message") or (error and error.message) or "The answer broke off.")
+            self.fail(code, message)
+        self._sent()
+
+    def abort(self) -> None:
+        """The answer broke off."""
+        self.fail("server_error", "The answer broke off.")
+
+    # What the worker calls.
+
+    def add(self, frames: list[bytes]) -> None:
+        """Write events that the gateway has made itself."""
+        self._retelling.number += len(frames)
+        self._put(frames)
+
+    def fail(self, code: str, message: str) -> None:
+        """End the run as failed, with what there is of its answer."""
+        if self._status is not None or self._is_over:
+            return
+        snapshot = Snapshot()
+        for known in (self.log.frames, self._writing, self._pending):
+            feed(snapshot, known)
+        frame = failed(snapshot, self._retelling.number, code, message)
+        self._status = "failed"
+        self._put([frame])
+
+    def stop(self) -> None:
+        """Do nothing more for the run: it has ended elsewhere, or is somebody else's."""
+        self._over(is_settled=False)
+
+    # The log.
+
+    def take(self) -> Append | None:
+        """Return what is to be written now."""
+        if self._is_over or not self._pending:
+            return None
+        frames, times = self._pending, self._times
+        self._pending, self._times, self._writing = [], [], frames
+        return Append(
+            run_id=self.lease.run_id,
+            epoch=self.lease.epoch,
+            last_seq=self._written_to,
+            frames=frames,
+            times=times,
+            status=self._status,
+            is_shown=self._is_shown,
+            has_effect=self._retelling.has_effect,
+        )
+
+    def written(self, append: Append) -> None:
+        """It is committed: now it may be shown."""
+        self._written_to += len(append.frames)
+        self._unwritten -= sum(map(len, append.frames))
+        self._writing = []
+        first = append.last_seq + 1
+        self.log.grow(first, append.frames, append.times, append.status or "in_progress")
+        if append.status is not None:
+            self._over(is_settled=True)
+        elif self._watcher is not None and not self.congested:
+            self._watcher.on_writable()
+
+    def fenced(self) -> None:
+        """The run belongs to somebody else, or has ended."""
+        self.stop()
+
+    def given_up(self) -> None:
+        """Storage does not take it: whoever takes the run over finds what was committed."""
+        self.stop()
+
+    # Inside.
+
+    def _take(self, frame: bytes) -> None:
+        if self._status is not None or self._is_over:
+            return
+        told = self._retelling.feed(frame)
+        if told is None:
+            return
+        self._status = self._retelling.status
+        self._is_shown = True
+        self._put([told])
+
+    def _put(self, frames: list[bytes]) -> None:
+        at = max(0, int((self._now() - self.lease.created_at) * 1e6))
+        self._pending += frames
+        self._times += [at] * len(frames)
+        self._unwritten += sum(map(len, frames))
+        self._writer.want(self)
+
+    def _over(self, *, is_settled: bool) -> None:
+        if self._is_over:
+            return
+        self._is_over = True
+        self._pending, self._times, self._unwritten = [], [], 0
+        if self._retelling.status is None or not is_settled:
+            self._leave()  # else the turn ends by itself
+        self._events.on_over(self, is_settled=is_settled)
+
+    def _sent(self) -> None:
+        """The turn has told all that it has to tell."""
+        watcher, self._watcher = self._watcher, None
+        if watcher is not None:
+            watcher.on_sent()
+
+    def _leave(self) -> None:
+        """Nobody listens to the turn any more."""
+        watcher, self._watcher = self._watcher, None
+        if watcher is not None:
+            watcher.on_gone()

@@ -1,0 +1,67 @@
+"""The log of a run as far as this process knows it: only events that are committed, and in their order."""
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from antiphon.ports.runs import ENDED
+from antiphon.turn.snapshot import Snapshot
+from antiphon.wire.objects import read_object
+from antiphon.wire.sse import parse_frame
+
+
+class LogListener(Protocol):
+    """Who wants to know of more."""
+
+    def on_grown(self) -> None:
+        """There are more events, or the run has ended."""
+
+
+class RunLog:
+    """Events from number 0 on. Whoever learns of more, the worker here or a look into storage, lets it grow."""
+
+    def __init__(self, run_id: str, status: str) -> None:
+        """Know nothing of the run yet but its status."""
+        self.run_id = run_id
+        self.status = status
+        self.frames: list[bytes] = []
+        self.times: list[int] = []
+        self.listeners: list[LogListener] = []
+        self._snapshot = Snapshot()
+        self._folded = 0
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether no more will come."""
+        return self.status in ENDED
+
+    def grow(self, first: int, frames: Sequence[bytes], times: Sequence[int], status: str) -> None:
+        """Take the committed events from number `first` on, of which some may be known."""
+        known = len(self.frames) - first
+        if known < 0:
+            return  # something is missing in between: whoever looks next finds it
+        self.frames.extend(frames[known:])
+        self.times.extend(times[known:])
+        if not self.has_ended:
+            self.status = status
+        for listener in tuple(self.listeners):
+            listener.on_grown()
+
+    def cut(self, length: int) -> None:
+        """Forget events that were taken back, which nobody was shown."""
+        if length < len(self.frames):
+            del self.frames[length:], self.times[length:]
+            self._snapshot, self._folded = Snapshot(), 0
+
+    def snapshot(self) -> Snapshot:
+        """Return the response as the events tell it."""
+        feed(self._snapshot, self.frames[self._folded :])
+        self._folded = len(self.frames)
+        return self._snapshot
+
+
+def feed(snapshot: Snapshot, frames: Sequence[bytes]) -> None:
+    """Let a snapshot see frames."""
+    for frame in frames:
+        event = parse_frame(frame)
+        if event is not None and event.data.startswith(b"{"):
+            snapshot.feed(read_object(event.data))

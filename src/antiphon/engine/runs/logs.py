@@ -1,0 +1,93 @@
+"""The logs that somebody in this process follows, and looking into storage for those that are written elsewhere."""
+
+import asyncio
+import logging
+from collections.abc import Callable
+from typing import Final
+
+from antiphon.engine.runs.log import RunLog
+from antiphon.ports.runs import RunStore
+from antiphon.ports.stores import ResponseStore
+from antiphon.recording import State
+from antiphon.wire.errors import StoreFault
+
+_log = logging.getLogger(__name__)
+
+_LOOK_SECONDS: Final = 1.0
+"""How often storage is looked into even if no hint comes."""
+
+
+class Logs:
+    """Logs by run."""
+
+    def __init__(self, store: RunStore, responses: ResponseStore) -> None:
+        """Look into `store`, and for runs that are settled into `responses`."""
+        self._store = store
+        self._responses = responses
+        self._logs: dict[str, RunLog] = {}
+        self._owners: dict[str, str] = {}
+        self._here: set[str] = set()
+        self._hinted = asyncio.Event()
+
+    def hint(self) -> None:
+        """Something may have moved on elsewhere."""
+        self._hinted.set()
+
+    def open(self, run_id: str, owner: str, status: str) -> RunLog:
+        """Return the log of a run, known or not."""
+        log = self._logs.get(run_id)
+        if log is None:
+            log = self._logs[run_id] = RunLog(run_id, status)
+            self._owners[run_id] = owner
+        return log
+
+    def written_here(self, log: RunLog, *, is_so: bool) -> None:
+        """Note whether this process writes the log, and so knows all of it."""
+        if is_so:
+            self._here.add(log.run_id)
+        else:
+            self._here.discard(log.run_id)
+            self.release(log)
+            self.hint()
+
+    def is_here(self, run_id: str) -> bool:
+        """Whether this process writes the log."""
+        return run_id in self._here
+
+    def release(self, log: RunLog) -> None:
+        """Forget a log that nobody follows and that is not written here."""
+        if not log.listeners and log.run_id not in self._here and self._logs.get(log.run_id) is log:
+            del self._logs[log.run_id], self._owners[log.run_id]
+
+    async def refresh(self, log: RunLog) -> None:
+        """Read what the log does not hold yet. Raises StoreFault."""
+        page = await self._store.read(log.run_id, len(log.frames) - 1)
+        if page.state is not None:
+            log.cut(page.state.last_seq + 1)
+            log.grow(page.state.last_seq + 1 - len(page.frames), page.frames, page.times, page.state.status)
+            return
+        kept = await self._responses.get(log.run_id, self._owners.get(log.run_id, ""))
+        if kept is None:
+            log.grow(len(log.frames), (), (), "cancelled")  # it was deleted
+        else:
+            recording = kept.recording
+            state = recording.outcome.state
+            status = "failed" if state is State.LIVE else state.value
+            log.grow(0, recording.frames, recording.times, status)
+
+    async def follow(self, keep_alive: Callable[[], object]) -> None:
+        """Let the logs of runs elsewhere grow, for ever."""
+        while True:
+            try:
+                async with asyncio.timeout(_LOOK_SECONDS):
+                    await self._hinted.wait()
+            except TimeoutError:
+                keep_alive()
+            self._hinted.clear()
+            for run_id, log in tuple(self._logs.items()):
+                if run_id in self._here or not log.listeners:
+                    continue
+                try:
+                    await self.refresh(log)
+                except StoreFault as fault:
+                    _log.warning("a run cannot be followed: %s", fault.message)

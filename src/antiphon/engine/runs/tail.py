@@ -1,0 +1,97 @@
+"""A client that follows a run: it is told what is committed, from its own position on, as fast as it reads."""
+
+from collections.abc import Callable
+from typing import Final
+
+from antiphon.dialects.responses.dialect import RESPONSES
+from antiphon.dialects.responses.frames import read_event
+from antiphon.engine.rendition import STREAM_HEADERS, render
+from antiphon.engine.runs.log import RunLog
+from antiphon.engine.turn import Asked
+from antiphon.ports.reply import Headers, Reply
+from antiphon.ports.stores import KeptResponse
+from antiphon.recording import Mode
+from antiphon.wire.sse import DONE, FrameReader, parse_frame
+
+_BATCH_FRAMES: Final = 256
+
+
+class Tail:
+    """Writes the events of a log to a reply; a `LogListener`, and the watcher of its reply."""
+
+    def __init__(
+        self,
+        log: RunLog,
+        reply: Reply,
+        after: int,
+        headers: Headers,
+        on_over: Callable[[RunLog], None],
+        change: Callable[[bytes], bytes] | None = None,
+    ) -> None:
+        """Tell the events after number `after`; `change` is made to each."""
+        self._log = log
+        self._reply = reply
+        self._position = after + 1
+        self._on_over = on_over
+        self._change = change
+        self._is_over = False
+        reply.watch(self)
+        reply.start(200, (*STREAM_HEADERS, *headers))
+        log.listeners.append(self)
+        self.on_grown()
+
+    def on_grown(self) -> None:
+        """Pass on what has come, if the client keeps up."""
+        if self._is_over:
+            return
+        log, reply = self._log, self._reply
+        while self._position < len(log.frames) and not reply.congested:
+            batch = log.frames[self._position : self._position + _BATCH_FRAMES]
+            self._position += len(batch)
+            reply.write(b"".join(batch if self._change is None else map(self._change, batch)))
+        if log.has_ended and self._position >= len(log.frames):
+            self._leave()
+            reply.write(DONE)
+            reply.end()
+
+    def keep_alive(self, comment: bytes) -> None:
+        """Let the client hear something."""
+        if not self._is_over and not self._reply.congested:
+            self._reply.write(comment)
+
+    def on_writable(self) -> None:
+        """Go on where the client's slowness had stopped us."""
+        self.on_grown()
+
+    def on_sent(self) -> None:
+        """The client has it all."""
+
+    def on_gone(self) -> None:
+        """The client has left; the run goes on."""
+        self._leave()
+
+    def _leave(self) -> None:
+        if not self._is_over:
+            self._is_over = True
+            self._log.listeners.remove(self)
+            self._on_over(self._log)
+
+
+def replay(kept: KeptResponse, after: int, reply: Reply, request_id: bytes) -> None:
+    """Stream a kept response again, from the event after number `after` on."""
+    rendition = render(kept.recording, RESPONSES, Asked(Mode.STREAM))
+    whole = rendition.fill(kept.id.encode(), kept.created_at, kept.echoed)
+    reader = FrameReader(len(whole) + 1)
+    frames = [*reader.feed(whole), reader.close()]
+    log = RunLog(kept.id, "in_progress")
+    log.grow(0, [frame for frame in frames if _number(frame) > after], (), "completed")
+    Tail(log, reply, -1, ((b"x-request-id", request_id),), lambda _: None)
+
+
+def _number(frame: bytes) -> int:
+    """Return the number of an event; -1 for what is none."""
+    event = parse_frame(frame)
+    if event is None or not event.data.startswith(b"{"):
+        return -1
+    number = read_event(event).sequence_number
+    return number if isinstance(number, int) else 0
