@@ -10,12 +10,15 @@ from typing import Any
 import msgspec
 
 from antiphon.dialects.responses.replay import ECHOED
+from antiphon.turn.references import refers
 from antiphon.wire.errors import ClientFault
 from antiphon.wire.json import Members, read_members, repeats_members, write_members
 
 _LIMITS = ("max_tokens", "max_completion_tokens", "max_output_tokens")
 _UNSTREAMED = frozenset({"embeddings", "rerank", "count_tokens"})
 """Dialects in which `stream` is a member like any other."""
+_WITH_ITEMS = frozenset({"responses", "input_tokens", "compact"})
+"""Dialects whose `input` is that of the Responses API."""
 _STATEFUL = ("previous_response_id", "conversation", "background")
 _NULL = b"null"
 _TRUE = b"true"
@@ -42,6 +45,8 @@ class NativeRequest:
     opted_in: bool
     echo: dict[str, bytes]
     """Responses: members that the answer only echoes, as JSON of one line."""
+    refers: bool = False
+    """Whether items of the input stand for others that were kept."""
 
     @property
     def stateful_member(self) -> str | None:
@@ -51,7 +56,7 @@ class NativeRequest:
         for name in _STATEFUL:
             if bytes(self.members.get(name, _ABSENT)) not in {_NULL, _FALSE}:
                 return name
-        return None
+        return "item_reference" if self.refers else None
 
     @property
     def given(self) -> bytes | None:
@@ -108,6 +113,7 @@ def read_request(dialect: str, body: bytes) -> NativeRequest:
     stream = _boolean(members, "stream", default=False) and dialect not in _UNSTREAMED
     options = _object(members, "stream_options") if stream and "stream_options" in members else None
     cache_member = _cache_member(members) if "cache" in members else None
+    given = members.get("input") if dialect in _WITH_ITEMS else None
     return NativeRequest(
         dialect=dialect,
         body=body,
@@ -120,6 +126,7 @@ def read_request(dialect: str, body: bytes) -> NativeRequest:
         cache_member=cache_member,
         opted_in="nomyo" in members and _opted_in(members),
         echo=_echo(members) if dialect == "responses" else {},
+        refers=given is not None and refers(bytes(given)),
     )
 
 

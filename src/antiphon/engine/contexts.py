@@ -1,4 +1,4 @@
-"""What a request refers to, put in its place: the response that it continues.
+"""What a request refers to, put in its place: the response or conversation that it continues, items by their ids.
 
 Items come from the store as they were written. A request whose references are resolved is one like any other, for
 every upstream.
@@ -12,8 +12,11 @@ import msgspec
 
 from antiphon.dialects.native import NativeRequest, with_context
 from antiphon.dialects.responses.dialect import RESPONSES
+from antiphon.engine.conversations import fault_of
+from antiphon.engine.references import References
 from antiphon.engine.rendition import render
 from antiphon.engine.turn import Asked
+from antiphon.ports.conversations import ConversationStore, Refusal
 from antiphon.ports.runs import RunStore
 from antiphon.ports.stores import KeptResponse, ResponseStore
 from antiphon.recording import Mode, State
@@ -32,6 +35,10 @@ class _Output(msgspec.Struct):
     output: list[msgspec.Raw] = []
 
 
+class _Conversation(msgspec.Struct):
+    id: str
+
+
 @dataclass(frozen=True, slots=True)
 class Limits:
     """How long a chain may become."""
@@ -43,10 +50,19 @@ class Limits:
 class Contexts:
     """Resolves the references of requests."""
 
-    def __init__(self, responses: ResponseStore, runs: RunStore, limits: Limits) -> None:
-        """Look in `responses`; `runs` are those that cannot be continued yet."""
+    def __init__(
+        self,
+        responses: ResponseStore,
+        runs: RunStore,
+        conversations: ConversationStore,
+        references: References,
+        limits: Limits,
+    ) -> None:
+        """Look in `responses` and `conversations`; `runs` are those that cannot be continued yet."""
         self._responses = responses
         self._runs = runs
+        self._conversations = conversations
+        self._references = references
         self._limits = limits
 
     async def resolve(self, request: NativeRequest, owner: str) -> tuple[NativeRequest, Context]:
@@ -55,18 +71,32 @@ class Contexts:
         Raises ClientFault, StoreFault.
         """
         parent_id = _parent_id(request.members)
-        new = input_items(request.given)
-        if bytes(request.members.get(_CONVERSATION, b"null")) != b"null":
-            raise ClientFault(
-                f"'{_CONVERSATION}' is not supported yet.", code="unsupported_parameter", param=_CONVERSATION
-            )
+        conversation_id = conversation_of(request)
+        given = input_items(request.given)
+        new = await self._references.resolve(given, owner)
+        if conversation_id is not None:
+            return await self._in_conversation(request, conversation_id, new, owner)
         if parent_id is None:
-            return request, Context(None, new)
+            context = Context(None, new)
+            return request if new is given else with_context(request, write_items(new), {}), context
         head, shown, output = await self._parent(parent_id, owner)
         items = continued(shown, output, new)
         context = Context(head, items[len(shown) :])
         self._check_limits(context)
         echo = {_PREVIOUS: b'"%b"' % parent_id.encode()}
+        return with_context(request, write_items(items), echo), context
+
+    async def _in_conversation(
+        self, request: NativeRequest, conversation_id: str, new: Items, owner: str
+    ) -> tuple[NativeRequest, Context]:
+        if await self._conversations.get(conversation_id, owner) is None:
+            raise fault_of(Refusal.UNKNOWN, conversation_id, _CONVERSATION)
+        most = self._limits.max_items + 1
+        items = continued((), await self._conversations.items(conversation_id, owner, most), new)
+        inherited = len(items) - len(new)
+        context = Context(None, items, inherited=inherited, conversation=conversation_id)
+        self._check_limits(context)
+        echo = {_CONVERSATION: b'{"id":"%b"}' % conversation_id.encode()}
         return with_context(request, write_items(items), echo), context
 
     async def find_parent(self, response_id: str, owner: str) -> Parent | None:
@@ -120,6 +150,27 @@ class Contexts:
                 param="input",
                 status=413,
             )
+
+
+def conversation_of(request: NativeRequest) -> str | None:
+    """Return the id of the conversation that an answer is to become part of. Raises ClientFault."""
+    raw = bytes(request.members.get(_CONVERSATION, b"null"))
+    if raw == b"null":
+        return None
+    try:
+        told = msgspec.json.decode(raw, type=str | _Conversation)
+    except msgspec.DecodeError as error:
+        raise ClientFault(
+            f"'{_CONVERSATION}' must be a string, or an object with an id.",
+            code="invalid_type",
+            param=_CONVERSATION,
+        ) from error
+    conversation_id = told if isinstance(told, str) else told.id
+    if _ID.fullmatch(conversation_id) is None:
+        raise ClientFault(
+            f"'{_CONVERSATION}' is no conversation id.", code="invalid_value", param=_CONVERSATION
+        )
+    return conversation_id
 
 
 class UnknownParent(ClientFault):

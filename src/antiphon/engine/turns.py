@@ -17,7 +17,8 @@ from antiphon.dialects.providers import upstream_dialect
 from antiphon.dialects.registry import CLIENTS
 from antiphon.dialects.responses.dialect import RESPONSES
 from antiphon.engine.catalogue import Catalogue
-from antiphon.engine.contexts import Contexts
+from antiphon.engine.contexts import Contexts, conversation_of
+from antiphon.engine.conversations import Conversations
 from antiphon.engine.live import LiveRecording
 from antiphon.engine.producing import Producing, Shelves
 from antiphon.engine.refusals import internal_error, refuse
@@ -86,12 +87,17 @@ class Turns:
         producing: Producing,
         replaying: Replaying,
         contexts: Contexts,
+        conversations: Conversations,
         accept: Accept,
         tasks: Tasks,
         wall_clock: Callable[[], float] = time.time,
     ) -> None:
-        """Answer from `sources`, or from `shelves`; `contexts` resolve references, `accept` takes background turns."""
+        """Answer from `sources`, or from `shelves`; `contexts` resolve references, `accept` takes background turns.
+
+        `conversations` says whose turn it is in each.
+        """
         self._contexts = contexts
+        self._conversations = conversations
         self._accept = accept
         self._sources = sources
         self._catalogue = catalogue
@@ -137,15 +143,48 @@ class Turns:
             is_background = bytes(request.members.get("background", b"")) == b"true"
             if is_background and not request.store:
                 raise ClientFault("A background response needs `store: true`.", param="background")
-            resolved, context = await self._contexts.resolve(request, incoming.owner.name)
-            if is_background:
-                await self._accept(incoming, resolved, context)
-                return
-            turn = self._turn(incoming, resolved, target)
-            turn.context = context
-            self._look_up(turn, incoming.headers, None)
+            conversation_id = conversation_of(request)
+            if conversation_id is None:
+                await self._answer_resolved(incoming, request, target, is_background=is_background)
+            else:
+                await self._answer_in(conversation_id, incoming, request, target, is_background=is_background)
         except GatewayError as fault:
             _refuse(incoming, fault)
+
+    async def _answer_in(
+        self,
+        conversation_id: str,
+        incoming: Incoming,
+        request: NativeRequest,
+        target: Target,
+        *,
+        is_background: bool,
+    ) -> None:
+        """Answer a request whose answer becomes part of a conversation. Raises GatewayError."""
+        incoming.response_id = incoming.response_id or mint_response_id()
+        holder = incoming.response_id.decode()
+        await self._conversations.lock(conversation_id, incoming.owner.name, holder)
+        has_begun = False
+        try:
+            await self._answer_resolved(incoming, request, target, is_background=is_background)
+            has_begun = True
+        finally:
+            if is_background and has_begun:
+                self._conversations.hand_over(holder)
+            elif not has_begun:
+                self._conversations.release(holder)
+
+    async def _answer_resolved(
+        self, incoming: Incoming, request: NativeRequest, target: Target, *, is_background: bool
+    ) -> None:
+        """Answer a request when what it refers to is in its place. Raises GatewayError."""
+        resolved, context = await self._contexts.resolve(request, incoming.owner.name)
+        if is_background:
+            await self._accept(incoming, resolved, context)
+            return
+        turn = self._turn(incoming, resolved, target)
+        turn.context = context
+        self._look_up(turn, incoming.headers, None)
 
     def _shortcut_key(self, incoming: Incoming) -> tuple[Hashable, ...] | None:
         headers = incoming.headers
@@ -241,6 +280,8 @@ class Turns:
 
     @staticmethod
     def _controls(turn: Turn, headers: Mapping[bytes, bytes], cache: Cache, stateful: str | None) -> Controls:
+        if turn.context is not None and turn.context.conversation is not None:
+            stateful = "conversation"
         if stateful in {"conversation", "background"}:
             return Controls(bypass=stateful, write=False)
         request = turn.ask.request

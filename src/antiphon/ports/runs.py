@@ -119,7 +119,10 @@ class RunStore(Protocol):
     """Runs of all workers. Everything raises StoreFault when storage is gone."""
 
     async def create(self, new: NewRun, worker: str | None) -> Lease | None:
-        """Accept a run: it is on disk when this returns. `worker`, if given, has it from the beginning."""
+        """Accept a run: it is on disk when this returns. `worker`, if given, has it from the beginning.
+
+        The lock of the conversation that its context names, which it holds, lasts from now on as long as the run.
+        """
 
     async def claim(self, worker: str, limit: int) -> list[Lease]:
         """Take up to `limit` queued runs, the most urgent and the oldest first."""
@@ -128,7 +131,10 @@ class RunStore(Protocol):
         """Prolong the leases of runs, by id and epoch, and return those that are still held."""
 
     async def append(self, appends: Sequence[Append]) -> list[bool]:
-        """Add events; False where the writer is fenced. Prolongs the leases."""
+        """Add events; False where the writer is fenced. Prolongs the leases.
+
+        What ends a run as completed or incomplete adds its input and output to its conversation as well.
+        """
 
     async def end(
         self, run_id: str, status: str, frames: Sequence[bytes] = (), expected: RunState | None = None

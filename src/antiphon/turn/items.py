@@ -4,22 +4,63 @@ Specification, sections 2.5 and 2.8.
 """
 
 from collections.abc import Mapping, Sequence
-from hashlib import blake2b
-from typing import Final
+from dataclasses import dataclass
+from typing import Any, Final
 
 import msgspec
 
 from antiphon.turn.events import Item
+from antiphon.turn.history import Node, public_id
 from antiphon.turn.request import user_message
 from antiphon.wire.errors import ClientFault
 from antiphon.wire.objects import read_object, write_object
 
 _MOST: Final = 100
 _USUAL: Final = 20
+_PREFIXES: Final = {
+    "message": "msg_",
+    "reasoning": "rs_",
+    "function_call": "fc_",
+    "function_call_output": "fco_",
+    "custom_tool_call": "ctc_",
+}
+_OTHER_PREFIX: Final = "item_"
+_MARK: Final = b'"id"'
 
 
-def listed(item: bytes, place: int) -> Item:
-    """Return the item number `place` of an input, as a list shows it."""
+class _Named(msgspec.Struct):
+    id: Any = None
+    type: Any = None
+    role: Any = None
+
+
+_NAMED: Final = msgspec.json.Decoder(_Named)
+
+
+def id_of(item: bytes) -> str | None:
+    """Return the id that an item says it has."""
+    if _MARK not in item:
+        return None
+    named = _read(item)
+    return named.id if isinstance(named.id, str) and named.id else None
+
+
+def id_prefix_of(item: bytes) -> str:
+    """Return how the ids of items of this kind begin."""
+    named = _read(item)
+    kind = named.type or ("message" if named.role is not None else None)
+    return _PREFIXES.get(kind, _OTHER_PREFIX) if isinstance(kind, str) else _OTHER_PREFIX
+
+
+def _read(item: bytes) -> _Named:
+    try:
+        return _NAMED.decode(item)
+    except (ValueError, RecursionError):
+        return _Named()
+
+
+def listed(item: bytes, item_id: str) -> Item:
+    """Return an item as a list shows it, under this id."""
     shown = {name: value for name, value in read_object(item).items() if value is not None}
     kind = shown.setdefault("type", "message" if "role" in shown else "item_reference")
     if kind == "message":
@@ -28,48 +69,59 @@ def listed(item: bytes, place: int) -> Item:
             part = "output_text" if shown.get("role") == "assistant" else "input_text"
             shown["content"] = [{**user_message(content)["content"][0], "type": part}]
         shown.setdefault("status", "completed")
-    if not isinstance(shown.get("id"), str):
-        prefix = _PREFIXES.get(kind, "item_")
-        shown["id"] = prefix + blake2b(b"%d:%b" % (place, item), digest_size=20).hexdigest()
+    shown["id"] = item_id
     return shown
 
 
-_PREFIXES: Final = {
-    "message": "msg_",
-    "reasoning": "rs_",
-    "function_call": "fc_",
-    "function_call_output": "fco_",
-    "custom_tool_call": "ctc_",
-}
+@dataclass(frozen=True, slots=True)
+class PageAsked:
+    """Which page of a list a client wants; `after` and `before` are ids, in the order asked for."""
+
+    limit: int
+    is_descending: bool
+    after: str | None
+    before: str | None
 
 
-def list_items(items: Sequence[bytes], query: Mapping[str, list[str]]) -> bytes:
-    """Write a page of `items`, oldest first, as the query's `limit`, `order`, `after` and `before` ask.
-
-    Raises ClientFault.
-    """
-    limit = _limit(query)
+def read_page_asked(query: Mapping[str, list[str]]) -> PageAsked:
+    """Read `limit`, `order`, `after` and `before`. Raises ClientFault."""
     order = query.get("order", ["desc"])[-1]
     if order not in {"asc", "desc"}:
         raise ClientFault("'order' is asc or desc.", code="invalid_value", param="order")
-    shown = [listed(item, place) for place, item in enumerate(items)]
-    if order == "desc":
-        shown.reverse()
-    start, end = 0, len(shown)
-    if "after" in query:
-        start = _place_of(shown, query["after"][-1], "after") + 1
-    if "before" in query:
-        end = _place_of(shown, query["before"][-1], "before")
-    page = shown[start:end][:limit]
+    after, before = (query[name][-1] if name in query else None for name in ("after", "before"))
+    return PageAsked(_limit(query), order == "desc", after, before)
+
+
+def write_page(page: Sequence[Item], *, has_more: bool) -> bytes:
+    """Write one page of listed items."""
     return write_object(
         {
             "object": "list",
             "data": page,
             "first_id": page[0]["id"] if page else None,
             "last_id": page[-1]["id"] if page else None,
-            "has_more": start + len(page) < end,
+            "has_more": has_more,
         }
     )
+
+
+def list_items(nodes: Sequence[Node], query: Mapping[str, list[str]]) -> bytes:
+    """Write a page of a whole history, as the query's `limit`, `order`, `after` and `before` ask.
+
+    Raises ClientFault.
+    """
+    asked = read_page_asked(query)
+    named = [
+        (node.item, id_of(node.item) or public_id(node.id, id_prefix_of(node.item)))
+        for node in (reversed(nodes) if asked.is_descending else nodes)
+    ]
+    start, end = 0, len(named)
+    if asked.after is not None:
+        start = _place_of(named, asked.after, "after") + 1
+    if asked.before is not None:
+        end = _place_of(named, asked.before, "before")
+    page = [listed(item, item_id) for item, item_id in named[start:end][: asked.limit]]
+    return write_page(page, has_more=start + len(page) < end)
 
 
 def _limit(query: Mapping[str, list[str]]) -> int:
@@ -82,8 +134,13 @@ def _limit(query: Mapping[str, list[str]]) -> int:
     return limit
 
 
-def _place_of(shown: Sequence[Item], item_id: str, name: str) -> int:
-    for place, item in enumerate(shown):
-        if item["id"] == item_id:
+def _place_of(named: Sequence[tuple[bytes, str]], item_id: str, name: str) -> int:
+    for place, (_, known) in enumerate(named):
+        if known == item_id:
             return place
-    raise ClientFault(f"There is no item '{item_id[:128]}' here.", code="invalid_value", param=name)
+    raise unknown_cursor(item_id, name)
+
+
+def unknown_cursor(item_id: str, name: str) -> ClientFault:
+    """Return what is said to who wants to go on from an item that is not in the list."""
+    return ClientFault(f"There is no item '{item_id[:128]}' here.", code="invalid_value", param=name)

@@ -2,6 +2,7 @@
 
 import sqlite3
 
+from antiphon.drivers.sqlite.items import forget_output
 from antiphon.recording import Recording
 from antiphon.recording.codec import encode
 
@@ -10,6 +11,7 @@ _INSERT = "INSERT INTO recordings (id, data, size, created_at) VALUES (?, ?, ?, 
 _ORPHANS = """
 DELETE FROM recordings WHERE created_at < ?
 AND id NOT IN (SELECT recording_id FROM cache_entries) AND id NOT IN (SELECT recording_id FROM responses)
+RETURNING id
 """
 _ORPHAN_AGE_SECONDS = 60
 
@@ -23,4 +25,5 @@ def keep_recording(connection: sqlite3.Connection, recording: Recording) -> None
 
 def drop_orphans(connection: sqlite3.Connection, now: float) -> None:
     """Delete recordings that no name leads to; very new ones may not have got theirs yet."""
-    connection.execute(_ORPHANS, (now - _ORPHAN_AGE_SECONDS,))
+    dropped = connection.execute(_ORPHANS, (now - _ORPHAN_AGE_SECONDS,)).fetchall()
+    forget_output(connection, [recording_id for (recording_id,) in dropped])

@@ -6,9 +6,12 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from antiphon.dialects.responses.output import output_of_recording
 from antiphon.drivers.sqlite.cache import read_echo, write_echo
+from antiphon.drivers.sqlite.conversations import add_answer
 from antiphon.drivers.sqlite.database import Database
 from antiphon.drivers.sqlite.history import keep_history, read_head, read_history, release
+from antiphon.drivers.sqlite.items import index_output
 from antiphon.drivers.sqlite.recordings import keep_recording
 from antiphon.ports.stores import KeptResponse
 from antiphon.recording.codec import decode
@@ -63,10 +66,15 @@ class SqliteResponses:
         self._pending[name] = kept
         before, new = (None, ()) if kept.context is None else (kept.context.before, kept.context.new)
         nodes = grow(kept.owner, before, new)
+        now = self._now()
         self._unwritten.update((node.id, node) for node in nodes)
 
         def work(connection: sqlite3.Connection) -> None:
             keep_response(connection, kept, keep_history(connection, before, nodes))
+            context = kept.context
+            if context is not None and context.conversation is not None:
+                items = (*context.given, *output_of_recording(kept.recording))
+                add_answer(connection, context.conversation, kept.owner, kept.id, items, now)
 
         def done() -> None:
             for node in nodes:
@@ -156,6 +164,7 @@ class SqliteResponses:
 def keep_response(connection: sqlite3.Connection, kept: KeptResponse, history: bytes | None) -> None:
     """Write a response whose history is held for it."""
     keep_recording(connection, kept.recording)
+    index_output(connection, kept.recording)
     # With `ids: original` one may be there: it is replaced, and what it held is let go.
     replaced = connection.execute(_DELETE, (kept.id, kept.owner)).fetchone()
     connection.execute(

@@ -7,6 +7,14 @@ CREATE TABLE recordings (
 );
 CREATE INDEX recordings_by_age ON recordings (created_at);
 
+-- Which recording of a kept response an item stands in, by the id that it has there.
+CREATE TABLE recording_items (
+    id           TEXT NOT NULL,
+    recording_id TEXT NOT NULL,
+    PRIMARY KEY (id, recording_id)
+) WITHOUT ROWID;
+CREATE INDEX recording_items_by_recording ON recording_items (recording_id);
+
 CREATE TABLE cache_entries (
     digest       BLOB NOT NULL PRIMARY KEY,
     recording_id TEXT NOT NULL,
@@ -45,8 +53,33 @@ CREATE TABLE history (
     depth    INTEGER NOT NULL,
     size     INTEGER NOT NULL,
     holders  INTEGER NOT NULL DEFAULT 0,
-    item     BLOB NOT NULL
+    item     BLOB NOT NULL,
+    item_id  TEXT
 ) WITHOUT ROWID;
+CREATE INDEX history_by_item_id ON history (item_id) WHERE item_id IS NOT NULL;
+
+-- A conversation can be locked: until a time, or as long as the run that holds it has not ended.
+CREATE TABLE conversations (
+    id           TEXT PRIMARY KEY,
+    owner        TEXT NOT NULL,
+    created_at   INTEGER NOT NULL,
+    metadata     BLOB NOT NULL,
+    touched_at   REAL NOT NULL,
+    deleted_at   REAL,
+    next_place   INTEGER NOT NULL DEFAULT 0,
+    holder       TEXT,
+    locked_until REAL NOT NULL
+) WITHOUT ROWID;
+
+CREATE TABLE conversation_items (
+    conversation TEXT NOT NULL,
+    place        INTEGER NOT NULL,
+    owner        TEXT NOT NULL,
+    id           TEXT NOT NULL,
+    item         BLOB NOT NULL,
+    PRIMARY KEY (conversation, place)
+) WITHOUT ROWID;
+CREATE UNIQUE INDEX conversation_items_by_id ON conversation_items (owner, id);
 
 -- Answers that must survive their process. This table is narrow because it is written with every batch of events.
 CREATE TABLE runs (
@@ -72,7 +105,9 @@ CREATE INDEX runs_in_progress ON runs (lease_until) WHERE status = 'in_progress'
 CREATE TABLE run_requests (
     id      TEXT PRIMARY KEY,
     request BLOB NOT NULL,
-    history BLOB
+    history BLOB,
+    conversation TEXT,
+    given   INTEGER NOT NULL DEFAULT 0
 ) WITHOUT ROWID;
 
 CREATE TABLE run_events (
