@@ -83,10 +83,10 @@ class SqliteRuns:
         """Accept a run: it is on disk when this returns. `worker`, if given, has it from the beginning."""
         status, epoch = ("queued", 0) if worker is None else ("in_progress", 1)
         last_seq = len(new.frames) - 1
-        before, nodes = new.context.before, grow(new.owner, new.context.before, new.context.new)
+        nodes = grow(new.owner, new.context.before, new.context.new)
 
         def work(connection: sqlite3.Connection) -> bytes | None:
-            history = keep_history(connection, before, nodes)
+            history = keep_history(connection, new.owner, new.context, nodes)
             connection.execute(
                 _CREATE,
                 (
