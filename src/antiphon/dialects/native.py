@@ -45,8 +45,6 @@ class NativeRequest:
     opted_in: bool
     echo: dict[str, bytes]
     """Responses: members that the answer only echoes, as JSON of one line."""
-    refers: bool = False
-    """Whether items of the input stand for others that were kept."""
 
     @property
     def stateful_member(self) -> str | None:
@@ -54,9 +52,25 @@ class NativeRequest:
         if self.dialect != "responses":
             return None
         for name in _STATEFUL:
-            if bytes(self.members.get(name, _ABSENT)) not in {_NULL, _FALSE}:
+            if self._asks_for(name):
                 return name
-        return "item_reference" if self.refers else None
+        return "item_reference" if self._refers else None
+
+    @property
+    def continues_or_refers(self) -> bool:
+        """Whether the context is not all in the `input`."""
+        if self.dialect not in _WITH_ITEMS:
+            return False
+        return self._refers or self._asks_for("previous_response_id") or self._asks_for("conversation")
+
+    @property
+    def _refers(self) -> bool:
+        """Whether items of the input stand for others that were kept."""
+        given = self.members.get("input")
+        return given is not None and refers(bytes(given))
+
+    def _asks_for(self, name: str) -> bool:
+        return bytes(self.members.get(name, _ABSENT)) not in {_NULL, _FALSE}
 
     @property
     def given(self) -> bytes | None:
@@ -113,7 +127,6 @@ def read_request(dialect: str, body: bytes) -> NativeRequest:
     stream = _boolean(members, "stream", default=False) and dialect not in _UNSTREAMED
     options = _object(members, "stream_options") if stream and "stream_options" in members else None
     cache_member = _cache_member(members) if "cache" in members else None
-    given = members.get("input") if dialect in _WITH_ITEMS else None
     return NativeRequest(
         dialect=dialect,
         body=body,
@@ -126,7 +139,6 @@ def read_request(dialect: str, body: bytes) -> NativeRequest:
         cache_member=cache_member,
         opted_in="nomyo" in members and _opted_in(members),
         echo=_echo(members) if dialect == "responses" else {},
-        refers=given is not None and refers(bytes(given)),
     )
 
 

@@ -11,8 +11,9 @@ from typing import Final
 import msgspec
 
 from antiphon.dialects.native import NativeRequest, with_context
-from antiphon.dialects.responses.dialect import RESPONSES
+from antiphon.dialects.responses.dialect import RESPONSES, items_done
 from antiphon.engine.conversations import fault_of
+from antiphon.engine.histories import Histories
 from antiphon.engine.references import References
 from antiphon.engine.rendition import render
 from antiphon.engine.turn import Asked
@@ -21,7 +22,7 @@ from antiphon.ports.runs import RunStore
 from antiphon.ports.stores import KeptResponse, ResponseStore
 from antiphon.recording import Mode, State
 from antiphon.turn.chain import Items, Parent, continued, input_items, write_items
-from antiphon.turn.history import Context, Head, grow
+from antiphon.turn.history import Context, Head, head_of
 from antiphon.wire.errors import ClientFault
 from antiphon.wire.json import Members
 
@@ -45,6 +46,8 @@ class Limits:
 
     max_items: int
     max_bytes: int
+    memory: int
+    """Bytes of histories that are kept at hand."""
 
 
 class Contexts:
@@ -64,11 +67,15 @@ class Contexts:
         self._conversations = conversations
         self._references = references
         self._limits = limits
+        self._histories = Histories(limits.memory)
 
-    async def resolve(self, request: NativeRequest, owner: str) -> tuple[NativeRequest, Context]:
+    async def resolve(
+        self, request: NativeRequest, owner: str, parent: Parent | None = None
+    ) -> tuple[NativeRequest, Context]:
         """Return `request` with all that it refers to in its `input`, and what the model is shown.
 
-        Raises ClientFault, StoreFault.
+        `parent` is the response that it continues, where whoever brings the request has it at hand. Raises
+        ClientFault, StoreFault.
         """
         parent_id = _parent_id(request.members)
         conversation_id = conversation_of(request)
@@ -77,12 +84,23 @@ class Contexts:
         if conversation_id is not None:
             return await self._in_conversation(request, conversation_id, new, owner)
         if parent_id is None:
-            context = Context(None, new)
+            context = Context(None, new, new)
             return request if new is given else with_context(request, write_items(new), {}), context
-        head, shown, output = await self._parent(parent_id, owner)
+        head, shown, output = (
+            await self._parent(parent_id, owner) if parent is None else (None, parent.input, parent.output)
+        )
         items = continued(shown, output, new)
-        context = Context(head, items[len(shown) :])
+        context = Context(
+            head,
+            items if head is None else items[len(shown) :],
+            items,
+            len(items) - len(new),
+            is_text=(request.given or b"").startswith(b'"'),
+        )
         self._check_limits(context)
+        now = head_of(owner, head, context.new)
+        if now is not None and parent is None:
+            self._histories.put(now, items)
         echo = {_PREVIOUS: b'"%b"' % parent_id.encode()}
         return with_context(request, write_items(items), echo), context
 
@@ -94,18 +112,17 @@ class Contexts:
         most = self._limits.max_items + 1
         items = continued((), await self._conversations.items(conversation_id, owner, most), new)
         inherited = len(items) - len(new)
-        context = Context(None, items, inherited=inherited, conversation=conversation_id)
+        context = Context(
+            None,
+            items,
+            items,
+            inherited,
+            is_text=(request.given or b"").startswith(b'"'),
+            conversation=conversation_id,
+        )
         self._check_limits(context)
         echo = {_CONVERSATION: b'{"id":"%b"}' % conversation_id.encode()}
         return with_context(request, write_items(items), echo), context
-
-    async def find_parent(self, response_id: str, owner: str) -> Parent | None:
-        """Return a response that can be continued, if there is one. Raises ClientFault, StoreFault."""
-        try:
-            _, shown, output = await self._parent(response_id, owner)
-        except UnknownParent:
-            return None
-        return Parent(shown, output)
 
     async def _parent(self, response_id: str, owner: str) -> tuple[Head | None, Items, Items]:
         """Return where the response's input is kept, its items, and its output."""
@@ -115,6 +132,8 @@ class Contexts:
                 raise ClientFault(
                     f"Previous response with id '{response_id}' has not ended yet.", param=_PREVIOUS
                 )
+            kept = await self._responses.get(response_id, owner)  # perhaps it has ended just now
+        if kept is None:
             raise UnknownParent(response_id)
         output = _output_of(kept)
         if kept.recording.outcome.state not in _CONTINUABLE and not output:
@@ -126,13 +145,15 @@ class Contexts:
 
     async def shown(self, kept: KeptResponse) -> tuple[Head | None, Items]:
         """Return where the input of a response is kept, and its items. Raises StoreFault."""
-        if kept.context is None:
-            return kept.head, () if kept.head is None else await self._responses.history(kept.head.id)
-        # It is not written yet; what it continues is.
-        before, new = kept.context.before, kept.context.new
-        nodes = grow(kept.owner, before, new)
-        items = () if before is None else await self._responses.history(before.id)
-        return nodes[-1].head if nodes else before, items + new
+        context = kept.context
+        head = kept.head if context is None else head_of(kept.owner, context.before, context.new)
+        if head is None:
+            return None, ()
+        items = self._histories.get(head.id)
+        if items is None:
+            items = await self._responses.history(head.id)
+            self._histories.put(head, items)
+        return head, items
 
     def _check_limits(self, context: Context) -> None:
         depth, size = (0, 0) if context.before is None else context.before[1:]
@@ -205,8 +226,12 @@ def _parent_id(members: Members) -> str | None:
 
 
 def _output_of(kept: KeptResponse) -> Items:
+    """Return what a response has brought; where it broke off, only the items that were finished."""
+    recording = kept.recording
+    if recording.outcome.state not in _CONTINUABLE and recording.mode is Mode.STREAM:
+        return tuple(items_done(recording.frames))
     try:
-        body = render(kept.recording, RESPONSES, Asked(Mode.JSON)).fill(kept.id.encode(), None, {})
+        body = render(recording, RESPONSES, Asked(Mode.JSON)).fill(kept.id.encode(), None, {})
         return tuple(map(bytes, msgspec.json.decode(body, type=_Output).output))
     except ValueError:
         return ()

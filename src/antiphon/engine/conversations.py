@@ -1,8 +1,8 @@
 """Whose turn it is in each conversation: one answer at a time becomes part of it.
 
-    free --lock--> held --the answer is added, or there is none--> free
-                    |
-                    +-- its process dies --> the lock runs out
+free --lock--> held --the answer is added, or there is none--> free
+                |
+                +-- its process dies --> the lock runs out
 """
 
 import asyncio
@@ -92,6 +92,4 @@ def fault_of(refusal: Refusal, conversation_id: str, param: str | None = None) -
             code="conversation_locked",
             param=_PARAM,
         )
-    return ClientFault(
-        f"Conversation with id '{conversation_id[:128]}' not found.", status=404, param=param
-    )
+    return ClientFault(f"Conversation with id '{conversation_id[:128]}' not found.", status=404, param=param)

@@ -20,6 +20,7 @@ from antiphon.gateway.request import Request
 from antiphon.ports.reply import Headers, Reply
 from antiphon.ports.stores import CacheLevel, KeptResponse, ResponseStore
 from antiphon.ports.upstream import UpstreamRequest
+from antiphon.turn.history import grow
 from antiphon.turn.items import list_items
 from antiphon.wire.errors import ClientFault
 from antiphon.wire.objects import read_object
@@ -129,7 +130,8 @@ class KeptResponses:
         if kept is None:
             raise _UnknownResponse(asked.response_id)
         _, items = await self._contexts.shown(kept)
-        return list_items(items, parse_qs(asked.request.query.decode("latin-1")))
+        nodes = grow(asked.owner, None, items)
+        return list_items(nodes, parse_qs(asked.request.query.decode("latin-1")))
 
     async def _kept(self, asked: "_Asked") -> KeptResponse:
         kept = await self._store.get(asked.response_id, asked.owner)

@@ -55,25 +55,19 @@ class ItemPage:
 class ConversationStore(Protocol):
     """Conversations of all owners, each found by its owner alone. What waits raises StoreFault."""
 
-    async def create(
-        self, conversation: Conversation, owner: str, items: Items
-    ) -> Sequence[NamedItem]:
+    async def create(self, conversation: Conversation, owner: str, items: Items) -> Sequence[NamedItem]:
         """Keep a new conversation, and return its first items."""
 
     async def get(self, conversation_id: str, owner: str) -> Conversation | None:
         """Return a conversation."""
 
-    async def update(
-        self, conversation_id: str, owner: str, metadata: dict[str, str]
-    ) -> Conversation | None:
+    async def update(self, conversation_id: str, owner: str, metadata: dict[str, str]) -> Conversation | None:
         """Replace the metadata; None if there is no such conversation."""
 
     async def delete(self, conversation_id: str, owner: str) -> bool:
         """Delete a conversation, whose items can still be referred to for a while; False if there is none."""
 
-    async def add(
-        self, conversation_id: str, owner: str, items: Items
-    ) -> Sequence[NamedItem] | Refusal:
+    async def add(self, conversation_id: str, owner: str, items: Items) -> Sequence[NamedItem] | Refusal:
         """Add what a client brings, and return it."""
 
     async def remove(self, conversation_id: str, owner: str, item_id: str) -> bool | Refusal:
@@ -88,9 +82,7 @@ class ConversationStore(Protocol):
     async def items(self, conversation_id: str, owner: str, most: int) -> Items:
         """Return the first items, at most so many, the oldest first."""
 
-    async def lock(
-        self, conversation_id: str, owner: str, holder: str, seconds: float
-    ) -> Refusal | None:
+    async def lock(self, conversation_id: str, owner: str, holder: str, seconds: float) -> Refusal | None:
         """Let the answer with the id `holder` have a conversation; None if it has it now."""
 
     async def prolong(self, held: Sequence[tuple[str, str]], seconds: float) -> None:
@@ -99,9 +91,7 @@ class ConversationStore(Protocol):
     def unlock(self, conversation_id: str, holder: str) -> None:
         """Let go of a conversation, soon; never waits."""
 
-    def append(
-        self, conversation_id: str, owner: str, holder: str, items: Callable[[], Items]
-    ) -> None:
+    def append(self, conversation_id: str, owner: str, holder: str, items: Callable[[], Items]) -> None:
         """Add an answer that is not kept itself, and unlock; never waits. `items` is called on another thread."""
 
 

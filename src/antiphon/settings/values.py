@@ -190,10 +190,14 @@ class Responses(Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):
 
     retention: Timeout = Timeout(30 * 86400)
     """Seconds for which a response can be read again."""
+    conversation_retention: Timeout | None = None
+    """Seconds after which a conversation is forgotten that has not changed; without it none is."""
     max_history_items: PositiveInt = 10_000
     """Bound of the items that a request continues, with its own."""
     max_history_bytes: Size = Size(32 * 1024 * 1024)
     """Bound of their bytes."""
+    history_memory: Size = Size(64 * 1024 * 1024)
+    """Bound of the histories that each worker has at hand, so that it need not read them to continue them."""
     background: Background = Background()
     secret: Secret | None = None
     """Seals what clients carry back as `encrypted_content`: 32 characters or more; without it `storage` keeps one."""

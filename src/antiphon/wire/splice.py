@@ -56,6 +56,20 @@ def with_member(document: bytes, name: str, value: bytes) -> bytes:
     return b"%b%b:%b%b%b" % (opening[0], msgspec.json.encode(name), value, comma, rest)
 
 
+def after_opening(document: bytes, path: Path) -> int | None:
+    """Say where a first member of the object at `path` would stand; None if there is no object, or an empty one."""
+    start = 0
+    if path:
+        span = member_spans(document, [path]).get(path)
+        if span is None:
+            return None
+        start = span[0]
+    opening = _OPENING.match(document, start)
+    if opening is None or _KEY.match(document, opening.end()) is None:
+        return None
+    return opening.end()
+
+
 def replace_string(document: bytes, old: bytes, new: bytes) -> bytes:
     """Replace each JSON string that is exactly `old`, for an `old` without quotes, backslashes and commas."""
     quoted = b'"%b"' % old

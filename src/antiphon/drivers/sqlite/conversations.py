@@ -19,15 +19,16 @@ from antiphon.turn.items import PageAsked, id_of, id_prefix_of, unknown_cursor
 _CREATE = """
 INSERT INTO conversations (id, owner, created_at, metadata, touched_at, locked_until) VALUES (?, ?, ?, ?, ?, 0)
 """
-_OWN = " WHERE id = ? AND owner = ? AND deleted_at IS NULL"
-_GET = "SELECT created_at, metadata FROM conversations" + _OWN
-_UPDATE = "UPDATE conversations SET metadata = ?, touched_at = ?" + _OWN
-_DELETE = "UPDATE conversations SET deleted_at = ?" + _OWN
+_GET = "SELECT created_at, metadata FROM conversations WHERE id = ? AND owner = ? AND deleted_at IS NULL"
+_UPDATE = """
+UPDATE conversations SET metadata = ?, touched_at = ? WHERE id = ? AND owner = ? AND deleted_at IS NULL
+"""
+_DELETE = "UPDATE conversations SET deleted_at = ? WHERE id = ? AND owner = ? AND deleted_at IS NULL"
 _LOCK_OF = """
 SELECT locked_until > ? OR EXISTS (
     SELECT 1 FROM runs WHERE runs.id = conversations.holder AND status IN ('queued', 'in_progress')
 )
-FROM conversations
+FROM conversations WHERE id = ? AND owner = ? AND deleted_at IS NULL
 """
 _LOCK = "UPDATE conversations SET holder = ?, locked_until = ? WHERE id = ?"
 _PROLONG = "UPDATE conversations SET locked_until = ? WHERE id = ? AND holder = ? AND locked_until > 0"
@@ -91,9 +92,7 @@ class SqliteConversations:
         """Return a conversation."""
         return await self._database.read(partial(_get, conversation_id=conversation_id, owner=owner))
 
-    async def update(
-        self, conversation_id: str, owner: str, metadata: dict[str, str]
-    ) -> Conversation | None:
+    async def update(self, conversation_id: str, owner: str, metadata: dict[str, str]) -> Conversation | None:
         """Replace the metadata."""
         now = self._now()
 
@@ -156,9 +155,7 @@ class SqliteConversations:
                 end = place_of(connection, asked.before, "before")
             low, high = (end, start) if asked.is_descending else (start, end)
             select = _PAGE.format("DESC" if asked.is_descending else "ASC")
-            return connection.execute(
-                select, (conversation_id, owner, low, high, asked.limit + 1)
-            ).fetchall()
+            return connection.execute(select, (conversation_id, owner, low, high, asked.limit + 1)).fetchall()
 
         rows = await self._read(work)
         return ItemPage([NamedItem(*row) for row in rows[: asked.limit]], len(rows) > asked.limit)
@@ -170,9 +167,7 @@ class SqliteConversations:
         )
         return tuple(item for (item,) in rows)
 
-    async def lock(
-        self, conversation_id: str, owner: str, holder: str, seconds: float
-    ) -> Refusal | None:
+    async def lock(self, conversation_id: str, owner: str, holder: str, seconds: float) -> Refusal | None:
         """Let an answer have a conversation."""
         now = self._now()
 
@@ -193,7 +188,11 @@ class SqliteConversations:
 
     def unlock(self, conversation_id: str, holder: str) -> None:
         """Let go of a conversation."""
-        self._database.write(lambda connection: connection.execute(_UNLOCK, (conversation_id, holder)))
+
+        def work(connection: sqlite3.Connection) -> None:
+            connection.execute(_UNLOCK, (conversation_id, holder))
+
+        self._database.write(work)
 
     def append(self, conversation_id: str, owner: str, holder: str, items: Callable[[], Items]) -> None:
         """Add an answer that is not kept itself, and unlock."""
@@ -233,9 +232,9 @@ def add_answer(
     connection: sqlite3.Connection, conversation_id: str, owner: str, holder: str, items: Items, now: float
 ) -> None:
     """Add what an answer brings, if it still holds the conversation, and let go of it."""
-    if connection.execute(_UNLOCK, (conversation_id, holder)).rowcount:
-        if connection.execute(_GET, (conversation_id, owner)).fetchone() is not None:
-            _add(connection, conversation_id, owner, items, now)
+    was_held = connection.execute(_UNLOCK, (conversation_id, holder)).rowcount > 0
+    if was_held and connection.execute(_GET, (conversation_id, owner)).fetchone() is not None:
+        _add(connection, conversation_id, owner, items, now)
 
 
 def hand_over(connection: sqlite3.Connection, conversation_id: str, run_id: str) -> None:
@@ -248,10 +247,8 @@ def _get(connection: sqlite3.Connection, conversation_id: str, owner: str) -> Co
     return None if row is None else Conversation(conversation_id, row[0], _READ_METADATA(row[1]))
 
 
-def _refusal(
-    connection: sqlite3.Connection, conversation_id: str, owner: str, now: float
-) -> Refusal | None:
-    row = connection.execute(_LOCK_OF + _OWN, (now, conversation_id, owner)).fetchone()
+def _refusal(connection: sqlite3.Connection, conversation_id: str, owner: str, now: float) -> Refusal | None:
+    row = connection.execute(_LOCK_OF, (now, conversation_id, owner)).fetchone()
     if row is None:
         return Refusal.UNKNOWN
     return Refusal.LOCKED if row[0] else None

@@ -16,7 +16,7 @@ from antiphon.drivers.sqlite.recordings import keep_recording
 from antiphon.ports.stores import KeptResponse
 from antiphon.recording.codec import decode
 from antiphon.turn.chain import Items
-from antiphon.turn.history import Node, grow
+from antiphon.turn.history import Context, Node, grow
 from antiphon.wire.errors import StoreFault
 
 _log = logging.getLogger(__name__)
@@ -64,15 +64,14 @@ class SqliteResponses:
         """Keep a response."""
         name = (kept.id, kept.owner)
         self._pending[name] = kept
-        before, new = (None, ()) if kept.context is None else (kept.context.before, kept.context.new)
-        nodes = grow(kept.owner, before, new)
+        context = kept.context or Context(None, ())
+        nodes = grow(kept.owner, context.before, context.new)
         now = self._now()
         self._unwritten.update((node.id, node) for node in nodes)
 
         def work(connection: sqlite3.Connection) -> None:
-            keep_response(connection, kept, keep_history(connection, before, nodes))
-            context = kept.context
-            if context is not None and context.conversation is not None:
+            keep_response(connection, kept, keep_history(connection, kept.owner, context, nodes))
+            if context.conversation is not None:
                 items = (*context.given, *output_of_recording(kept.recording))
                 add_answer(connection, context.conversation, kept.owner, kept.id, items, now)
 

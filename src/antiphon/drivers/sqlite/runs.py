@@ -20,7 +20,9 @@ INSERT INTO runs (id, owner, status, epoch, last_seq, worker, lease_until, attem
     priority, created_at, queue_deadline, deadline)
 VALUES (?, ?, ?, ?, ?, ?, ?, ?, 0, ?, 0, ?, ?, ?, ?)
 """
-_CREATE_REQUEST = "INSERT INTO run_requests (id, request, history, conversation, given) VALUES (?, ?, ?, ?, ?)"
+_CREATE_REQUEST = (
+    "INSERT INTO run_requests (id, request, history, conversation, given) VALUES (?, ?, ?, ?, ?)"
+)
 _EVENT = "INSERT INTO run_events (id, seq, time, frame) VALUES (?, ?, ?, ?)"
 _CLAIM = """
 UPDATE runs SET status = 'in_progress', epoch = epoch + 1, attempt = attempt + 1, worker = ?, lease_until = ?
@@ -89,10 +91,10 @@ class SqliteRuns:
         """Accept a run: it is on disk when this returns. `worker`, if given, has it from the beginning."""
         status, epoch = ("queued", 0) if worker is None else ("in_progress", 1)
         last_seq = len(new.frames) - 1
-        before, nodes = new.context.before, grow(new.owner, new.context.before, new.context.new)
+        nodes = grow(new.owner, new.context.before, new.context.new)
 
         def work(connection: sqlite3.Connection) -> bytes | None:
-            history = keep_history(connection, before, nodes)
+            history = keep_history(connection, new.owner, new.context, nodes)
             connection.execute(
                 _CREATE,
                 (
