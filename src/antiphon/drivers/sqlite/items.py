@@ -51,8 +51,9 @@ class SqliteItems:
         def work(connection: sqlite3.Connection) -> dict[str, bytes]:
             return _find(connection, item_ids, owner, now)
 
+        is_behind = self._database.queued > 0
         found = await self._database.read(work)
-        if len(found) < len(set(item_ids)) and self._database.queued:
+        if is_behind and len(found) < len(set(item_ids)):
             # Perhaps it is part of an answer that was given just now.
             await caught_up(self._database)
             found = await self._database.read(work)
