@@ -178,6 +178,7 @@ def conversation_of(request: NativeRequest) -> str | None:
     raw = bytes(request.members.get(_CONVERSATION, b"null"))
     if raw == b"null":
         return None
+    _check_exclusive(request.members)
     try:
         told = msgspec.json.decode(raw, type=str | _Conversation)
     except msgspec.DecodeError as error:
@@ -192,6 +193,15 @@ def conversation_of(request: NativeRequest) -> str | None:
             f"'{_CONVERSATION}' is no conversation id.", code="invalid_value", param=_CONVERSATION
         )
     return conversation_id
+
+
+def _check_exclusive(members: Members) -> None:
+    if all(bytes(members.get(name, b"null")) != b"null" for name in (_PREVIOUS, _CONVERSATION)):
+        raise ClientFault(
+            "'previous_response_id' and 'conversation' exclude each other.",
+            code="mutually_exclusive_parameters",
+            param=_PREVIOUS,
+        )
 
 
 class UnknownParent(ClientFault):
@@ -210,12 +220,7 @@ def _parent_id(members: Members) -> str | None:
     raw = bytes(members.get(_PREVIOUS, b"null"))
     if raw == b"null":
         return None
-    if bytes(members.get(_CONVERSATION, b"null")) != b"null":
-        raise ClientFault(
-            "'previous_response_id' and 'conversation' exclude each other.",
-            code="mutually_exclusive_parameters",
-            param=_PREVIOUS,
-        )
+    _check_exclusive(members)
     try:
         parent_id = msgspec.json.decode(raw, type=str)
     except msgspec.DecodeError as error:
