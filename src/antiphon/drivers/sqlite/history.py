@@ -30,8 +30,7 @@ def keep_history(connection: sqlite3.Connection, before: Head | None, nodes: Seq
         first -= 1
     missing = nodes[first:]
     connection.executemany(_INSERT, missing)
-    if missing and missing[0].previous is not None:
-        connection.execute(_HOLD, (missing[0].previous,))
+    connection.executemany(_HOLD, [(node.previous,) for node in missing if node.previous is not None])
     connection.execute(_HOLD, (head,))
     return head
 
