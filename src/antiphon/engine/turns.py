@@ -184,6 +184,7 @@ class Turns:
             if translated_to is not None or source.settings.state == "gateway":
                 turn.response_id = incoming.response_id or mint_response_id()
                 turn.keeps = request.store
+                turn.is_for_chains = request.store or bool(incoming.response_id)
             else:
                 turn.is_kept_upstream = True
         return turn
