@@ -144,6 +144,9 @@ class RunStore(Protocol):
     async def state(self, run_id: str, owner: str) -> RunState | None:
         """Return where the owner's run stands; None once it is settled."""
 
+    async def shown(self, run_id: str, owner: str) -> bytes | None:
+        """Return the last item of what the owner's run is shown, "" if that is nothing; None: there is no such run."""
+
     async def read(self, run_id: str, after: int) -> Page:
         """Return the events after the number `after`, and where the run stands."""
 

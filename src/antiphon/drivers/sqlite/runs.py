@@ -59,6 +59,7 @@ ORDER BY created_at LIMIT :limit
 """
 _STATE = "SELECT status, epoch, last_seq, created_at FROM runs WHERE id = ?"
 _STATE_OF = _STATE + " AND owner = ?"
+_SHOWN = "SELECT history FROM runs JOIN run_requests USING (id) WHERE runs.id = ? AND owner = ?"
 _READ = "SELECT frame, time FROM run_events WHERE id = ? AND seq > ? ORDER BY seq"
 _PUBLISH = "UPDATE runs SET is_public = 1 WHERE id = ?"
 _DELETE_RUN = "DELETE FROM runs WHERE id = ? RETURNING status"
@@ -83,10 +84,10 @@ class SqliteRuns:
         """Accept a run: it is on disk when this returns. `worker`, if given, has it from the beginning."""
         status, epoch = ("queued", 0) if worker is None else ("in_progress", 1)
         last_seq = len(new.frames) - 1
-        before, nodes = new.context.before, grow(new.owner, new.context.before, new.context.new)
+        nodes = grow(new.owner, new.context.before, new.context.new)
 
         def work(connection: sqlite3.Connection) -> bytes | None:
-            history = keep_history(connection, before, nodes)
+            history = keep_history(connection, new.owner, new.context, nodes)
             connection.execute(
                 _CREATE,
                 (
@@ -194,6 +195,13 @@ class SqliteRuns:
             lambda connection: connection.execute(_STATE_OF, (run_id, owner)).fetchone()
         )
         return None if row is None else RunState(*row)
+
+    async def shown(self, run_id: str, owner: str) -> bytes | None:
+        """Return the last item of what the owner's run is shown, "" if that is nothing; None: there is no such run."""
+        row = await self._database.read(
+            lambda connection: connection.execute(_SHOWN, (run_id, owner)).fetchone()
+        )
+        return None if row is None else row[0] or b""
 
     async def read(self, run_id: str, after: int) -> Page:
         """Return the events after the number `after`, and where the run stands."""
