@@ -71,7 +71,7 @@ class Database:
 
         `busy_seconds` is how long another process that writes is waited for.
         """
-        self._path = path
+        self.path = path
         self._busy_seconds = busy_seconds
         _make_private(path)
         with contextlib.ExitStack() as opened:
@@ -176,7 +176,7 @@ class Database:
 
     def _connect(self) -> sqlite3.Connection:
         connection = sqlite3.connect(
-            self._path, timeout=self._busy_seconds, isolation_level=None, check_same_thread=False
+            self.path, timeout=self._busy_seconds, isolation_level=None, check_same_thread=False
         )
         try:
             for pragma in _PRAGMAS:

@@ -64,7 +64,11 @@ CREATE TABLE runs (
     priority       INTEGER NOT NULL,
     created_at     REAL NOT NULL,
     queue_deadline REAL NOT NULL,
-    deadline       REAL NOT NULL
+    deadline       REAL NOT NULL,
+    -- Where the provider carries the answer in its own background mode.
+    provider       TEXT,
+    upstream_id    TEXT,
+    upstream_seq   INTEGER
 ) WITHOUT ROWID;
 CREATE INDEX runs_queued ON runs (priority DESC, created_at) WHERE status = 'queued';
 CREATE INDEX runs_in_progress ON runs (lease_until) WHERE status = 'in_progress';
