@@ -229,8 +229,17 @@ class Application:
             self._tasks.start(self._publish(), "publish metrics")
             self._tasks.start(self._forget_deleted(), "forget deleted responses")
 
+    def retire(self) -> None:
+        """Begin no more background runs: the process is about to stop."""
+        self.runs.retire()
+
     async def stop(self, drained: Callable[[], Awaitable[object]] | None = None) -> None:
-        """Break off what is still live, wait until clients were told (`drained`), and finish all writes."""
+        """Break off what is still live, wait until clients were told (`drained`), and finish all writes.
+
+        Runs are handed over before anything is broken off, so that they hear nothing of it.
+        """
+        self.runs.retire()
+        await self.runs.hand_over()
         self.producing.fail_all(
             GatewayError("The gateway is shutting down.", code="shutting_down", status=503)
         )

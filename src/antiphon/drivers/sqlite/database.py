@@ -65,7 +65,7 @@ class Database:
 
         `busy_seconds` is how long another process that writes is waited for.
         """
-        self._path = path
+        self.path = path
         self._busy_seconds = busy_seconds
         _make_private(path)
         with contextlib.ExitStack() as opened:
@@ -170,7 +170,7 @@ class Database:
 
     def _connect(self) -> sqlite3.Connection:
         connection = sqlite3.connect(
-            self._path, timeout=self._busy_seconds, isolation_level=None, check_same_thread=False
+            self.path, timeout=self._busy_seconds, isolation_level=None, check_same_thread=False
         )
         try:
             is_behind(connection)  # it says if this is no file for us, before anything is written
