@@ -45,6 +45,7 @@ from antiphon.gateway.operations import Operations
 from antiphon.gateway.sessions import Sessions
 from antiphon.ports.upstream import Upstream
 from antiphon.routing.names import Resolver
+from antiphon.routing.placing import Placing
 from antiphon.settings import ConfigurationError, Provider, Settings, checked
 from antiphon.turn.usage import Usage
 from antiphon.wire.errors import GatewayError, StoreFault
@@ -163,6 +164,7 @@ class Application:
             ),
             contexts=contexts,
             accept=self.runs.accept,
+            placing=Placing(settings.responses.background, settings.providers, settings.models),
             tasks=self._tasks,
             wall_clock=wall_clock,
         )

@@ -54,6 +54,14 @@ class NativeRequest:
         return None
 
     @property
+    def previous_response_id(self) -> str | None:
+        """Responses: the id of what is continued; None where there is none, or no string."""
+        try:
+            return msgspec.json.decode(self.members.get("previous_response_id", _ABSENT), type=str | None)
+        except msgspec.DecodeError:
+            return None
+
+    @property
     def given(self) -> bytes | None:
         """Responses: the `input`, as JSON."""
         value = self.members.get("input")
@@ -131,6 +139,13 @@ def with_context(request: NativeRequest, given: bytes, echo: Mapping[str, bytes]
     members = {name: value for name, value in request.members.items() if name not in _STATEFUL}
     made = read_request(request.dialect, write_members({**members, "input": given}))
     made.echo = {**made.echo, **echo}
+    return made
+
+
+def with_members(request: NativeRequest, members: Mapping[str, bytes | msgspec.Raw]) -> NativeRequest:
+    """Return a request that has these members too. Raises ClientFault."""
+    made = read_request(request.dialect, write_members({**request.members, **members}))
+    made.echo = {**made.echo, **request.echo}
     return made
 
 
