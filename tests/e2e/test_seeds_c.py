@@ -5,14 +5,12 @@ import json
 
 import pytest
 
-from antiphon.drivers.simulator import Answer, Fault
-from antiphon.engine.turn import is_minted
+from antiphon.drivers.simulator import Answer
 from antiphon.settings import Background, Model, Provider, Responses
 from e2e.plain_client import plain_client
 from e2e.samples import answer_of, responses_frames
 from e2e.scenes import play, scene
-from e2e.test_background import ASKED, PATH, ended, events_of
-from serving import Clock
+from e2e.test_background import ASKED, PATH, events_of
 from waiting import eventually
 
 STREAM = answer_of("responses", stream=True)
@@ -124,8 +122,9 @@ def test_c11_the_streamed_id_is_known_as_soon_as_its_client_knows_it(tmp_path):
         async with (
             scene(tmp_path, held, polled, p="openai", **settings) as at,
             plain_client(at.gateway.port) as other,
+            asyncio.TaskGroup() as tasks,
         ):
-            stream = asyncio.create_task(at.client.post(PATH, ASKED | {"stream": True}))
+            stream = tasks.create_task(at.client.post(PATH, ASKED | {"stream": True}))
 
             async def known():
                 got = await other.get(f"{PATH}/resp_up1")
@@ -150,7 +149,7 @@ def test_c11_a_chain_may_leave_what_is_kept_here_and_stay_with_the_upstream(tmp_
             asked = {"model": "p/deep", "input": "Two", "previous_response_id": first["id"]}
             await at.client.post(PATH, asked | {"background": True})
             sent = json.loads(at.simulator.calls[1].body)
-            assert [item.get("content") for item in sent["input"]][0] == "One"
+            assert sent["input"][0]["content"] == "One"
             assert (sent["background"], "previous_response_id" in sent) == (True, False)
             asked = {"model": "p/m", "input": "Three", "previous_response_id": "resp_theirs"}
             assert (await at.client.post(PATH, asked)).status == 200
