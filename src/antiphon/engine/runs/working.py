@@ -1,0 +1,175 @@
+"""The worker: claims runs while it has free slots, executes them, and keeps their leases."""
+
+import asyncio
+import logging
+import secrets
+import time
+from collections.abc import Callable
+from typing import Final
+
+from antiphon.dialects.responses.retelling import opening
+from antiphon.engine.runs.execution import Execution
+from antiphon.engine.runs.log import RunLog
+from antiphon.engine.runs.logs import Logs
+from antiphon.engine.runs.settling import Settling
+from antiphon.engine.runs.stored_request import StoredRequest, decode_request
+from antiphon.engine.runs.writing import LogWriter
+from antiphon.engine.tasks import Tasks
+from antiphon.engine.turn import Owner
+from antiphon.engine.turns import Incoming, Route
+from antiphon.ports.runs import Lease, RunStore
+from antiphon.ports.stores import ResponseStore
+from antiphon.settings import Background
+from antiphon.turn.chain import write_items
+from antiphon.wire.errors import ClientFault, StoreFault
+from antiphon.wire.json import write_members
+
+_log = logging.getLogger(__name__)
+
+_CLAIM_SECONDS: Final = 1.0
+OPENING: Final = 3
+"""Events before anything of the answer: created, queued, in progress."""
+
+
+class Worker:
+    """Executes runs."""
+
+    def __init__(
+        self,
+        store: RunStore,
+        responses: ResponseStore,
+        tasks: Tasks,
+        logs: Logs,
+        settling: Settling,
+        *,
+        settings: Background,
+        wall_clock: Callable[[], float] = time.time,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """Take runs from `store`, whose input is among `responses`; `clock` is monotonic."""
+        self.name = secrets.token_hex(8)
+        self._store = store
+        self._responses = responses
+        self._tasks = tasks
+        self._logs = logs
+        self._settling = settling
+        self._settings = settings
+        self._now = wall_clock
+        self._clock = clock
+        self._writer = LogWriter(store, tasks, clock)
+        self._executions: dict[str, Execution] = {}
+        self._wanted = asyncio.Event()
+        self._stopping = False
+        self._route: Route | None = None
+        self._answer: Callable[[Incoming], None] | None = None
+
+    def start(self, route: Route, answer: Callable[[Incoming], None]) -> None:
+        """Begin to work: turns are asked on `route`, of `answer`."""
+        self._route, self._answer = route, answer
+        self._tasks.start(self._claim(), "claim runs")
+        self._tasks.start(self._renew(), "renew leases")
+
+    @property
+    def is_free(self) -> bool:
+        """Whether there is a free slot."""
+        return len(self._executions) < self._settings.concurrency and not self._stopping
+
+    def wake(self) -> None:
+        """There may be something to claim."""
+        self._wanted.set()
+
+    def stop_run(self, run_id: str) -> None:
+        """Do nothing more for a run: it has ended elsewhere."""
+        execution = self._executions.get(run_id)
+        if execution is not None:
+            execution.stop()
+
+    def execute(self, lease: Lease, log: RunLog) -> None:
+        """Execute a run that this worker holds."""
+        stored = decode_request(lease.request)
+        members = {**stored.echo, "created_at": b"%d" % int(lease.created_at)}
+        execution = Execution(lease, log, self._writer, self, members, self._now)
+        self._executions[lease.run_id] = execution
+        self._logs.written_here(log, is_so=True)
+        self._tasks.start(
+            self._ask(execution, stored),
+            f"run {lease.run_id}",
+            on_death=lambda: execution.fail("server_error", "The gateway could not run it."),
+        )
+
+    async def _ask(self, execution: Execution, stored: StoredRequest) -> None:
+        """Ask for the answer."""
+        lease = execution.lease
+        members: dict[str, bytes] = {**stored.members, "stream": b"true", "store": b"false"}
+        try:
+            if len(execution.log.frames) <= lease.last_seq:
+                await self._logs.refresh(execution.log)
+            if lease.history is not None:
+                members["input"] = write_items(await self._responses.history(lease.history))
+            if len(execution.log.frames) == OPENING - 1:
+                response = execution.log.snapshot().response or {}
+                execution.add(opening(response, ["in_progress"], OPENING - 1))
+            assert self._route is not None and self._answer is not None  # noqa: PT018
+            self._answer(
+                Incoming(
+                    self._route,
+                    Owner(stored.owner, stored.project),
+                    lease.run_id.encode(),
+                    stored.headers,
+                    write_members(members),
+                    execution,
+                    self._clock(),
+                    response_id=lease.run_id.encode(),
+                )
+            )
+        except StoreFault:
+            execution.stop()  # its lease runs out, and somebody tries again
+        except ClientFault as fault:
+            execution.fail(fault.code or "invalid_prompt", fault.message)
+
+    def on_over(self, execution: Execution, *, is_settled: bool) -> None:
+        """Make room for the next run."""
+        run_id = execution.lease.run_id
+        if self._executions.get(run_id) is execution:
+            del self._executions[run_id]
+        self._logs.written_here(execution.log, is_so=False)
+        self._wanted.set()
+        if is_settled:
+            self._settling.soon(run_id, execution.lease.owner)
+
+    async def _claim(self) -> None:
+        """Take queued runs while there are free slots."""
+        while True:
+            try:
+                async with asyncio.timeout(_CLAIM_SECONDS):
+                    await self._wanted.wait()
+            except TimeoutError:
+                pass
+            self._wanted.clear()
+            free = self._settings.concurrency - len(self._executions)
+            if free <= 0 or self._stopping:
+                continue
+            try:
+                for lease in await self._store.claim(self.name, free):
+                    self.execute(lease, self._logs.open(lease.run_id, lease.owner, "in_progress"))
+            except StoreFault as fault:
+                _log.warning("no run can be claimed: %s", fault.message)
+
+    async def _renew(self) -> None:
+        """Keep the leases; what is lost is stopped, and all if storage was silent for too long."""
+        lease = self._settings.lease
+        renewed_at = self._clock()
+        while True:
+            await asyncio.sleep(lease / 3)
+            executions = dict(self._executions)
+            held = [(run_id, each.lease.epoch) for run_id, each in executions.items()]
+            try:
+                kept = await self._store.renew(held) if held else set()
+                renewed_at = self._clock()
+            except StoreFault:
+                if self._clock() - renewed_at < lease * 2 / 3:
+                    continue
+                kept = set()
+            for run_id, execution in executions.items():
+                if run_id not in kept:
+                    execution.stop()
