@@ -272,6 +272,7 @@ class Application:
 
     async def _render_metrics(self) -> bytes:
         await self.accounts.flush()
+        await self._count_runs()
         others: list[bytes] = []
         if self.settings.server.workers > 1:
             try:
@@ -279,6 +280,12 @@ class Application:
             except StoreFault as fault:
                 _log.warning("metrics of the other workers are missing: %s", fault)
         return await asyncio.to_thread(self.metrics.render, others)
+
+    async def _count_runs(self) -> None:
+        try:
+            await self.runs.count()
+        except StoreFault as fault:
+            _log.warning("how many runs wait is not known: %s", fault)
 
     async def _readiness(self) -> dict[str, str]:
         try:
@@ -289,6 +296,8 @@ class Application:
 
     def _gauges(self) -> Iterable[Gauge]:
         return (
+            Gauge("runs_queued", "Background answers that wait to be begun.", self.runs.queued, across="max"),
+            Gauge("runs_in_progress", "Background answers that are being made.", self.runs.running),
             Gauge("live_recordings", "Answers that are being recorded now.", self.producing.count),
             Gauge("cache_memory_entries", "Entries in the memory level of the cache.", len(self.memory)),
             Gauge("cache_memory_bytes", "Bytes in the memory level of the cache.", self.memory.size),

@@ -66,7 +66,11 @@ CREATE TABLE runs (
     queue_deadline REAL NOT NULL,
     deadline       REAL NOT NULL
 ) WITHOUT ROWID;
-CREATE INDEX runs_queued ON runs (priority DESC, created_at) WHERE status = 'queued';
+-- With `status` although it is always the same: else counting would look into the table.
+CREATE INDEX runs_queued ON runs (queue_deadline, status) WHERE status = 'queued';
+CREATE INDEX runs_queued_by_owner ON runs (owner, priority DESC, created_at, queue_deadline, status)
+WHERE status = 'queued';
+CREATE INDEX runs_in_progress_by_owner ON runs (owner, status) WHERE status = 'in_progress';
 CREATE INDEX runs_in_progress ON runs (lease_until) WHERE status = 'in_progress';
 
 CREATE TABLE run_requests (
