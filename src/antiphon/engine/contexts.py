@@ -143,6 +143,16 @@ class Contexts:
         head, shown = await self.shown(kept)
         return head, shown, output
 
+    async def shown_for(self, response_id: str, owner: str) -> Items | None:
+        """Return the input of the owner's response, ended or not; None if there is none. Raises StoreFault."""
+        kept = await self._responses.get(response_id, owner)
+        if kept is None:
+            history = await self._runs.shown(response_id, owner)
+            if history is not None:
+                return await self._responses.history(history) if history else ()
+            kept = await self._responses.get(response_id, owner)  # perhaps it has ended just now
+        return None if kept is None else (await self.shown(kept))[1]
+
     async def shown(self, kept: KeptResponse) -> tuple[Head | None, Items]:
         """Return where the input of a response is kept, and its items. Raises StoreFault."""
         context = kept.context

@@ -73,6 +73,20 @@ def listed(item: bytes, item_id: str) -> Item:
     return shown
 
 
+def ids_of(nodes: Sequence[Node]) -> list[str]:
+    """Return an id for each item of a history: its own, or for one that has none that of its place.
+
+    No two are equal, or else a list could not go on after one of them.
+    """
+    ids: dict[str, None] = {}
+    for node in nodes:
+        own = id_of(node.item)
+        if own is None or own in ids:
+            own = public_id(node.id, id_prefix_of(node.item))
+        ids[own] = None
+    return [*ids]
+
+
 @dataclass(frozen=True, slots=True)
 class PageAsked:
     """Which page of a list a client wants; `after` and `before` are ids, in the order asked for."""
@@ -111,10 +125,9 @@ def list_items(nodes: Sequence[Node], query: Mapping[str, list[str]]) -> bytes:
     Raises ClientFault.
     """
     asked = read_page_asked(query)
-    named = [
-        (node.item, id_of(node.item) or public_id(node.id, id_prefix_of(node.item)))
-        for node in (reversed(nodes) if asked.is_descending else nodes)
-    ]
+    named = [(node.item, item_id) for node, item_id in zip(nodes, ids_of(nodes), strict=True)]
+    if asked.is_descending:
+        named.reverse()
     start, end = 0, len(named)
     if asked.after is not None:
         start = _place_of(named, asked.after, "after") + 1

@@ -18,7 +18,6 @@ from antiphon.turn.items import id_of
 
 _IS_INDEXED = "SELECT 1 FROM recording_items WHERE recording_id = ? LIMIT 1"
 _INDEX = "INSERT OR IGNORE INTO recording_items (id, recording_id) VALUES (?, ?)"
-_FORGET = "DELETE FROM recording_items WHERE recording_id = ?"
 _RECORDING = """
 SELECT recording_items.recording_id, data FROM recording_items
 JOIN responses ON responses.recording_id = recording_items.recording_id
@@ -65,11 +64,6 @@ def index_output(connection: sqlite3.Connection, recording: Recording) -> None:
     if connection.execute(_IS_INDEXED, (recording.id,)).fetchone() is None:
         ids = (id_of(item) for item in output_of_recording(recording))
         connection.executemany(_INDEX, [(each, recording.id) for each in ids if each is not None])
-
-
-def forget_output(connection: sqlite3.Connection, recording_ids: Iterable[str]) -> None:
-    """Forget the items of recordings that are gone."""
-    connection.executemany(_FORGET, [(each,) for each in recording_ids])
 
 
 def _find(

@@ -2,7 +2,6 @@
 
 import sqlite3
 
-from antiphon.drivers.sqlite.items import forget_output
 from antiphon.recording import Recording
 from antiphon.recording.codec import encode
 
@@ -11,7 +10,6 @@ _INSERT = "INSERT INTO recordings (id, data, size, created_at) VALUES (?, ?, ?, 
 _ORPHANS = """
 DELETE FROM recordings WHERE created_at < ?
 AND id NOT IN (SELECT recording_id FROM cache_entries) AND id NOT IN (SELECT recording_id FROM responses)
-RETURNING id
 """
 _ORPHAN_AGE_SECONDS = 60
 
@@ -25,5 +23,4 @@ def keep_recording(connection: sqlite3.Connection, recording: Recording) -> None
 
 def drop_orphans(connection: sqlite3.Connection, now: float) -> None:
     """Delete recordings that no name leads to; very new ones may not have got theirs yet."""
-    dropped = connection.execute(_ORPHANS, (now - _ORPHAN_AGE_SECONDS,)).fetchall()
-    forget_output(connection, [recording_id for (recording_id,) in dropped])
+    connection.execute(_ORPHANS, (now - _ORPHAN_AGE_SECONDS,))

@@ -1,0 +1,107 @@
+-- oldest program: 1
+-- What models were shown: each item once, after the one before it. It is held by responses, by runs, and by the
+-- items that come after it, and goes with the last of them.
+CREATE TABLE history (
+    id       BLOB NOT NULL PRIMARY KEY,
+    previous BLOB,
+    depth    INTEGER NOT NULL,
+    size     INTEGER NOT NULL,
+    holders  INTEGER NOT NULL DEFAULT 0,
+    item     BLOB NOT NULL,
+    -- The id that the client, or the model's provider, has given it.
+    item_id  TEXT
+);
+CREATE INDEX history_by_item_id ON history (item_id) WHERE item_id IS NOT NULL;
+
+ALTER TABLE responses ADD COLUMN history BLOB;
+
+-- Histories that a deleted response has held. Programs of version 1 delete responses too, and know nothing of them.
+CREATE TABLE released_histories (
+    id BLOB NOT NULL
+);
+CREATE TRIGGER responses_release_history AFTER DELETE ON responses WHEN OLD.history IS NOT NULL
+BEGIN
+    INSERT INTO released_histories (id) VALUES (OLD.history);
+END;
+
+-- Answers that must survive their process. This table is narrow because it is written with every batch of events.
+CREATE TABLE runs (
+    id             TEXT PRIMARY KEY,
+    owner          TEXT NOT NULL,
+    status         TEXT NOT NULL,
+    epoch          INTEGER NOT NULL,
+    last_seq       INTEGER NOT NULL,
+    worker         TEXT,
+    lease_until    REAL NOT NULL,
+    attempt        INTEGER NOT NULL,
+    is_shown       INTEGER NOT NULL,
+    is_public      INTEGER NOT NULL,
+    has_effect     INTEGER NOT NULL,
+    priority       INTEGER NOT NULL,
+    created_at     REAL NOT NULL,
+    queue_deadline REAL NOT NULL,
+    deadline       REAL NOT NULL,
+    -- Where the provider carries the answer in its own background mode.
+    provider       TEXT,
+    upstream_id    TEXT,
+    upstream_seq   INTEGER
+) WITHOUT ROWID;
+-- With `status` although it is always the same: else counting would look into the table.
+CREATE INDEX runs_queued ON runs (queue_deadline, status) WHERE status = 'queued';
+CREATE INDEX runs_queued_by_owner ON runs (owner, priority DESC, created_at, queue_deadline, status)
+WHERE status = 'queued';
+CREATE INDEX runs_in_progress_by_owner ON runs (owner, status) WHERE status = 'in_progress';
+CREATE INDEX runs_in_progress ON runs (lease_until) WHERE status = 'in_progress';
+
+CREATE TABLE run_requests (
+    id      TEXT PRIMARY KEY,
+    request BLOB NOT NULL,
+    history BLOB,
+    -- What the last `given` items of the history, and the answer, are to become part of.
+    conversation TEXT,
+    given   INTEGER NOT NULL DEFAULT 0
+) WITHOUT ROWID;
+
+CREATE TABLE run_events (
+    id    TEXT NOT NULL,
+    seq   INTEGER NOT NULL,
+    time  INTEGER NOT NULL,
+    frame BLOB NOT NULL,
+    PRIMARY KEY (id, seq)
+) WITHOUT ROWID;
+
+-- A conversation can be locked: until a time, or as long as the run that holds it has not ended.
+CREATE TABLE conversations (
+    id           TEXT PRIMARY KEY,
+    owner        TEXT NOT NULL,
+    created_at   INTEGER NOT NULL,
+    metadata     BLOB NOT NULL,
+    touched_at   REAL NOT NULL,
+    deleted_at   REAL,
+    next_place   INTEGER NOT NULL DEFAULT 0,
+    holder       TEXT,
+    locked_until REAL NOT NULL
+) WITHOUT ROWID;
+
+CREATE TABLE conversation_items (
+    conversation TEXT NOT NULL,
+    place        INTEGER NOT NULL,
+    owner        TEXT NOT NULL,
+    id           TEXT NOT NULL,
+    item         BLOB NOT NULL,
+    PRIMARY KEY (conversation, place)
+);
+CREATE UNIQUE INDEX conversation_items_by_id ON conversation_items (owner, id);
+
+-- Which recordings of kept responses an item stands in, by the id that it has there.
+CREATE TABLE recording_items (
+    id           TEXT NOT NULL,
+    recording_id TEXT NOT NULL,
+    PRIMARY KEY (id, recording_id)
+) WITHOUT ROWID;
+CREATE INDEX recording_items_by_recording ON recording_items (recording_id);
+-- Programs of version 1 delete recordings too, and know nothing of their items.
+CREATE TRIGGER recordings_forget_items AFTER DELETE ON recordings
+BEGIN
+    DELETE FROM recording_items WHERE recording_id = OLD.id;
+END;
