@@ -13,6 +13,7 @@ from e2e.samples import answer_of, responses_frames
 from e2e.scenes import play, scene
 from e2e.test_background import ended, events_of
 from e2e.test_seeds_e import chat_stream
+from gateway.talking import talking
 from serving import Clock
 from waiting import eventually
 
@@ -535,3 +536,49 @@ def test_a_conversation_outlives_a_restart(tmp_path):
 
     play(first())
     play(second())
+
+
+def test_turns_on_a_websocket_become_part_of_a_conversation(tmp_path):
+    """Those that are kept and those that are not; a second lane waits for nobody and is refused."""
+    gate = asyncio.Event()
+    frames = responses_frames()
+
+    async def run():
+        async with scene(tmp_path, STREAMED, p="openai") as at, talking(at.gateway) as talk:
+            conversation_id = await created(at, "Zero")
+            for text, store in (("One", True), ("Two", False)):
+                events = await talk.turn(model="p/m", input=text, conversation=conversation_id, store=store)
+                assert events[-1]["type"] == "response.completed"
+                assert events[-1]["response"]["conversation"] == {"id": conversation_id}
+            grown = ["Zero", "One", "Hello there", "Two", "Hello there"]
+            assert await texts_of(at, conversation_id) == grown
+            assert sent_texts(at.simulator.calls[1])[:4] == ["Zero", "One", "Hello there", "Two"]
+            at.simulator.answer(Answer(frames=frames, gate_at=len(frames) // 2, gate=gate))
+            asked = {"model": "p/m", "input": "Three", "conversation": {"id": conversation_id}}
+            await talk.create(**asked, stream_id="a")
+            await at.simulator.wait_for_calls(3)
+            await talk.create(**asked, stream_id="b")
+            while (event := await talk.next()).get("stream_id") != "b":
+                pass
+            assert event["error"]["code"] == "conversation_locked"
+            gate.set()
+            while (event := await talk.next())["type"] != "response.completed":
+                pass
+            again = await talk.turn(**asked)
+            assert again[-1]["type"] == "response.completed"
+            assert (await texts_of(at, conversation_id))[5:] == ["Three", "Hello there"] * 2
+
+    play(run())
+
+
+def test_items_are_named_on_a_websocket(tmp_path):
+    async def run():
+        async with scene(tmp_path, STREAMED, p="openai") as at, talking(at.gateway) as talk:
+            first = await talk.turn(model="p/m", input="One", store=True)
+            said = {"type": "item_reference", "id": first[-1]["response"]["output"][-1]["id"]}
+            await talk.turn(model="p/m", input=[said])
+            assert sent_texts(at.simulator.calls[1]) == ["Hello there"]
+            unknown = await talk.turn(model="p/m", input=[{"type": "item_reference", "id": "msg_0"}])
+            assert (unknown[-1]["status"], unknown[-1]["error"]["param"]) == (404, "input")
+
+    play(run())
