@@ -4,9 +4,11 @@ from collections.abc import Sequence
 
 import msgspec
 
-from antiphon.dialects.responses.dialect import RESPONSES
+from antiphon.dialects.responses.dialect import items_done
+from antiphon.dialects.responses.frames import RESPONSE_KEY, events_with
 from antiphon.recording.recording import Mode, Recording
 from antiphon.turn.chain import Items
+from antiphon.turn.events import TERMINAL
 
 _UNREADABLE = (ValueError, RecursionError)
 
@@ -24,10 +26,12 @@ def output_of_recording(recording: Recording) -> Items:
 
 def output_of_frames(frames: Sequence[bytes]) -> Items:
     """Return the items of a stream that has ended; none where it cannot be read."""
-    try:
-        return _output_of(RESPONSES.fold(frames))
-    except _UNREADABLE:
-        return ()
+    for frame in reversed(frames):  # the terminal event is among the last
+        for data in events_with([frame], RESPONSE_KEY):
+            if data.type in TERMINAL:
+                # Some upstreams leave the output of the last event empty although items were streamed.
+                return _output_of(bytes(data.response)) or tuple(items_done(frames))
+    return ()
 
 
 def _output_of(body: bytes) -> Items:
