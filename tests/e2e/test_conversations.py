@@ -10,7 +10,7 @@ from antiphon.settings import Key, Responses, Secret, Timeout
 from e2e.callers import CALLERS
 from e2e.plain_client import plain_client
 from e2e.samples import answer_of, responses_frames
-from e2e.scenes import play, scene
+from e2e.scenes import play, read_rows, scene
 from e2e.test_background import ended, events_of
 from e2e.test_seeds_e import chat_stream
 from gateway.talking import talking
@@ -580,5 +580,33 @@ def test_items_are_named_on_a_websocket(tmp_path):
             assert sent_texts(at.simulator.calls[1]) == ["Hello there"]
             unknown = await talk.turn(model="p/m", input=[{"type": "item_reference", "id": "msg_0"}])
             assert (unknown[-1]["status"], unknown[-1]["error"]["param"]) == (404, "input")
+
+    play(run())
+
+
+def test_what_answers_were_shown_is_stored_once(tmp_path):
+    """However many turns a conversation has: each costs what is new, also where something was removed meanwhile."""
+
+    async def run():
+        async with scene(tmp_path, HELLO, p="openai") as at:
+            conversation_id = await created(at)
+            asked = {"model": "p/m", "conversation": conversation_id}
+            ids = []
+            for number in range(20):
+                got = await at.client.post(RESPONSES, asked | {"input": f"{number}"})
+                ids.append(got.json()["id"])
+            await at.written(20, "responses")
+            # 20 inputs, and the 19 answers that the next turns were shown.
+            assert len(read_rows(tmp_path, "SELECT 1 FROM history")) == 39
+            await at.client.delete(f"{RESPONSES}/{ids[-1]}")
+            removed = (await at.client.get(f"{CONVERSATIONS}/{conversation_id}/items?order=asc")).json()
+            await at.client.delete(f"{CONVERSATIONS}/{conversation_id}/items/{removed['data'][0]['id']}")
+            got = await at.client.post(RESPONSES, asked | {"input": "last"})
+            path = f"{RESPONSES}/{got.json()['id']}/input_items?order=asc&limit=100"
+            listed = (await at.client.get(path)).json()["data"]
+            assert len(listed) == 40
+            assert [item["content"][0]["text"] for item in listed[:2]] == ["Hello there", "1"]
+            earlier = await at.client.get(f"{RESPONSES}/{ids[-2]}/input_items?order=asc&limit=100")
+            assert len(earlier.json()["data"]) == 37
 
     play(run())

@@ -55,20 +55,20 @@ class NativeRequest:
         for name in _STATEFUL:
             if self._asks_for(name):
                 return name
-        return "item_reference" if self._refers else None
+        return None
+
+    @property
+    def refers(self) -> bool:
+        """Whether items of the `input` stand for others that were kept."""
+        given = self.members.get("input") if self.dialect in _WITH_ITEMS else None
+        return given is not None and refers(bytes(given))
 
     @property
     def continues_or_refers(self) -> bool:
         """Whether the context is not all in the `input`."""
         if self.dialect not in _WITH_ITEMS:
             return False
-        return self._refers or self._asks_for("previous_response_id") or self._asks_for("conversation")
-
-    @property
-    def _refers(self) -> bool:
-        """Whether items of the input stand for others that were kept."""
-        given = self.members.get("input")
-        return given is not None and refers(bytes(given))
+        return self._asks_for("previous_response_id") or self._asks_for("conversation") or self.refers
 
     def _asks_for(self, name: str) -> bool:
         return bytes(self.members.get(name, _ABSENT)) not in {_NULL, _FALSE}

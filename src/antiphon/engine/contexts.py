@@ -13,7 +13,7 @@ import msgspec
 from antiphon.dialects.native import NativeRequest, with_context
 from antiphon.dialects.responses.dialect import RESPONSES, items_done
 from antiphon.engine.conversations import fault_of
-from antiphon.engine.histories import Histories
+from antiphon.engine.histories import GrownHistories, Histories
 from antiphon.engine.references import References
 from antiphon.engine.rendition import render
 from antiphon.engine.turn import Asked
@@ -68,6 +68,7 @@ class Contexts:
         self._references = references
         self._limits = limits
         self._histories = Histories(limits.memory)
+        self._grown = GrownHistories(limits.memory)
 
     async def resolve(
         self, request: NativeRequest, owner: str, parent: Parent | None = None
@@ -111,16 +112,19 @@ class Contexts:
             raise fault_of(Refusal.UNKNOWN, conversation_id, _CONVERSATION)
         most = self._limits.max_items + 1
         items = continued((), await self._conversations.items(conversation_id, owner, most), new)
-        inherited = len(items) - len(new)
+        before, known = self._grown.longest_known(conversation_id, items)
         context = Context(
-            None,
+            before,
+            items[known:],
             items,
-            items,
-            inherited,
+            len(items) - len(new),
             is_text=(request.given or b"").startswith(b'"'),
             conversation=conversation_id,
         )
         self._check_limits(context)
+        now = head_of(owner, before, context.new)
+        if now is not None and request.store:
+            self._grown.put(conversation_id, now, items)
         echo = {_CONVERSATION: b'{"id":"%b"}' % conversation_id.encode()}
         return with_context(request, write_items(items), echo), context
 
@@ -159,7 +163,9 @@ class Contexts:
         head = kept.head if context is None else head_of(kept.owner, context.before, context.new)
         if head is None:
             return None, ()
-        items = self._histories.get(head.id)
+        items = None if context is None else context.shown  # perhaps it is not written yet
+        if items is None:
+            items = self._histories.get(head.id)
         if items is None:
             items = await self._responses.history(head.id)
             self._histories.put(head, items)

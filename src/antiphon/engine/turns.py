@@ -128,8 +128,7 @@ class Turns:
             return
         request = _read(incoming)
         target = self._catalogue.resolve(request.model)
-        stateful = request.stateful_member
-        if target is None or (stateful is not None and not self._is_passed_on(incoming, target)):
+        if target is None or (_is_stateful(request) and not self._is_passed_on(incoming, target)):
             self._tasks.start(
                 self._answer_later(incoming, request, target),
                 f"resolve {incoming.request_id.decode()}",
@@ -153,7 +152,7 @@ class Turns:
         try:
             if target is None:
                 target = await self._catalogue.resolve_listed(request.model)  # perhaps a provider lists it
-            if request.stateful_member is None or self._is_passed_on(incoming, target):
+            if not _is_stateful(request) or self._is_passed_on(incoming, target):
                 self._look_up(self._turn(incoming, request, target), incoming.headers, None)
                 return
             is_background = bytes(request.members.get("background", b"")) == b"true"
@@ -420,6 +419,11 @@ class Turns:
     def _produce(self, turn: Turn, source: Source, key: CacheKey | None, *, shared: bool = False) -> None:
         live = self._producing.begin(turn, source, key, shared=shared)
         self._producing.send(turn, live, source)
+
+
+def _is_stateful(request: NativeRequest) -> bool:
+    """Whether a request is about something that is kept, or is to be kept from the beginning."""
+    return request.stateful_member is not None or request.refers
 
 
 def _read(incoming: Incoming) -> NativeRequest:

@@ -76,8 +76,8 @@ class Context:
 
     @property
     def given(self) -> Items:
-        """The request's own input, where all of the context is in `new`."""
-        return self.new[self.inherited :]
+        """The request's own input."""
+        return (self.new if self.shown is None else self.shown)[self.inherited :]
 
     @classmethod
     def of(cls, given: bytes | None) -> "Context":
