@@ -131,6 +131,7 @@ class Application:
         contexts = Contexts(
             storage.responses,
             storage.runs,
+            self.runs.settle,
             Limits(
                 settings.responses.max_history_items,
                 settings.responses.max_history_bytes,

@@ -102,6 +102,10 @@ class Runs:
         if lease is None:
             self._worker.wake()
 
+    async def settle(self, run_id: str, owner: str) -> None:
+        """Move the owner's run, which has ended, among the kept responses now."""
+        await self._settling.settle(run_id, owner)
+
     async def body(self, run_id: str, owner: str) -> bytes | None:
         """Return the response of the owner's run as it stands; None if there is no such run."""
         log = await self._open(run_id, owner)
