@@ -11,6 +11,7 @@ _INSERT = "INSERT INTO history (id, previous, depth, size, item) VALUES (?, ?, ?
 _HOLD = "UPDATE history SET holders = holders + 1 WHERE id = ?"
 _RELEASE = "UPDATE history SET holders = holders - 1 WHERE id = ? RETURNING holders"
 _DROP = "DELETE FROM history WHERE id = ? RETURNING previous"
+_RELEASED = "DELETE FROM released_histories RETURNING id"
 _HEAD = "SELECT id, depth, size FROM history WHERE id = ?"
 _WALK = """
 WITH RECURSIVE shown (depth, previous, item) AS (
@@ -43,8 +44,7 @@ def keep_history(
         first -= 1
     missing = nodes[first:]
     connection.executemany(_INSERT, missing)
-    if missing and missing[0].previous is not None:
-        connection.execute(_HOLD, (missing[0].previous,))
+    connection.executemany(_HOLD, [(node.previous,) for node in missing if node.previous is not None])
     connection.execute(_HOLD, (head,))
     return head
 
@@ -56,6 +56,12 @@ def release(connection: sqlite3.Connection, head: bytes | None) -> None:
         if row is None or row[0] > 0:
             return
         (head,) = connection.execute(_DROP, (head,)).fetchone()
+
+
+def drop_released(connection: sqlite3.Connection) -> None:
+    """Let go of the histories that deleted responses have held."""
+    for (head,) in connection.execute(_RELEASED).fetchall():
+        release(connection, head)
 
 
 def read_head(connection: sqlite3.Connection, head: bytes | None) -> Head | None:

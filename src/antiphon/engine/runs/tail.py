@@ -49,6 +49,12 @@ class Tail:
             reply.write(DONE)
             reply.end()
 
+    def on_cut(self) -> None:
+        """Break off, so that the client knows that there is more, and comes back for it."""
+        if not self._is_over:
+            self._leave()
+            self._reply.abort()
+
     def keep_alive(self, comment: bytes) -> None:
         """Let the client hear something."""
         if not self._is_over and not self._reply.congested:
