@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from itertools import groupby
 
 import pytest
 
@@ -394,7 +395,8 @@ def test_the_same_is_asked_of_storage_for_unknown_and_for_foreign_ids(tmp_path):
                 body = {"model": "p/m", "input": "Hi", "previous_response_id": response_id}
                 assert (await at.client.post(PATH, body, **BOB)).status == 400
                 beside = ("PRAGMA", "BEGIN", "COMMIT")  # who watches for the writes of others
-                return [each.replace(response_id, "ID") for each in statements if not each.startswith(beside)]
+                told = [each.replace(response_id, "ID") for each in statements if not each.startswith(beside)]
+                return [each for each, _ in groupby(told)]  # SQLite tells of one that it prepares anew twice
 
             foreign = await asked(mine)
             assert foreign == await asked("resp_" + "0" * 48)
