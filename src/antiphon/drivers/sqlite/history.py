@@ -4,7 +4,7 @@ import sqlite3
 from collections.abc import Sequence
 
 from antiphon.turn.chain import Items
-from antiphon.turn.history import Head, Node
+from antiphon.turn.history import Context, Head, Node, grow
 
 _IS_THERE = "SELECT 1 FROM history WHERE id = ?"
 _INSERT = "INSERT INTO history (id, previous, depth, size, item) VALUES (?, ?, ?, ?, ?)"
@@ -21,8 +21,21 @@ WITH RECURSIVE shown (depth, previous, item) AS (
 """
 
 
-def keep_history(connection: sqlite3.Connection, before: Head | None, nodes: Sequence[Node]) -> bytes | None:
-    """Write what is not there yet, and hold it for one more response, until `release`. Returns the last item."""
+def keep_history(
+    connection: sqlite3.Connection, owner: str, context: Context, nodes: Sequence[Node]
+) -> bytes | None:
+    """Write what is not there yet, and hold it for one more response, until `release`. Returns the last item.
+
+    `nodes` are those of what is new in `context`.
+    """
+    before = context.before
+    if (
+        before is not None
+        and context.shown is not None
+        and connection.execute(_IS_THERE, (before.id,)).fetchone() is None
+    ):
+        # What is continued was deleted while the answer was made.
+        nodes = grow(owner, None, context.shown)
     head = nodes[-1].id if nodes else before.id if before is not None else None
     if head is None:
         return None

@@ -14,7 +14,7 @@ from antiphon.drivers.sqlite.recordings import keep_recording
 from antiphon.ports.stores import KeptResponse
 from antiphon.recording.codec import decode
 from antiphon.turn.chain import Items
-from antiphon.turn.history import Node, grow
+from antiphon.turn.history import Context, Node, grow
 from antiphon.wire.errors import StoreFault
 
 _log = logging.getLogger(__name__)
@@ -75,12 +75,12 @@ class SqliteResponses:
         """Keep a response."""
         name = (kept.id, kept.owner)
         self._pending[name] = kept
-        before, new = (None, ()) if kept.context is None else (kept.context.before, kept.context.new)
-        nodes = grow(kept.owner, before, new)
+        context = kept.context or Context(None, ())
+        nodes = grow(kept.owner, context.before, context.new)
         self._unwritten.update((node.id, node) for node in nodes)
 
         def work(connection: sqlite3.Connection) -> None:
-            keep_response(connection, kept, keep_history(connection, before, nodes))
+            keep_response(connection, kept, keep_history(connection, kept.owner, context, nodes))
 
         def done() -> None:
             for node in nodes:

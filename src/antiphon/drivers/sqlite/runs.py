@@ -1,15 +1,28 @@
 """Runs in SQLite; implements `ports.runs.RunStore`. Several processes of one host may share the file."""
 
 import asyncio
+import json
 import sqlite3
 import time
 from collections.abc import Callable, Sequence
-from typing import Final
+from typing import Any, Final
 
+from antiphon.drivers.sqlite.attendance import Attendance
 from antiphon.drivers.sqlite.database import Database
 from antiphon.drivers.sqlite.history import keep_history, release
 from antiphon.drivers.sqlite.responses import keep_response
-from antiphon.ports.runs import Append, Lease, NewRun, Page, RunState, StaleRun
+from antiphon.ports.runs import (
+    UNLIMITED,
+    Append,
+    Carried,
+    Lease,
+    NewRun,
+    Page,
+    QueueFull,
+    RunLimits,
+    RunState,
+    StaleRun,
+)
 from antiphon.ports.stores import KeptResponse
 from antiphon.turn.history import grow
 
@@ -20,19 +33,55 @@ VALUES (?, ?, ?, ?, ?, ?, ?, ?, 0, ?, 0, ?, ?, ?, ?)
 """
 _CREATE_REQUEST = "INSERT INTO run_requests (id, request, history) VALUES (?, ?, ?)"
 _EVENT = "INSERT INTO run_events (id, seq, time, frame) VALUES (?, ?, ?, ?)"
-_CLAIM = """
-UPDATE runs SET status = 'in_progress', epoch = epoch + 1, attempt = attempt + 1, worker = ?, lease_until = ?
-WHERE id IN (
-    SELECT id FROM runs WHERE status = 'queued' AND queue_deadline > ? ORDER BY priority DESC, created_at LIMIT ?
-)
-RETURNING id, owner, epoch, last_seq, attempt, created_at, deadline
+_MAY_BEGIN = """
+SELECT :most IS NULL OR :most > (SELECT count(*) FROM runs WHERE status = 'in_progress' AND owner = :owner)
 """
+_QUEUED = "SELECT count(*) FROM runs WHERE status = 'queued'"
+_QUEUED_OF = _QUEUED + " AND owner = ?"
+# Owners are found by leaps through the index, and of each only as many runs are looked at as can be taken. What an
+# owner has in progress counts as taken before: so they take turns, and nobody has more than may be.
+_WAITING = """
+WITH RECURSIVE owners (owner) AS (
+    SELECT min(owner) FROM runs WHERE status = 'queued'
+    UNION ALL
+    SELECT (SELECT min(owner) FROM runs WHERE status = 'queued' AND owner > owners.owner)
+    FROM owners WHERE owner IS NOT NULL
+),
+running (owner, count) AS (SELECT owner, count(*) FROM runs WHERE status = 'in_progress' GROUP BY owner),
+waiting AS (
+    SELECT runs.id, priority, created_at, coalesce(running.count, 0)
+        + row_number() OVER (PARTITION BY runs.owner ORDER BY priority DESC, created_at) AS turn
+    FROM owners JOIN runs ON runs.id IN (
+        SELECT next.id FROM runs AS next
+        WHERE next.status = 'queued' AND next.owner = owners.owner AND next.queue_deadline > :now
+        ORDER BY next.priority DESC, next.created_at LIMIT :limit
+    )
+    LEFT JOIN running ON running.owner = runs.owner
+)
+"""
+_CLAIM_WAITING = """
+UPDATE runs SET status = 'in_progress', epoch = epoch + 1, worker = :worker,
+    lease_until = :until, attempt = attempt + CASE WHEN upstream_id IS NULL THEN 1 ELSE 0 END
+WHERE id IN (
+    SELECT id FROM waiting WHERE :most IS NULL OR turn <= :most
+    ORDER BY priority DESC, turn, created_at LIMIT :limit
+)
+RETURNING id, owner, epoch, last_seq, attempt, created_at, deadline, provider, upstream_id, upstream_seq
+"""
+_CLAIM = _WAITING + _CLAIM_WAITING
+_IS_WAITING = "SELECT 1 FROM waiting WHERE priority >= :priority AND (:most IS NULL OR turn <= :most) LIMIT 1"
+_IS_URGENT_WAITING = _WAITING + _IS_WAITING
+_MINE = "SELECT 1 FROM runs WHERE id = ? AND epoch = ? AND status = 'in_progress'"
 _REQUEST = "SELECT request, history FROM run_requests WHERE id = ?"
 _RENEW = "UPDATE runs SET lease_until = ? WHERE id = ? AND epoch = ? AND status = 'in_progress'"
 _APPEND = """
 UPDATE runs SET last_seq = last_seq + ?, status = coalesce(?, status), lease_until = ?,
-    is_shown = is_shown OR ?, has_effect = has_effect OR ?
+    is_shown = is_shown OR ?, has_effect = has_effect OR ?,
+    provider = coalesce(?, provider), upstream_id = coalesce(?, upstream_id), upstream_seq = coalesce(?, upstream_seq)
 WHERE id = ? AND epoch = ? AND last_seq = ? AND status = 'in_progress'
+"""
+_RELEASE = """
+UPDATE runs SET worker = NULL, lease_until = 0 WHERE id = ? AND epoch = ? AND status = 'in_progress'
 """
 _END = """
 UPDATE runs SET status = ?, epoch = epoch + 1, last_seq = last_seq + ?
@@ -40,25 +89,32 @@ WHERE id = ? AND status IN ('queued', 'in_progress') AND (? IS NULL OR (epoch = 
 RETURNING last_seq, created_at
 """
 _RESTART = """
-UPDATE runs SET status = 'queued', last_seq = ?, is_shown = 0, worker = NULL, queue_deadline = deadline
-WHERE id = ? AND epoch = ? AND last_seq = ? AND status = 'in_progress'
+UPDATE runs SET status = 'queued', epoch = epoch + 1, last_seq = :last, is_shown = is_shown AND :last = last_seq, worker = NULL,
+    queue_deadline = deadline
+WHERE id = :id AND epoch = :epoch AND last_seq = :expected AND status = 'in_progress'
+AND (:last = last_seq OR NOT (is_public AND is_shown))
 """
 _CUT = "DELETE FROM run_events WHERE id = ? AND seq > ?"
 _STALE = """
-SELECT id, owner, status, epoch, last_seq, created_at, attempt, is_shown, is_public, has_effect, CASE
+SELECT id, owner, attempt, is_shown, is_public, has_effect, CASE
     WHEN status NOT IN ('queued', 'in_progress') THEN 'ended'
     WHEN deadline <= :now THEN 'deadline'
     WHEN status = 'queued' THEN 'queue_deadline'
+    WHEN worker IS NULL THEN 'released'
     ELSE 'lease'
-END
+END, status, epoch, last_seq, created_at, provider, upstream_id, upstream_seq
 FROM runs
-WHERE (status = 'in_progress' AND (lease_until < :now OR deadline <= :now))
+WHERE (status = 'in_progress' AND (lease_until < :now OR deadline <= :now OR worker IN (SELECT value FROM json_each(:gone))))
 OR (status = 'queued' AND queue_deadline <= :now)
-OR (status NOT IN ('queued', 'in_progress') AND lease_until < :now)
+OR (status NOT IN ('queued', 'in_progress') AND (lease_until < :now OR worker IN (SELECT value FROM json_each(:gone))))
 ORDER BY created_at LIMIT :limit
 """
-_STATE = "SELECT status, epoch, last_seq, created_at FROM runs WHERE id = ?"
+_WORKERS = "SELECT DISTINCT worker FROM runs WHERE worker IS NOT NULL"
+_STATE = (
+    "SELECT status, epoch, last_seq, created_at, provider, upstream_id, upstream_seq FROM runs WHERE id = ?"
+)
 _STATE_OF = _STATE + " AND owner = ?"
+_SHOWN = "SELECT history FROM runs JOIN run_requests USING (id) WHERE runs.id = ? AND owner = ?"
 _READ = "SELECT frame, time FROM run_events WHERE id = ? AND seq > ? ORDER BY seq"
 _PUBLISH = "UPDATE runs SET is_public = 1 WHERE id = ?"
 _DELETE_RUN = "DELETE FROM runs WHERE id = ? RETURNING status"
@@ -66,10 +122,11 @@ _DELETE_REQUEST = "DELETE FROM run_requests WHERE id = ? RETURNING history"
 _DELETE_EVENTS = "DELETE FROM run_events WHERE id = ?"
 _IS_OWN = "SELECT 1 FROM runs WHERE id = ? AND owner = ?"
 _LEFT_BEHIND = "SELECT id FROM runs WHERE deadline < ? LIMIT ?"
-_QUEUED = "SELECT count(*) FROM runs WHERE status = 'queued'"
 
 _AT_ONCE: Final = 100
 _WATCH_SECONDS: Final = 0.05
+_UNCOUNTED: Final = 16
+"""Of how many runs that may wait one is let in uncounted, where there was room when they were counted."""
 
 
 class SqliteRuns:
@@ -79,51 +136,82 @@ class SqliteRuns:
         """Give leases of `lease` seconds."""
         self._database = database
         self._lease = lease
+        self._room = _Room()
         self._now = wall_clock
+        self._attendance = Attendance(database.path.with_name(database.path.name + "-workers"))
 
-    async def create(self, new: NewRun, worker: str | None) -> Lease | None:
-        """Accept a run: it is on disk when this returns. `worker`, if given, has it from the beginning."""
-        status, epoch = ("queued", 0) if worker is None else ("in_progress", 1)
-        last_seq = len(new.frames) - 1
-        before, nodes = new.context.before, grow(new.owner, new.context.before, new.context.new)
+    def enter(self) -> str:
+        """Name a worker of this process, which begins now. It is seen at once when the process dies."""
+        return self._attendance.enter()
 
-        def work(connection: sqlite3.Connection) -> bytes | None:
-            history = keep_history(connection, before, nodes)
+    def leave(self, worker: str) -> None:
+        """The worker works no more: whatever it holds may be taken over."""
+        self._attendance.leave(worker)
+
+    async def create(self, new: NewRun, worker: str | None, limits: RunLimits = UNLIMITED) -> Lease | None:
+        """Accept a run: it is on disk when this returns. Raises QueueFull."""
+        nodes = grow(new.owner, new.context.before, new.context.new)
+
+        def work(connection: sqlite3.Connection) -> Lease | QueueFull | None:
+            now = self._now()
+            holder = worker if worker is not None and _may_begin(connection, new, limits, now) else None
+            if holder is None:
+                for owner, most in ((new.owner, limits.queued_per_owner), (None, limits.queued)):
+                    if self._room.is_full(connection, owner, most):
+                        return QueueFull(is_owners=owner is not None)
+            status, epoch = ("queued", 0) if holder is None else ("in_progress", 1)
+            frames = [*new.frames] if holder is None else [*new.frames, *new.begun]
+            history = keep_history(connection, new.owner, new.context, nodes)
             connection.execute(
                 _CREATE,
                 (
-                    *(new.id, new.owner, status, epoch, last_seq, worker, self._now() + self._lease, epoch),
+                    *(new.id, new.owner, status, epoch, len(frames) - 1, holder, now + self._lease, epoch),
                     *(new.is_public, new.priority, new.created_at, new.queue_deadline, new.deadline),
                 ),
             )
             connection.execute(_CREATE_REQUEST, (new.id, new.request, history))
-            _add_events(connection, new.id, 0, new.frames, [0] * len(new.frames))
-            return history
+            _add_events(connection, new.id, 0, frames, [0] * len(frames))
+            if holder is None:
+                return None
+            return Lease(
+                run_id=new.id,
+                owner=new.owner,
+                epoch=epoch,
+                last_seq=len(frames) - 1,
+                attempt=1,
+                created_at=new.created_at,
+                deadline=new.deadline,
+                request=new.request,
+                history=history,
+            )
 
-        history = await self._database.written(work)
-        if worker is None:
-            return None
-        return Lease(
-            run_id=new.id,
-            owner=new.owner,
-            epoch=epoch,
-            last_seq=last_seq,
-            attempt=1,
-            created_at=new.created_at,
-            deadline=new.deadline,
-            request=new.request,
-            history=history,
-        )
+        created = await self._database.written(work)
+        if isinstance(created, QueueFull):
+            raise created
+        return created
 
-    async def claim(self, worker: str, limit: int) -> list[Lease]:
-        """Take up to `limit` queued runs, the most urgent and the oldest first."""
+    async def claim(self, worker: str, limit: int, limits: RunLimits = UNLIMITED) -> list[Lease]:
+        """Take up to `limit` queued runs: the most urgent, and of these by turns one of each owner."""
         now = self._now()
+        values = {
+            "worker": worker,
+            "now": now,
+            "until": now + self._lease,
+            "limit": limit,
+            "most": limits.in_progress_per_owner,
+        }
 
         def work(connection: sqlite3.Connection) -> list[Lease]:
-            claimed = connection.execute(_CLAIM, (worker, now + self._lease, now, limit)).fetchall()
+            claimed = connection.execute(_CLAIM, values).fetchall()
             return [_lease(connection, row) for row in claimed]
 
         return await self._database.written(work)
+
+    async def mine(self, held: Sequence[tuple[str, int]]) -> set[str]:
+        """Return which of the runs, by id and epoch, are still held."""
+        return await self._database.read(
+            lambda connection: {each[0] for each in held if connection.execute(_MINE, each).fetchone()}
+        )
 
     async def renew(self, held: Sequence[tuple[str, int]]) -> set[str]:
         """Prolong the leases of runs, by id and epoch, and return those that are still held."""
@@ -145,6 +233,10 @@ class SqliteRuns:
             lambda connection: [_append(connection, append, until) for append in appends]
         )
 
+    async def release(self, held: Sequence[tuple[str, int]]) -> None:
+        """Let runs go, by id and epoch, as if their leases had run out: they are stale at once."""
+        await self._database.written(lambda connection: connection.executemany(_RELEASE, held))
+
     async def end(
         self, run_id: str, status: str, frames: Sequence[bytes] = (), expected: RunState | None = None
     ) -> bool:
@@ -164,30 +256,43 @@ class SqliteRuns:
         return await self._database.written(work)
 
     async def restart(self, run_id: str, state: RunState, keep: int) -> bool:
-        """Queue a run again with its first `keep` events; False if it has moved on from `state`."""
+        """Queue a run again with its first `keep` events, in a new epoch.
+
+        False if it has moved on from `state`, or if others of its events are promised to somebody.
+        """
+        last = keep - 1
+        named = {"id": run_id, "epoch": state.epoch, "expected": state.last_seq, "last": last}
 
         def work(connection: sqlite3.Connection) -> bool:
-            changed = connection.execute(_RESTART, (keep - 1, run_id, state.epoch, state.last_seq)).rowcount
+            changed = connection.execute(_RESTART, named).rowcount
             if changed:
-                connection.execute(_CUT, (run_id, keep - 1))
+                connection.execute(_CUT, (run_id, last))
             return bool(changed)
 
         return await self._database.written(work)
 
     async def stale(self, limit: int) -> list[StaleRun]:
         """Return runs whose worker is gone, that are too late, or that have ended and are not settled."""
-        rows = await self._database.read(
-            lambda connection: connection.execute(_STALE, {"now": self._now(), "limit": limit}).fetchall()
-        )
+        now, is_gone = self._now(), self._attendance.is_gone
+
+        def work(connection: sqlite3.Connection) -> list[tuple[Any, ...]]:
+            gone = [worker for (worker,) in connection.execute(_WORKERS).fetchall() if is_gone(worker)]
+            return connection.execute(
+                _STALE, {"now": now, "limit": limit, "gone": json.dumps(gone)}
+            ).fetchall()
+
         return [
             StaleRun(
-                *(row[0], row[1], RunState(*row[2:6]), row[6]),
-                is_shown=bool(row[7]),
-                is_public=bool(row[8]),
-                has_effect=bool(row[9]),
-                why=row[10],
+                id=row[0],
+                owner=row[1],
+                attempt=row[2],
+                is_shown=bool(row[3]),
+                is_public=bool(row[4]),
+                has_effect=bool(row[5]),
+                why=row[6],
+                state=_state(row[7:]),
             )
-            for row in rows
+            for row in await self._database.read(work)
         ]
 
     async def state(self, run_id: str, owner: str) -> RunState | None:
@@ -195,7 +300,14 @@ class SqliteRuns:
         row = await self._database.read(
             lambda connection: connection.execute(_STATE_OF, (run_id, owner)).fetchone()
         )
-        return None if row is None else RunState(*row)
+        return None if row is None else _state(row)
+
+    async def shown(self, run_id: str, owner: str) -> bytes | None:
+        """Return the last item of what the owner's run is shown, "" if that is nothing; None: there is no such run."""
+        row = await self._database.read(
+            lambda connection: connection.execute(_SHOWN, (run_id, owner)).fetchone()
+        )
+        return None if row is None else row[0] or b""
 
     async def read(self, run_id: str, after: int) -> Page:
         """Return the events after the number `after`, and where the run stands."""
@@ -208,7 +320,7 @@ class SqliteRuns:
             finally:
                 connection.execute("COMMIT")
             frames, times = [row[0] for row in rows], [row[1] for row in rows]
-            return Page(frames, times, None if state is None else RunState(*state))
+            return Page(frames, times, None if state is None else _state(state))
 
         return await self._database.read(work)
 
@@ -276,11 +388,42 @@ def _forget(connection: sqlite3.Connection, run_id: str) -> None:
     connection.execute(_DELETE_EVENTS, (run_id,))
 
 
+def _may_begin(connection: sqlite3.Connection, new: NewRun, limits: RunLimits, now: float) -> bool:
+    """Whether a new run may be begun at once."""
+    most = limits.in_progress_per_owner
+    (may,) = connection.execute(_MAY_BEGIN, {"most": most, "owner": new.owner}).fetchone()
+    waiting = {"now": now, "limit": 1, "priority": new.priority, "most": most}
+    return bool(may) and connection.execute(_IS_URGENT_WAITING, waiting).fetchone() is None
+
+
+class _Room:
+    """Room for runs that wait, counted now and then: counting ten thousand for each new one would take too long.
+
+    Several processes may so let in a sixteenth more than may be, each.
+    """
+
+    def __init__(self) -> None:
+        self._left: dict[str | None, int] = {}
+
+    def is_full(self, connection: sqlite3.Connection, owner: str | None, most: int | None) -> bool:
+        """Whether no more runs of `owner`, or of all, may wait; if some may, one is let in."""
+        if most is None:
+            return False
+        left = self._left.get(owner, 0)
+        if left <= 0:
+            query, values = (_QUEUED, ()) if owner is None else (_QUEUED_OF, (owner,))
+            left = most - int(connection.execute(query, values).fetchone()[0])
+            left = min(left, 1 + most // _UNCOUNTED)
+        self._left[owner] = left - 1
+        return left <= 0
+
+
 def _append(connection: sqlite3.Connection, append: Append, until: float) -> bool:
     changed = connection.execute(
         _APPEND,
         (
             *(len(append.frames), append.status, until, append.is_shown, append.has_effect),
+            *_columns(append.carried),
             *(append.run_id, append.epoch, append.last_seq),
         ),
     ).rowcount
@@ -301,8 +444,21 @@ def _add_events(
     )
 
 
-def _lease(connection: sqlite3.Connection, row: tuple[str, str, int, int, int, float, float]) -> Lease:
-    run_id, owner, epoch, last_seq, attempt, created_at, deadline = row
+def _columns(carried: Carried | None) -> tuple[str | None, str | None, int | None]:
+    return (None,) * 3 if carried is None else (carried.provider, carried.response_id, carried.last_seq)
+
+
+def _carried(columns: Sequence[Any]) -> Carried | None:
+    return None if columns[1] is None else Carried(*columns)
+
+
+def _state(row: tuple[Any, ...]) -> RunState:
+    status, epoch, last_seq, created_at, *carried = row
+    return RunState(status, epoch, last_seq, created_at, _carried(carried))
+
+
+def _lease(connection: sqlite3.Connection, row: tuple[Any, ...]) -> Lease:
+    run_id, owner, epoch, last_seq, attempt, created_at, deadline, *carried = row
     request, history = connection.execute(_REQUEST, (run_id,)).fetchone()
     return Lease(
         run_id=run_id,
@@ -314,4 +470,5 @@ def _lease(connection: sqlite3.Connection, row: tuple[str, str, int, int, int, f
         deadline=deadline,
         request=request,
         history=history,
+        carried=_carried(carried),
     )

@@ -1,10 +1,12 @@
 """Background answers as clients know them: accepted, told as they stand, followed, cancelled, deleted."""
 
+import logging
 import time
 from collections.abc import Callable
 
 from antiphon.dialects.native import NativeRequest
 from antiphon.dialects.responses.retelling import opening, queued_response
+from antiphon.engine.runs.admission import limits_of, priority_of, refused
 from antiphon.engine.runs.log import RunLog
 from antiphon.engine.runs.logs import Logs
 from antiphon.engine.runs.reaping import Reaper
@@ -16,11 +18,14 @@ from antiphon.engine.tasks import Tasks
 from antiphon.engine.turn import mint_response_id
 from antiphon.engine.turns import Incoming, Route
 from antiphon.ports.reply import Reply
-from antiphon.ports.runs import NewRun, RunStore
+from antiphon.ports.runs import NewRun, QueueFull, RunStore
 from antiphon.ports.stores import ResponseStore
 from antiphon.settings import Background
 from antiphon.turn.history import Context
+from antiphon.wire.errors import StoreFault
 from antiphon.wire.objects import write_object
+
+_log = logging.getLogger(__name__)
 
 
 class Runs:
@@ -39,9 +44,12 @@ class Runs:
     ) -> None:
         """Keep runs in `store` and their answers in `responses`, for `retention` seconds; `clock` is monotonic."""
         self.logs = Logs(store, responses)
+        self.queued = 0
+        """How many runs of all workers wait, when somebody looked last."""
         self._store = store
         self._tasks = tasks
         self._settings = settings
+        self._limits = limits_of(settings)
         self._now = wall_clock
         self._settling = Settling(store, tasks, self.logs, retention, wall_clock)
         self._worker = Worker(
@@ -63,6 +71,37 @@ class Runs:
         self._tasks.start(self.logs.follow(lambda: None), "follow runs")
         self._tasks.start(self._store.watch(self.logs.hint), "watch runs")
 
+    def retire(self) -> None:
+        """Begin no more runs; who follows those of others may do so elsewhere."""
+        self._worker.retire()
+        self.logs.cut(elsewhere=True)
+
+    async def finish(self, seconds: float) -> None:
+        """Wait until the runs of this process have ended, but no longer than `seconds`."""
+        await self._worker.finish(seconds)
+
+    async def hand_over(self) -> None:
+        """Let go of the runs that have not ended, and decide about them; who follows what goes on may come back."""
+        try:
+            await self._worker.hand_over()
+            await self._reaper.look()
+            await self.logs.look()
+        except StoreFault as fault:
+            _log.warning("runs cannot be handed over: %s", fault.message)
+        self.logs.cut(elsewhere=False)
+        self._worker.leave()
+
+    # What operators look at.
+
+    @property
+    def running(self) -> int:
+        """How many runs this process executes."""
+        return self._worker.running
+
+    async def count(self) -> None:
+        """Look how many runs wait; `queued` says so then. Raises StoreFault."""
+        self.queued = await self._store.queued()
+
     # What clients ask for.
 
     async def accept(self, incoming: Incoming, request: NativeRequest, context: Context) -> None:
@@ -71,9 +110,7 @@ class Runs:
         now = self._now()
         echo = {**request.echo, "background": b"true", "store": b"true"}
         response = queued_response(request.members, run_id, int(now), echo)
-        is_begun = self._worker.is_free
-        statuses = ["queued", "queued", "in_progress"] if is_begun else ["queued", "queued"]
-        frames = opening(response, statuses)
+        frames = opening(response, ["queued", "queued", "in_progress"])
         owner = incoming.owner
         stored = StoredRequest.of(request.members, incoming.headers, owner.name, owner.project, echo)
         new = NewRun(
@@ -81,15 +118,25 @@ class Runs:
             owner=owner.name,
             request=stored.encode(),
             context=context,
-            frames=frames,
+            frames=frames[:-1],
+            begun=frames[-1:],
             is_public=request.stream,
+            priority=priority_of(incoming.headers, request.members),
             created_at=now,
             queue_deadline=now + self._settings.queue_timeout,
             deadline=now + self._settings.timeout,
         )
-        lease = await self._store.create(new, self._worker.name if is_begun else None)
-        log = self.logs.open(run_id, owner.name, "in_progress" if is_begun else "queued")
-        log.grow(0, frames, [0] * len(frames), log.status)
+        try:
+            lease = await self._store.create(
+                new, self._worker.name if self._worker.is_free else None, self._limits
+            )
+        except QueueFull as full:
+            raise refused(full) from full
+        status = "queued" if lease is None else "in_progress"
+        log = self.logs.open(run_id, owner.name, status)
+        log.epoch = 0 if lease is None else lease.epoch
+        told = [*new.frames, *(() if lease is None else new.begun)]
+        log.grow(0, told, [0] * len(told), status)
         headers = ((b"x-request-id", incoming.request_id),)
         if lease is not None:
             self._worker.execute(lease, log)
@@ -109,7 +156,8 @@ class Runs:
             return None
         snapshot = log.snapshot()
         response = cancelled(snapshot) if log.status == "cancelled" else snapshot.response
-        if response is not None and log.status == "in_progress":
+        is_begun = log.status == "in_progress" or (log.status == "queued" and log.epoch > 0)
+        if response is not None and is_begun:
             response = response | {"status": "in_progress"}
         self.logs.release(log)
         return write_object(response or {})
@@ -155,6 +203,6 @@ class Runs:
         if state is None:
             return None
         log = self.logs.open(run_id, owner, state.status)
-        if len(log.frames) <= state.last_seq or log.status != state.status:
+        if len(log.frames) <= state.last_seq or log.status != state.status or log.epoch != state.epoch:
             await self.logs.refresh(log)
         return log
