@@ -38,6 +38,7 @@ from antiphon.gateway.sessions import Sessions
 from antiphon.ports.storage import Storage, StorageUnusable
 from antiphon.ports.upstream import Upstream
 from antiphon.routing.names import Resolver
+from antiphon.routing.placing import Placing
 from antiphon.settings import ConfigurationError, Provider, Settings, checked
 from antiphon.turn.usage import Usage
 from antiphon.wire.errors import GatewayError, StoreFault
@@ -131,7 +132,11 @@ class Application:
         contexts = Contexts(
             storage.responses,
             storage.runs,
-            Limits(settings.responses.max_history_items, settings.responses.max_history_bytes),
+            Limits(
+                settings.responses.max_history_items,
+                settings.responses.max_history_bytes,
+                settings.responses.history_memory,
+            ),
         )
         catalogue = Catalogue(Resolver(settings.providers, settings.models), self._sources)
         turns = Turns(
@@ -151,6 +156,7 @@ class Application:
             ),
             contexts=contexts,
             accept=self.runs.accept,
+            placing=Placing(settings.responses.background, settings.providers, settings.models),
             tasks=self._tasks,
             wall_clock=wall_clock,
         )
@@ -185,18 +191,13 @@ class Application:
         handlers = {**operations.handlers(), **kept.handlers(), **around.handlers()}
         self.gateway = Gateway(turns, keyring, handlers)
 
-        def keeps_upstream(model: str) -> bool:
-            target = catalogue.resolve(model)
-            return target is not None and settings.providers[target.provider].state == "upstream"
-
         self.sessions = Sessions(
             turns,
             keyring,
             settings.server,
             tasks=self._tasks,
-            keeps_upstream=keeps_upstream,
             wall_clock=wall_clock,
-            find_parent=lambda response_id, owner: contexts.find_parent(response_id, owner.name),
+            resolve=contexts.resolve,
         )
 
     @classmethod
@@ -285,6 +286,7 @@ class Application:
 
     async def _render_metrics(self) -> bytes:
         await self.accounts.flush()
+        await self._count_runs()
         others: list[bytes] = []
         if self.settings.server.workers > 1:
             try:
@@ -292,6 +294,12 @@ class Application:
             except StoreFault as fault:
                 _log.warning("metrics of the other workers are missing: %s", fault)
         return await asyncio.to_thread(self.metrics.render, others)
+
+    async def _count_runs(self) -> None:
+        try:
+            await self.runs.count()
+        except StoreFault as fault:
+            _log.warning("how many runs wait is not known: %s", fault)
 
     async def _readiness(self) -> dict[str, str]:
         try:
@@ -303,6 +311,8 @@ class Application:
     def _gauges(self) -> Iterable[Gauge]:
         storage = self.storage
         return (
+            Gauge("runs_queued", "Background answers that wait to be begun.", self.runs.queued, across="max"),
+            Gauge("runs_in_progress", "Background answers that are being made.", self.runs.running),
             Gauge("live_recordings", "Answers that are being recorded now.", self.producing.count),
             Gauge("cache_memory_entries", "Entries in the memory level of the cache.", len(self.memory)),
             Gauge("cache_memory_bytes", "Bytes in the memory level of the cache.", self.memory.size),

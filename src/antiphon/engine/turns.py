@@ -8,11 +8,13 @@ import time
 from collections.abc import Awaitable, Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 
+import msgspec
+
 from antiphon.cache.controls import Controls, read_controls
 from antiphon.cache.entry import Entry, Verdict, judge
 from antiphon.cache.key import CacheKey, Circumstance, cache_key
 from antiphon.dialects.dialect import Dialect
-from antiphon.dialects.native import NativeRequest, read_request
+from antiphon.dialects.native import NativeRequest, read_request, with_members
 from antiphon.dialects.providers import upstream_dialect
 from antiphon.dialects.registry import CLIENTS
 from antiphon.dialects.responses.dialect import RESPONSES
@@ -24,15 +26,17 @@ from antiphon.engine.refusals import internal_error, refuse
 from antiphon.engine.replaying import Replaying
 from antiphon.engine.source import Source
 from antiphon.engine.tasks import Tasks
-from antiphon.engine.turn import Ask, Asked, Owner, Turn, mint_response_id
+from antiphon.engine.turn import Ask, Asked, Owner, Turn, is_minted, mint_response_id
 from antiphon.engine.variant import NO_VARIANT, read_variant, shortcut
 from antiphon.ports.reply import Reply
 from antiphon.ports.stores import CacheLevel
 from antiphon.recording import Mode
 from antiphon.recording.pace import INSTANT, Pace, parse_pace
 from antiphon.routing.names import Target
+from antiphon.routing.placing import Place, Placing
 from antiphon.settings import Cache
-from antiphon.turn.history import Context
+from antiphon.turn.chain import Items, Parent
+from antiphon.turn.history import Context, head_of
 from antiphon.wire.errors import ClientFault, GatewayError, StoreFault
 from antiphon.wire.sealing import ENVELOPE
 
@@ -67,6 +71,10 @@ class Incoming:
     query: bytes = b""
     response_id: bytes = b""
     """The id that the answer is to have; without it one is minted."""
+    parent: Parent | None = None
+    """The response that is continued, where whoever brings the request has it at hand."""
+    shown: Items | None = None
+    """What the model is shown, as soon as that is known."""
 
 
 Accept = Callable[[Incoming, NativeRequest, Context], Awaitable[None]]
@@ -87,10 +95,15 @@ class Turns:
         replaying: Replaying,
         contexts: Contexts,
         accept: Accept,
+        placing: Placing,
         tasks: Tasks,
         wall_clock: Callable[[], float] = time.time,
     ) -> None:
-        """Answer from `sources`, or from `shelves`; `contexts` resolve references, `accept` takes background turns."""
+        """Answer from `sources`, or from `shelves`; `contexts` resolve references.
+
+        `accept` takes the background turns that `placing` wants to be run here.
+        """
+        self._placing = placing
         self._contexts = contexts
         self._accept = accept
         self._sources = sources
@@ -112,7 +125,7 @@ class Turns:
         request = _read(incoming)
         target = self._catalogue.resolve(request.model)
         stateful = request.stateful_member
-        if target is None or (stateful is not None and not self._is_kept_upstream(target)):
+        if target is None or (stateful is not None and not self._is_passed_on(incoming, target)):
             self._tasks.start(
                 self._answer_later(incoming, request, target),
                 f"resolve {incoming.request_id.decode()}",
@@ -131,13 +144,24 @@ class Turns:
         try:
             if target is None:
                 target = await self._catalogue.resolve_listed(request.model)  # perhaps a provider lists it
-            if request.stateful_member is None or self._is_kept_upstream(target):
+            if request.stateful_member is None or self._is_passed_on(incoming, target):
                 self._look_up(self._turn(incoming, request, target), incoming.headers, None)
                 return
             is_background = bytes(request.members.get("background", b"")) == b"true"
             if is_background and not request.store:
                 raise ClientFault("A background response needs `store: true`.", param="background")
-            resolved, context = await self._contexts.resolve(request, incoming.owner.name)
+            place = self._placing.place(request.model, target) if is_background else None
+            if place is Place.UPSTREAM or await self._continues_upstream(request, incoming.owner, target):
+                await self._pass_on(incoming, request, target)
+                return
+            if place is Place.NOWHERE:
+                raise ClientFault(
+                    f"Background answers of '{request.model}' are not made here: ask without 'background'.",
+                    code="unsupported_parameter",
+                    param="background",
+                )
+            resolved, context = await self._contexts.resolve(request, incoming.owner.name, incoming.parent)
+            incoming.shown = context.shown
             if is_background:
                 await self._accept(incoming, resolved, context)
                 return
@@ -146,6 +170,30 @@ class Turns:
             self._look_up(turn, incoming.headers, None)
         except GatewayError as fault:
             _refuse(incoming, fault)
+
+    async def _continues_upstream(self, request: NativeRequest, owner: Owner, target: Target) -> bool:
+        """Whether a request continues a response that its provider keeps. Raises StoreFault."""
+        parent_id, responses = request.previous_response_id, self._shelves.responses
+        if parent_id is None or is_minted(parent_id) or responses is None:
+            return False
+        return await responses.upstream_of(parent_id, owner.name) == target.provider
+
+    async def _pass_on(self, incoming: Incoming, request: NativeRequest, target: Target) -> None:
+        """Let the provider keep the answer, whoever keeps its others. Raises ClientFault, StoreFault."""
+        parent_id = request.previous_response_id
+        if parent_id is not None and is_minted(parent_id):
+            background = request.members.get("background")
+            resolved, _ = await self._contexts.resolve(request, incoming.owner.name)
+            request = resolved if background is None else with_members(resolved, {"background": background})
+        turn = self._turn(incoming, request, target)
+        if turn.ask.upstream_dialect is not None:
+            raise ClientFault(
+                f"The provider of '{request.model}' cannot be passed this request for a background answer.",
+                code="unsupported_parameter",
+                param="background",
+            )
+        turn.response_id, turn.keeps, turn.is_kept_upstream = b"", False, True
+        self._look_up(turn, incoming.headers, None)
 
     def _shortcut_key(self, incoming: Incoming) -> tuple[Hashable, ...] | None:
         headers = incoming.headers
@@ -176,12 +224,15 @@ class Turns:
             if translated_to is not None or source.settings.state == "gateway":
                 turn.response_id = incoming.response_id or mint_response_id()
                 turn.keeps = request.store
+                turn.is_for_chains = request.store or bool(incoming.response_id)
             else:
                 turn.is_kept_upstream = True
         return turn
 
-    def _is_kept_upstream(self, target: Target) -> bool:
+    def _is_passed_on(self, incoming: Incoming, target: Target) -> bool:
         """Whether the provider keeps responses itself, and so knows what a request refers to."""
+        if incoming.parent is not None:
+            return False  # that one is known here
         source = self._sources[target.provider]
         is_native = upstream_dialect(source.profile, RESPONSES.name, CLIENTS) is None
         return is_native and source.settings.state == "upstream"
@@ -262,7 +313,13 @@ class Turns:
             variant=turn.ask.variant.key,
         )
         own_cache = turn.ask.request.cache_member is not None
-        return cache_key(circumstance, turn.ask.request.members, own_cache=own_cache)
+        members = turn.ask.request.members
+        if turn.context is not None and turn.context.inherited:
+            # Entries keep what their key was made from: with the whole history in each, a chain would cost its square.
+            head = head_of(owner.name, turn.context.before, turn.context.new)
+            if head is not None:
+                members = {**members, "input": msgspec.Raw(b'{"history":"%b"}' % head.id.hex().encode())}
+        return cache_key(circumstance, members, own_cache=own_cache)
 
     async def _search(
         self, turn: Turn, live: LiveRecording, source: Source, key: CacheKey, level: CacheLevel
