@@ -5,7 +5,7 @@ import json
 import os
 import signal
 import sqlite3
-import time
+from pathlib import Path
 
 import pytest
 
@@ -85,7 +85,7 @@ def slots(count, **background):
     return {"background": {"concurrency": count, **background}}
 
 
-def test_a_killed_gateway_that_is_started_again_makes_a_truthful_end_of_everything(tmp_path, capsys):
+def test_a_killed_gateway_that_is_started_again_makes_a_truthful_end_of_everything(tmp_path):
     async def run():
         async with Simulator(Upstream()) as upstream:
             async with serving(tmp_path, upstream.base_url, responses=slots(3)) as first:
@@ -100,9 +100,7 @@ def test_a_killed_gateway_that_is_started_again_makes_a_truthful_end_of_everythi
                 first.process.kill()
                 await reading
             async with serving(tmp_path, upstream.base_url, responses=slots(3)) as second:
-                began = time.monotonic()
                 await following.follow(second)
-                took = time.monotonic() - began
                 assert following.is_whole
                 final = await checked(second, following.response_id, following)
                 assert (final["status"], text_of(final)) == ("failed", "Hello")
@@ -110,26 +108,17 @@ def test_a_killed_gateway_that_is_started_again_makes_a_truthful_end_of_everythi
                 for asked in (unshown, polled, queued):
                     final = await checked(second, asked["id"])
                     assert (final["status"], text_of(final)) == ("completed", "Hello there")
-            with capsys.disabled():
-                print(f"\n  after a restart the end is told in {took * 1000:.0f} ms")
 
     play(run())
 
 
-def workers_of(folder):
-    with sqlite3.connect(folder / "antiphon.db") as connection:
-        rows = connection.execute("SELECT DISTINCT worker FROM runs WHERE status = 'in_progress'").fetchall()
-    connection.close()
-    return [worker for (worker,) in rows]
-
-
 def children(pid):
-    with open(f"/proc/{pid}/task/{pid}/children") as told:
-        return [int(child) for child in told.read().split()]
+    told = Path(f"/proc/{pid}/task/{pid}/children").read_text()
+    return [int(child) for child in told.split()]
 
 
-@pytest.mark.skipif(not os.path.exists("/proc/self/task"), reason="children are found in /proc")
-def test_a_killed_worker_among_several_is_replaced_long_before_its_lease_runs_out(tmp_path, capsys):
+@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="children are found in /proc")
+def test_a_killed_worker_among_several_is_replaced_long_before_its_lease_runs_out(tmp_path):
     async def run():
         server = {"port": 0, "workers": 2}
         async with (
@@ -140,19 +129,16 @@ def test_a_killed_worker_among_several_is_replaced_long_before_its_lease_runs_ou
             await upstream.wait_for_calls(4)
             for response in asked:
                 await eventually(lambda response=response: logged(tmp_path, response["id"]) >= LOGGED)
-            began = time.monotonic()
             for pid in children(served.process.pid):
                 os.kill(pid, signal.SIGKILL)
             for response in asked:
                 final = await checked(served, response["id"])
                 assert (final["status"], text_of(final)) == ("completed", "Hello there")
-            with capsys.disabled():
-                print(f"\n  four runs of killed workers are done after {time.monotonic() - began:.1f} s")
 
     play(run())
 
 
-def test_a_frozen_gateway_that_wakes_up_writes_nothing(tmp_path, capsys):
+def test_a_frozen_gateway_that_wakes_up_writes_nothing(tmp_path):
     async def run():
         async with (
             Simulator(Upstream()) as upstream,
@@ -164,7 +150,6 @@ def test_a_frozen_gateway_that_wakes_up_writes_nothing(tmp_path, capsys):
             polled = await ask(first.port, "polled")
             await eventually(lambda: logged(tmp_path, polled["id"]) >= LOGGED)
             first.process.send_signal(signal.SIGSTOP)
-            began = time.monotonic()
             second_folder = tmp_path / "second"
             second_folder.mkdir()
             storage = {"url": f"sqlite:///{tmp_path}/antiphon.db"}
@@ -172,8 +157,6 @@ def test_a_frozen_gateway_that_wakes_up_writes_nothing(tmp_path, capsys):
                 second_folder, upstream.base_url, storage=storage, responses=slots(4, lease=1)
             ) as second:
                 final = await ended(second.port, following.response_id)
-                with capsys.disabled():
-                    print(f"\n  with a lease of 1 s it is taken over after {time.monotonic() - began:.1f} s")
                 assert (final["status"], text_of(final)) == ("failed", "Hello")
                 assert (await ended(second.port, polled["id"]))["status"] == "completed"
                 first.process.send_signal(signal.SIGCONT)
