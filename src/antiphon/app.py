@@ -226,7 +226,7 @@ class Application:
         self.runs.start(RESPONSES_ROUTE, self._turns.answer)
         self._tasks.start(self._sweep(), "sweep")
         self._tasks.start(self._keep_alive(), "keep streams alive")
-        if self.settings.server.workers > 1:
+        if self.storage.is_shared:
             self._tasks.start(self._publish(), "publish metrics")
             self._tasks.start(self._forget_deleted(), "forget deleted responses")
 
@@ -277,7 +277,7 @@ class Application:
     async def _render_metrics(self) -> bytes:
         await self.accounts.flush()
         others: list[bytes] = []
-        if self.settings.server.workers > 1:
+        if self.storage.is_shared:
             try:
                 others = await self.storage.metrics.others(self._worker)
             except StoreFault as fault:

@@ -3,44 +3,24 @@
 import asyncio
 import contextlib
 import random
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from typing import Any, Final, TypeVar
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Final, TypeVar
 
 import asyncpg
 
+from antiphon.drivers.postgres.connection import CONNECT_SECONDS, OPTIONS, Connection, Row, connect, leave
 from antiphon.drivers.postgres.faults import FAULTS, RACED, store_fault
 from antiphon.drivers.postgres.migrating import migrate
 from antiphon.drivers.postgres.writing import WriteQueue
 
 _T = TypeVar("_T")
-
-Connection = asyncpg.Connection
-Row = Sequence[Any]
 Work = Callable[[Connection], Awaitable[_T]]
 """What is done in one transaction; done again from the beginning where somebody else was in the way."""
 
 NOW: Final = "extract(epoch FROM clock_timestamp())::float8"
 """The database's clock in SQL: the one that all hosts have in common."""
 
-_CONNECT_SECONDS: Final = 5.0
-_STATEMENT_SECONDS: Final = 5.0
-"""Shorter than a lease: who waits longer has lost what it would write."""
-_LONG_SECONDS: Final = 60.0
 _ATTEMPTS: Final = 8
-_SERVER_SETTINGS: Final = {
-    "application_name": "antiphon",
-    "jit": "off",  # no statement is long enough to be worth it
-    "statement_timeout": "30s",  # of those that nobody waits for any more
-    # A process that is stopped in a transaction would keep others from its rows for as long as it sleeps.
-    "idle_in_transaction_session_timeout": "5s",
-}
-
-
-async def connect(url: str) -> Connection:
-    """Return a connection. Raises one of FAULTS, ValueError."""
-    return await asyncpg.connect(
-        url, timeout=_CONNECT_SECONDS, command_timeout=_STATEMENT_SECONDS, server_settings=_SERVER_SETTINGS
-    )
 
 
 class Database:
@@ -53,10 +33,8 @@ class Database:
             url,
             min_size=0,
             max_size=pool_size,
-            timeout=_CONNECT_SECONDS,
-            command_timeout=_STATEMENT_SECONDS,
-            server_settings=_SERVER_SETTINGS,
             reset=_as_it_is,
+            **OPTIONS,
         )
         self.queue = WriteQueue(self._transaction, max_queued_bytes)
         self._closed = False
@@ -74,8 +52,7 @@ class Database:
         """Run one statement in a transaction of its own and return its rows. Raises StoreFault."""
 
         async def work(connection: Connection) -> list[Row]:
-            rows: list[Row] = await connection.fetch(statement, *values)
-            return rows
+            return await connection.fetch(statement, *values)
 
         return await self._attempted(work)
 
@@ -111,7 +88,7 @@ class Database:
     async def _connection(self) -> AsyncIterator[Connection]:
         if self._closed:
             raise store_fault("it is closed")
-        connection = await self._pool.acquire(timeout=_CONNECT_SECONDS)
+        connection = await self._pool.acquire(timeout=CONNECT_SECONDS)
         try:
             yield connection
         finally:
@@ -120,7 +97,7 @@ class Database:
 
     @contextlib.asynccontextmanager
     async def _transaction(self) -> AsyncIterator[Connection]:
-        connection = await self._pool.acquire(timeout=_CONNECT_SECONDS)
+        connection = await self._pool.acquire(timeout=CONNECT_SECONDS)
         try:
             async with connection.transaction():
                 yield connection
@@ -135,16 +112,10 @@ class Database:
         await self.queue.close()
         self._closed = True
         try:
-            async with asyncio.timeout(_CONNECT_SECONDS):
+            async with asyncio.timeout(CONNECT_SECONDS):
                 await self._pool.close()
         except FAULTS:
             self._pool.terminate()
-
-
-async def leave(connection: Connection) -> None:
-    """Close a connection, whatever its state."""
-    with contextlib.suppress(*FAULTS):
-        await connection.close(timeout=_CONNECT_SECONDS)
 
 
 async def _as_it_is(connection: Connection) -> None:

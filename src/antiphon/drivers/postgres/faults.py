@@ -9,7 +9,13 @@ from antiphon.wire.errors import StoreFault
 
 _log = logging.getLogger(__name__)
 
-FAULTS: Final = (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError, TimeoutError)
+FAULTS: Final = (
+    asyncpg.PostgresError,
+    asyncpg.InterfaceError,
+    asyncpg.InternalClientError,
+    OSError,
+    TimeoutError,
+)
 """Everything that an operation can raise that is not a defect of ours."""
 
 RACED: Final = (
@@ -19,7 +25,12 @@ RACED: Final = (
 )
 """Somebody else was at the same rows: nothing was done, and it is done again."""
 
-UNSTORABLE: Final = (asyncpg.DataError, asyncpg.CharacterNotInRepertoireError, OverflowError, UnicodeEncodeError)
+UNSTORABLE: Final = (
+    asyncpg.DataError,
+    asyncpg.CharacterNotInRepertoireError,
+    OverflowError,
+    UnicodeEncodeError,
+)
 """A value that no column takes: NUL in a text, half of a surrogate pair, a number beyond 64 bits."""
 
 _GONE: Final = (

@@ -4,14 +4,13 @@ A hint may be lost, and may come in vain. Nothing is true because of one.
 """
 
 import asyncio
-import contextlib
 import logging
 import random
 import secrets
 from collections.abc import Callable, Sequence
 from typing import Final
 
-from antiphon.drivers.postgres.database import connect, leave
+from antiphon.drivers.postgres.connection import Connection, connect, leave
 from antiphon.drivers.postgres.faults import FAULTS
 
 _log = logging.getLogger(__name__)
@@ -43,26 +42,29 @@ class Hints:
         wait = _FIRST_WAIT_SECONDS
         while True:
             try:
-                async with contextlib.AsyncExitStack() as stack:
-                    connection = await connect(self._url)
-                    stack.push_async_callback(leave, connection)
-                    lost = asyncio.Event()
-                    connection.add_termination_listener(lambda _: lost.set())
-                    await connection.add_listener(
-                        _CHANNEL, lambda _connection, _pid, _channel, said: self._heard(said, changed)
-                    )
-                    changed(())  # what was said while nobody listened
-                    wait = _FIRST_WAIT_SECONDS
-                    while not lost.is_set():
-                        try:
-                            async with asyncio.timeout(_ALIVE_SECONDS):
-                                await lost.wait()
-                        except TimeoutError:
-                            await connection.execute("SELECT 1")
+                connection = await connect(self._url)
+                wait = _FIRST_WAIT_SECONDS
+                try:
+                    await self._hear(connection, changed)
+                finally:
+                    await leave(connection)
             except FAULTS as error:
                 _log.warning("other processes are not heard: %s", error)
             await asyncio.sleep(wait * random.uniform(0.5, 1.0))  # noqa: S311 - so that not all come back at once
             wait = min(2 * wait, _LONGEST_WAIT_SECONDS)
+
+    async def _hear(self, connection: Connection, changed: Callable[[Sequence[str]], object]) -> None:
+        """Listen until the connection is lost."""
+        lost = asyncio.Event()
+        connection.add_termination_listener(lambda _: lost.set())
+        await connection.add_listener(_CHANNEL, lambda _, _pid, _channel, said: self._heard(said, changed))
+        changed(())  # what was said while nobody listened
+        while not lost.is_set():
+            try:
+                async with asyncio.timeout(_ALIVE_SECONDS):
+                    await lost.wait()
+            except TimeoutError:
+                await connection.execute("SELECT 1")
 
     def _heard(self, said: str, changed: Callable[[Sequence[str]], object]) -> None:
         sender, _, names = said.partition(" ")

@@ -1,26 +1,29 @@
 """What models were shown, in PostgreSQL: see `turn.history`. An item lives as long as something leads to it."""
 
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Final
 
-from antiphon.turn.chain import Items
+from antiphon.drivers.postgres.connection import Connection
 from antiphon.turn.history import Head, Node
 
 _ARE_THERE = "SELECT id FROM history WHERE id = ANY($1::bytea[])"
 _KEEP = "SELECT keep_history_v1($1, $2, $3, $4, $5)"
 _HEAD = "SELECT id, depth, size FROM history WHERE id = $1"
-_WALK = """
+WALK: Final = """
 WITH RECURSIVE shown (depth, previous, item) AS (
     SELECT depth, previous, item FROM history WHERE id = $1
     UNION ALL SELECT history.depth, history.previous, history.item FROM history JOIN shown ON history.id = shown.previous
 ) SELECT item FROM shown ORDER BY depth
 """
+"""Returns the items up to one, the first one first."""
 
 _WORTH_ASKING_BYTES: Final = 16 * 1024
 """Of items: to ask which of them are there costs more than to send so few."""
 
 
-async def keep_history(connection: Any, before: Head | None, nodes: Sequence[Node]) -> tuple[bytes | None, bool]:
+async def keep_history(
+    connection: Connection, before: Head | None, nodes: Sequence[Node]
+) -> tuple[bytes | None, bool]:
     """Write what is not there yet, and hold it for one more response, until it is released.
 
     Returns the last item, and whether all that leads to it is there: `before` may be gone, or not written yet.
@@ -40,7 +43,7 @@ async def keep_history(connection: Any, before: Head | None, nodes: Sequence[Nod
     return nodes[-1].id, is_whole
 
 
-async def _keep(connection: Any, nodes: Sequence[Node], before: bytes | None) -> bool:
+async def _keep(connection: Connection, nodes: Sequence[Node], before: bytes | None) -> bool:
     is_whole: bool = await connection.fetchval(
         _KEEP,
         [node.id for node in nodes],
@@ -50,8 +53,3 @@ async def _keep(connection: Any, nodes: Sequence[Node], before: bytes | None) ->
         before,
     )
     return is_whole
-
-
-async def read_history(connection: Any, head: bytes) -> Items:
-    """Return the items up to `head`, the first one first."""
-    return tuple(row[0] for row in await connection.fetch(_WALK, head))

@@ -4,7 +4,7 @@ import re
 from importlib.resources import files
 from typing import Final
 
-import asyncpg
+from antiphon.drivers.postgres.connection import Connection
 
 _LOCK: Final = 4_207_849_484_110_101
 """Whoever holds it migrates; the others wait, and find the work done."""
@@ -16,16 +16,16 @@ class SchemaError(RuntimeError):
     """The database was written by another version."""
 
 
-async def migrate(connection: asyncpg.Connection) -> None:
-    """Do the steps that were not done yet, all or none. Raises SchemaError, asyncpg.PostgresError."""
+async def migrate(connection: Connection) -> None:
+    """Do the steps that were not done yet, all or none. Raises SchemaError, one of FAULTS."""
     steps = _steps()
     newest = max(steps)
-    if await _version(connection) == newest:
+    if await read_version(connection) == newest:
         return
     async with connection.transaction():
         await connection.execute("SELECT pg_advisory_xact_lock($1)", _LOCK)
         await connection.execute(_VERSIONS)
-        version = await _version(connection)
+        version = await read_version(connection)
         if version > newest:
             raise SchemaError(
                 f"the database has schema version {version}; this release of Antiphon knows {newest}"
@@ -36,7 +36,8 @@ async def migrate(connection: asyncpg.Connection) -> None:
                 await connection.execute("INSERT INTO antiphon_schema (version) VALUES ($1)", number)
 
 
-async def _version(connection: asyncpg.Connection) -> int:
+async def read_version(connection: Connection) -> int:
+    """Return the version of the tables that are there; 0 if there are none."""
     if await connection.fetchval("SELECT to_regclass('antiphon_schema')") is None:
         return 0
     return int(await connection.fetchval("SELECT coalesce(max(version), 0) FROM antiphon_schema"))

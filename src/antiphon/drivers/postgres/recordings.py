@@ -1,7 +1,8 @@
 """Recordings in PostgreSQL: written once, found under cache keys and response ids, dropped when nobody holds them."""
 
-from typing import Any, Final
+from typing import Final
 
+from antiphon.drivers.postgres.connection import Connection
 from antiphon.drivers.postgres.database import NOW
 from antiphon.recording import Recording
 from antiphon.recording.codec import encode
@@ -24,7 +25,7 @@ AND NOT EXISTS (SELECT FROM responses WHERE recording_id = recordings.id)
 """Deletes recordings that no name leads to; one that has just got its name is safe, wherever that was."""
 
 
-async def keep_recording(connection: Any, recording: Recording) -> None:
+async def keep_recording(connection: Connection, recording: Recording) -> None:
     """Write the recording unless it is there already, and keep the sweep away from it until it has its name."""
     is_held = await connection.fetchval(_HOLD, recording.id)
     if is_held is None:

@@ -3,13 +3,13 @@
 import logging
 import time
 from collections.abc import Callable
-from typing import Any
 
-from antiphon.drivers.postgres.database import NOW, Database, Row
-from antiphon.drivers.postgres.history import keep_history, read_history
+from antiphon.drivers.echoed import read_echo, write_echo
+from antiphon.drivers.postgres.connection import Connection, Row
+from antiphon.drivers.postgres.database import NOW, Database
+from antiphon.drivers.postgres.history import WALK, keep_history
 from antiphon.drivers.postgres.recordings import keep_recording
 from antiphon.drivers.postgres.values import is_storable
-from antiphon.drivers.sqlite.cache import read_echo, write_echo
 from antiphon.ports.stores import KeptResponse
 from antiphon.recording.codec import decode
 from antiphon.turn.chain import Items
@@ -87,7 +87,7 @@ class PostgresResponses:
         nodes = grow(kept.owner, before, new)
         self._unwritten.update((node.id, node) for node in nodes)
 
-        async def write(connection: Any) -> None:
+        async def write(connection: Connection) -> None:
             history, _ = await keep_history(connection, before, nodes)
             await keep_response(connection, kept, history)
 
@@ -122,7 +122,7 @@ class PostgresResponses:
         items.reverse()
         if at is None:
             return tuple(items)
-        return (*await read_history(self._database, at), *items)
+        return (*(row[0] for row in await self._database.fetch(WALK, at)), *items)
 
     async def delete(self, response_id: str, owner: str) -> str | None:
         """Delete the owner's response and return the id of its recording."""
@@ -132,7 +132,7 @@ class PostgresResponses:
         if (response_id, owner) in self._pending:
             await self._database.queue.flushed()
 
-        async def work(connection: Any) -> str | None:
+        async def work(connection: Connection) -> str | None:
             row = await connection.fetchrow(_DELETE, response_id, owner, now)
             if row is None:
                 return None
@@ -153,7 +153,7 @@ class PostgresResponses:
         noted = (response_id, owner)
         self._noted[noted] = provider
 
-        async def write(connection: Any) -> None:
+        async def write(connection: Connection) -> None:
             await connection.execute(_NOTE, response_id, owner, provider, expires_at)
 
         self._database.queue.put(write, 256, on_done=lambda: self._noted.pop(noted, None))
@@ -169,7 +169,7 @@ class PostgresResponses:
     def sweep(self, now: float) -> None:
         """Delete what nobody may retrieve any more."""
 
-        async def write(connection: Any) -> None:
+        async def write(connection: Connection) -> None:
             while len(await connection.fetch(_EXPIRED, now)) == _SWEPT_AT_ONCE:
                 pass
             await connection.execute(_EXPIRED_NOTES, now)
@@ -178,7 +178,7 @@ class PostgresResponses:
         self._database.queue.put(write)
 
 
-async def keep_response(connection: Any, kept: KeptResponse, history: bytes | None) -> None:
+async def keep_response(connection: Connection, kept: KeptResponse, history: bytes | None) -> None:
     """Write a response whose history is held for it."""
     await keep_recording(connection, kept.recording)
     # With `ids: original` one may be there: it is replaced, and what it held is let go.

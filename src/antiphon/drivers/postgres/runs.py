@@ -5,9 +5,9 @@ lock them in the order of their ids, so that no two of them wait for each other.
 """
 
 from collections.abc import Callable, Sequence
-from typing import Any, Final
 
-from antiphon.drivers.postgres.database import NOW, Database, Row
+from antiphon.drivers.postgres.connection import Connection, Row
+from antiphon.drivers.postgres.database import NOW, Database
 from antiphon.drivers.postgres.hints import Hints
 from antiphon.drivers.postgres.history import keep_history
 from antiphon.drivers.postgres.responses import keep_response
@@ -158,7 +158,7 @@ class PostgresRuns:
         status, epoch = ("queued", 0) if worker is None else ("in_progress", 1)
         before, nodes = new.context.before, grow(new.owner, new.context.before, new.context.new)
 
-        async def work(connection: Any) -> tuple[bytes | None, bool]:
+        async def work(connection: Connection) -> tuple[bytes | None, bool]:
             history, is_whole = await keep_history(connection, before, nodes)
             if not is_whole and self._database.queue.queued:
                 raise _NotWrittenYet
@@ -213,7 +213,9 @@ class PostgresRuns:
     async def renew(self, held: Sequence[tuple[str, int]]) -> set[str]:
         """Prolong the leases of runs, by id and epoch, and return those that are still held."""
         ids, epochs = [run_id for run_id, _ in held], [epoch for _, epoch in held]
-        return {row[0] for row in await self._database.fetch(_RENEW, ids, epochs, self._offset() + self._lease)}
+        return {
+            row[0] for row in await self._database.fetch(_RENEW, ids, epochs, self._offset() + self._lease)
+        }
 
     async def append(self, appends: Sequence[Append]) -> list[bool]:
         """Add events; False where the writer is fenced. Prolongs the leases."""
@@ -221,8 +223,8 @@ class PostgresRuns:
         waiting = list(enumerate(appends))
         while waiting:
             batch: dict[str, tuple[int, Append]] = {}
-            for place, append in waiting:
-                batch.setdefault(append.run_id, (place, append))
+            for each in waiting:
+                batch.setdefault(each[1].run_id, each)
             done = await self._append([append for _, append in batch.values()])
             for place, append in batch.values():
                 results[place] = append.run_id in done
@@ -329,7 +331,7 @@ class PostgresRuns:
     async def settle(self, kept: KeptResponse) -> bool:
         """Put the answer of an ended run where kept responses are, in place of its log; False if it is gone."""
 
-        async def work(connection: Any) -> bool:
+        async def work(connection: Connection) -> bool:
             row = await connection.fetchrow(_FORGET, kept.id, None)
             if row is None:
                 return False
@@ -344,7 +346,7 @@ class PostgresRuns:
         if not is_storable(run_id):
             return False
 
-        async def work(connection: Any) -> bool:
+        async def work(connection: Connection) -> bool:
             row = await connection.fetchrow(_FORGET, run_id, owner)
             if row is None:
                 return False

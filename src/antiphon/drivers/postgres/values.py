@@ -16,7 +16,9 @@ def is_storable(text: str) -> bool:
 def storable(value: object) -> object:
     """Return what is nearest to a value that an upstream or a client has made up."""
     if isinstance(value, str):
-        return value if is_storable(value) else value.replace("\0", "\ufffd").encode("utf-8", "replace").decode()
+        return (
+            value if is_storable(value) else value.replace("\0", "\ufffd").encode("utf-8", "replace").decode()
+        )
     if isinstance(value, int) and not isinstance(value, bool):
         return max(-_MOST, min(value, _MOST))
     return value

@@ -11,8 +11,9 @@ from collections import deque
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
+from antiphon.drivers.postgres.connection import Connection
 from antiphon.drivers.postgres.faults import FAULTS, RACED, is_gone
 from antiphon.wire.errors import StoreFault
 
@@ -24,7 +25,7 @@ _RACES: Final = 8
 _CLOSING_SECONDS: Final = 10.0
 """How long a stop waits for a database that is gone."""
 
-Write = Callable[[Any], Awaitable[object]]
+Write = Callable[[Connection], Awaitable[object]]
 """Is given the connection; done again where the whole transaction has to be."""
 
 
@@ -32,7 +33,7 @@ class WriteQueue:
     """Writes in their order, many in one transaction."""
 
     def __init__(
-        self, transaction: Callable[[], AbstractAsyncContextManager[Any]], max_queued_bytes: int
+        self, transaction: Callable[[], AbstractAsyncContextManager[Connection]], max_queued_bytes: int
     ) -> None:
         """Write within `transaction`; be full from `max_queued_bytes` on."""
         self._transaction = transaction

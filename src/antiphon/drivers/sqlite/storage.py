@@ -26,6 +26,7 @@ class SqliteStorage:
         """Compose the stores. Raises sqlite3.Error."""
         cache, is_shared = settings.cache, settings.server.workers > 1
         self.database = database
+        self._is_shared = is_shared
         self.cache = (
             SqliteCache(database, cache.max_bytes, is_shared=is_shared)
             if cache is not None and cache.store == "storage"
@@ -50,6 +51,11 @@ class SqliteStorage:
             if database is not None:
                 await database.close()
             raise StorageUnusable(f"{path} cannot be opened: {error}") from error
+
+    @property
+    def is_shared(self) -> bool:
+        """Whether other workers keep things here too."""
+        return self._is_shared
 
     @property
     def queued(self) -> int:

@@ -2,11 +2,11 @@
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final
 
 from antiphon.engine.runs.log import RunLog
-from antiphon.ports.runs import RunStore
+from antiphon.ports.runs import Page, RunStore
 from antiphon.ports.stores import ResponseStore
 from antiphon.recording import State
 from antiphon.wire.errors import StoreFault
@@ -15,6 +15,8 @@ _log = logging.getLogger(__name__)
 
 _LOOK_SECONDS: Final = 1.0
 """How often storage is looked into even if no hint comes."""
+_LOGS_AT_ONCE: Final = 100
+"""That are read together."""
 
 
 class Logs:
@@ -29,9 +31,10 @@ class Logs:
         self._here: set[str] = set()
         self._hinted = asyncio.Event()
 
-    def hint(self) -> None:
-        """Something may have moved on elsewhere."""
-        self._hinted.set()
+    def hint(self, run_ids: Sequence[str] = ()) -> None:
+        """These runs may have moved on elsewhere, or any, if none is named."""
+        if not run_ids or any(run_id in self._logs for run_id in run_ids):
+            self._hinted.set()
 
     def open(self, run_id: str, owner: str, status: str) -> RunLog:
         """Return the log of a run, known or not."""
@@ -61,7 +64,9 @@ class Logs:
 
     async def refresh(self, log: RunLog) -> None:
         """Read what the log does not hold yet. Raises StoreFault."""
-        page = await self._store.read(log.run_id, len(log.frames) - 1)
+        await self._take(log, await self._store.read(log.run_id, len(log.frames) - 1))
+
+    async def _take(self, log: RunLog, page: Page) -> None:
         if page.state is not None:
             log.cut(page.state.last_seq + 1)
             log.grow(page.state.last_seq + 1 - len(page.frames), page.frames, page.times, page.state.status)
@@ -84,10 +89,17 @@ class Logs:
             except TimeoutError:
                 keep_alive()
             self._hinted.clear()
-            for run_id, log in tuple(self._logs.items()):
-                if run_id in self._here or not log.listeners:
-                    continue
-                try:
-                    await self.refresh(log)
-                except StoreFault as fault:
-                    _log.warning("a run cannot be followed: %s", fault.message)
+            followed = [
+                log for run_id, log in self._logs.items() if run_id not in self._here and log.listeners
+            ]
+            try:
+                await self._refresh_all(followed)
+            except StoreFault as fault:
+                _log.warning("runs cannot be followed: %s", fault.message)
+
+    async def _refresh_all(self, logs: Sequence[RunLog]) -> None:
+        for start in range(0, len(logs), _LOGS_AT_ONCE):
+            some = logs[start : start + _LOGS_AT_ONCE]
+            pages = await self._store.read_many([(log.run_id, len(log.frames) - 1) for log in some])
+            for log, page in zip(some, pages, strict=True):
+                await self._take(log, page)
