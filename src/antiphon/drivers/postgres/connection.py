@@ -41,8 +41,8 @@ class Connection(Protocol):
     async def fetchval(self, statement: str, *values: object) -> Any:
         """Return the first column of the first row."""
 
-    async def execute(self, statement: str, *values: object) -> object:
-        """Run a statement; without values it may be several."""
+    async def execute(self, statement: str, *values: object, timeout: float | None = None) -> object:  # noqa: ASYNC109 - as the library has it
+        """Run a statement, for at most `timeout` seconds if not the usual ones; without values it may be several."""
 
     async def executemany(self, statement: str, values: Iterable[Sequence[object]]) -> object:
         """Run a statement with each of the values."""

@@ -10,7 +10,7 @@ import asyncpg
 
 from antiphon.drivers.postgres.connection import CONNECT_SECONDS, OPTIONS, Connection, Row, connect, leave
 from antiphon.drivers.postgres.faults import FAULTS, RACED, store_fault
-from antiphon.drivers.postgres.migrating import migrate
+from antiphon.drivers.postgres.migrating import bring_forward
 from antiphon.drivers.postgres.writing import WriteQueue
 
 _T = TypeVar("_T")
@@ -43,7 +43,7 @@ class Database:
         """Connect, and bring the tables up to date. Raises one of FAULTS, SchemaError, ValueError."""
         connection = await connect(self.url)
         try:
-            await migrate(connection)
+            await bring_forward(connection)
         finally:
             await leave(connection)
         await self._pool

@@ -4,11 +4,10 @@ from collections.abc import Sequence
 from typing import Final
 
 from antiphon.drivers.postgres.connection import Connection
-from antiphon.turn.history import Head, Node
+from antiphon.turn.history import Context, Node, grow
 
 _ARE_THERE = "SELECT id FROM history WHERE id = ANY($1::bytea[])"
 _KEEP = "SELECT keep_history_v1($1, $2, $3, $4, $5)"
-_HEAD = "SELECT id, depth, size FROM history WHERE id = $1"
 WALK: Final = """
 WITH RECURSIVE shown (depth, previous, item) AS (
     SELECT depth, previous, item FROM history WHERE id = $1
@@ -22,29 +21,36 @@ _WORTH_ASKING_BYTES: Final = 16 * 1024
 
 
 async def keep_history(
-    connection: Connection, before: Head | None, nodes: Sequence[Node]
-) -> tuple[bytes | None, bool]:
-    """Write what is not there yet, and hold it for one more response, until it is released.
+    connection: Connection, owner: str, context: Context, nodes: Sequence[Node]
+) -> bytes | None:
+    """Write what is not there yet, and hold it for one more response, until it is released. Returns the last item.
 
-    Returns the last item, and whether all that leads to it is there: `before` may be gone, or not written yet.
+    `nodes` are those of what is new in `context`.
     """
-    anchor = None if before is None else before.id
-    if not nodes:
-        return anchor, anchor is None or await connection.fetchval(_KEEP, [], [], [], [], anchor)
-    first = 0
-    if sum(len(node.item) for node in nodes) > _WORTH_ASKING_BYTES:
-        known = {row[0] for row in await connection.fetch(_ARE_THERE, [node.id for node in nodes])}
-        first = next((place for place in range(len(nodes), 0, -1) if nodes[place - 1].id in known), 0)
-        if first == len(nodes):
-            first -= 1
-    is_whole = await _keep(connection, nodes[first:], nodes[first].previous)
-    if first and not is_whole:  # what was there has just been let go of by the last who held it
-        is_whole = await _keep(connection, nodes[:first], anchor)
-    return nodes[-1].id, is_whole
+    before = None if context.before is None else context.before.id
+    if not nodes and before is None:
+        return None
+    first = await _first_missing(connection, nodes)
+    is_kept = await _keep(connection, nodes[first:], nodes[first].previous if nodes else before)
+    if not is_kept and first:  # what was there has just gone
+        is_kept = await _keep(connection, nodes, before)
+    if not is_kept:
+        # What is continued was deleted while the answer was made, or is not written yet.
+        nodes = grow(owner, None, context.shown or context.new)
+        await _keep(connection, nodes, None)
+    return nodes[-1].id if nodes else before
+
+
+async def _first_missing(connection: Connection, nodes: Sequence[Node]) -> int:
+    """Return from where on items have to be sent; the last one always is, to be held."""
+    if sum(len(node.item) for node in nodes) <= _WORTH_ASKING_BYTES:
+        return 0
+    known = {row[0] for row in await connection.fetch(_ARE_THERE, [node.id for node in nodes[:-1]])}
+    return next((place for place in range(len(nodes) - 1, 0, -1) if nodes[place - 1].id in known), 0)
 
 
 async def _keep(connection: Connection, nodes: Sequence[Node], before: bytes | None) -> bool:
-    is_whole: bool = await connection.fetchval(
+    is_kept: bool = await connection.fetchval(
         _KEEP,
         [node.id for node in nodes],
         [node.depth for node in nodes],
@@ -52,4 +58,4 @@ async def _keep(connection: Connection, nodes: Sequence[Node], before: bytes | N
         [node.item for node in nodes],
         before,
     )
-    return is_whole
+    return is_kept

@@ -1,49 +1,53 @@
-"""Bringing the tables of a database up to date."""
+"""Bringing the schema of a database forward, when it is opened: all steps that are missing, or none."""
 
-import re
-from importlib.resources import files
 from typing import Final
 
+from antiphon.drivers.migrations import Step, missing, steps_of
 from antiphon.drivers.postgres.connection import Connection
 
+STEPS: Final = steps_of("antiphon.drivers.postgres")
+
 _LOCK: Final = 4_207_849_484_110_101
-"""Whoever holds it migrates; the others wait, and find the work done."""
-_NAME: Final = re.compile(r"(\d{4})_\w+\.sql")
-_VERSIONS: Final = "CREATE TABLE IF NOT EXISTS antiphon_schema (version integer PRIMARY KEY)"
+"""Whoever holds it is at it; the others wait, and find the work done."""
+_WAIT_SECONDS: Final = 600.0
+"""For another process that is at it, and for a step; large tables take a while."""
+_STEPS_DONE: Final = """
+CREATE TABLE IF NOT EXISTS schema_steps (
+    number  integer PRIMARY KEY,
+    oldest  integer NOT NULL,
+    done_at timestamptz NOT NULL DEFAULT clock_timestamp()
+)
+"""
+_DONE: Final = "INSERT INTO schema_steps (number, oldest) VALUES ($1, $2)"
+_ARE_DONE: Final = "SELECT to_regclass('schema_steps') IS NOT NULL"
+_VERSION: Final = "SELECT coalesce(max(number), 0), coalesce(max(oldest), 0) FROM schema_steps"
 
 
-class SchemaError(RuntimeError):
-    """The database was written by another version."""
+async def is_behind(connection: Connection) -> bool:
+    """Whether there are steps to do; writes nothing.
+
+    Raises SchemaError if this program may not use the database, one of FAULTS.
+    """
+    return bool(await _missing(connection))
 
 
-async def migrate(connection: Connection) -> None:
-    """Do the steps that were not done yet, all or none. Raises SchemaError, one of FAULTS."""
-    steps = _steps()
-    newest = max(steps)
-    if await read_version(connection) == newest:
+async def bring_forward(connection: Connection) -> None:
+    """Do the steps that are missing. Raises SchemaError, one of FAULTS."""
+    if not await is_behind(connection):
         return
     async with connection.transaction():
-        await connection.execute("SELECT pg_advisory_xact_lock($1)", _LOCK)
-        await connection.execute(_VERSIONS)
-        version = await read_version(connection)
-        if version > newest:
-            raise SchemaError(
-                f"the database has schema version {version}; this release of Antiphon knows {newest}"
-            )
-        for number in sorted(steps):
-            if number > version:
-                await connection.execute(steps[number])
-                await connection.execute("INSERT INTO antiphon_schema (version) VALUES ($1)", number)
+        await connection.execute("SET LOCAL statement_timeout = 0")
+        await connection.execute(f"SELECT pg_advisory_xact_lock({_LOCK})", timeout=_WAIT_SECONDS)
+        await connection.execute(_STEPS_DONE)
+        for step in await _missing(connection):
+            await connection.execute(step.sql, timeout=_WAIT_SECONDS)
+            await connection.execute(_DONE, step.number, step.oldest)
 
 
-async def read_version(connection: Connection) -> int:
-    """Return the version of the tables that are there; 0 if there are none."""
-    if await connection.fetchval("SELECT to_regclass('antiphon_schema')") is None:
-        return 0
-    return int(await connection.fetchval("SELECT coalesce(max(version), 0) FROM antiphon_schema"))
-
-
-def _steps() -> dict[int, str]:
-    folder = files("antiphon.drivers.postgres").joinpath("migrations")
-    named = ((_NAME.fullmatch(each.name), each) for each in folder.iterdir())
-    return {int(match[1]): each.read_text("utf-8") for match, each in named if match is not None}
+async def _missing(connection: Connection) -> list[Step]:
+    version, oldest = 0, 0
+    if await connection.fetchval(_ARE_DONE):
+        row = await connection.fetchrow(_VERSION)
+        assert row is not None
+        version, oldest = row
+    return list(missing(STEPS, version, oldest))

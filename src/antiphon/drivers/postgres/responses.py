@@ -13,7 +13,7 @@ from antiphon.drivers.postgres.values import is_storable
 from antiphon.ports.stores import KeptResponse
 from antiphon.recording.codec import decode
 from antiphon.turn.chain import Items
-from antiphon.turn.history import Head, Node, grow
+from antiphon.turn.history import Context, Head, Node, grow
 from antiphon.wire.errors import StoreFault
 
 _log = logging.getLogger(__name__)
@@ -83,13 +83,12 @@ class PostgresResponses:
         """Keep a response."""
         name = (kept.id, kept.owner)
         self._pending[name] = kept
-        before, new = (None, ()) if kept.context is None else (kept.context.before, kept.context.new)
-        nodes = grow(kept.owner, before, new)
+        context = kept.context or Context(None, ())
+        nodes = grow(kept.owner, context.before, context.new)
         self._unwritten.update((node.id, node) for node in nodes)
 
         async def write(connection: Connection) -> None:
-            history, _ = await keep_history(connection, before, nodes)
-            await keep_response(connection, kept, history)
+            await keep_response(connection, kept, await keep_history(connection, kept.owner, context, nodes))
 
         def done() -> None:
             for node in nodes:

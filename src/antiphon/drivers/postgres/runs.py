@@ -4,6 +4,7 @@ Leases and deadlines are by the database's clock, which all hosts have in common
 lock them in the order of their ids, so that no two of them wait for each other.
 """
 
+import secrets
 from collections.abc import Callable, Sequence
 
 from antiphon.drivers.postgres.connection import Connection, Row
@@ -12,7 +13,7 @@ from antiphon.drivers.postgres.hints import Hints
 from antiphon.drivers.postgres.history import keep_history
 from antiphon.drivers.postgres.responses import keep_response
 from antiphon.drivers.postgres.values import is_storable
-from antiphon.ports.runs import Append, Lease, NewRun, Page, RunState, StaleRun
+from antiphon.ports.runs import Append, Carried, Lease, NewRun, Page, RunState, StaleRun
 from antiphon.ports.stores import KeptResponse
 from antiphon.turn.history import grow
 from antiphon.wire.errors import StoreFault
@@ -36,12 +37,13 @@ WITH chosen AS MATERIALIZED (
     SELECT id, {NOW} + $3 AS now FROM runs WHERE status = 'queued' AND queue_deadline > {NOW} + $3
     ORDER BY priority DESC, created_at LIMIT $2 FOR UPDATE SKIP LOCKED
 ), claimed AS (
-    UPDATE runs SET status = 'in_progress', epoch = epoch + 1, attempt = attempt + 1, worker = $1,
-        lease_until = chosen.now + $4
+    UPDATE runs SET status = 'in_progress', epoch = epoch + 1, worker = $1, lease_until = chosen.now + $4,
+        attempt = attempt + CASE WHEN upstream_id IS NULL THEN 1 ELSE 0 END
     FROM chosen WHERE runs.id = chosen.id
-    RETURNING runs.id, owner, epoch, last_seq, attempt, created_at, deadline, priority
+    RETURNING runs.*
 )
-SELECT claimed.id, owner, epoch, last_seq, attempt, created_at, deadline, request, history
+SELECT claimed.id, owner, epoch, last_seq, attempt, created_at, deadline, request, history,
+    provider, upstream_id, upstream_seq
 FROM claimed JOIN run_requests ON run_requests.id = claimed.id ORDER BY priority DESC, created_at
 """  # noqa: S608
 _RENEW = f"""
@@ -54,15 +56,19 @@ UPDATE runs SET lease_until = {NOW} + $3 FROM held WHERE runs.id = held.id RETUR
 # The row is locked first, and in order; what it says then is what counts.
 _APPEND = f"""
 WITH given AS MATERIALIZED (
-    SELECT * FROM unnest($1::text[], $2::int[], $3::bigint[], $4::int[], $5::text[], $6::boolean[], $7::boolean[])
-    AS given (id, epoch, last_seq, length, status, is_shown, has_effect)
+    SELECT * FROM unnest($1::text[], $2::int[], $3::bigint[], $4::int[], $5::text[], $6::boolean[], $7::boolean[],
+        $15::text[], $16::text[], $17::bigint[])
+    AS given (id, epoch, last_seq, length, status, is_shown, has_effect, provider, upstream_id, upstream_seq)
 ), locked AS MATERIALIZED (
     SELECT runs.id FROM runs JOIN given ON runs.id = given.id AND runs.epoch = given.epoch
     WHERE runs.status = 'in_progress' ORDER BY runs.id FOR UPDATE OF runs
 ), changed AS (
     UPDATE runs SET last_seq = runs.last_seq + given.length, status = coalesce(given.status, runs.status),
         lease_until = {NOW} + $8,
-        is_shown = runs.is_shown OR given.is_shown, has_effect = runs.has_effect OR given.has_effect
+        is_shown = runs.is_shown OR given.is_shown, has_effect = runs.has_effect OR given.has_effect,
+        provider = coalesce(given.provider, runs.provider),
+        upstream_id = coalesce(given.upstream_id, runs.upstream_id),
+        upstream_seq = coalesce(given.upstream_seq, runs.upstream_seq)
     FROM given JOIN locked ON locked.id = given.id
     WHERE runs.id = given.id AND runs.epoch = given.epoch AND runs.last_seq = given.last_seq
     AND runs.status = 'in_progress'
@@ -92,10 +98,19 @@ WITH ended AS (
 )
 SELECT pg_notify($7, $8 || ' ' || $1) FROM ended
 """  # noqa: S608
+_LET_GO = """
+WITH held AS MATERIALIZED (
+    SELECT runs.id FROM runs JOIN unnest($1::text[], $2::int[]) AS given (id, epoch)
+    ON runs.id = given.id AND runs.epoch = given.epoch WHERE status = 'in_progress' ORDER BY runs.id FOR UPDATE OF runs
+)
+UPDATE runs SET worker = NULL, lease_until = 0 FROM held WHERE runs.id = held.id
+"""
 _RESTART = """
 WITH restarted AS (
-    UPDATE runs SET status = 'queued', last_seq = $4, is_shown = false, worker = NULL, queue_deadline = deadline
-    WHERE id = $1 AND epoch = $2 AND last_seq = $3 AND status = 'in_progress' RETURNING id
+    UPDATE runs SET status = 'queued', epoch = epoch + 1, last_seq = $4, is_shown = is_shown AND last_seq = $4,
+        worker = NULL, queue_deadline = deadline
+    WHERE id = $1 AND epoch = $2 AND last_seq = $3 AND status = 'in_progress'
+    AND (last_seq = $4 OR NOT (is_public AND is_shown)) RETURNING id
 ), cut AS (
     DELETE FROM run_events USING restarted WHERE run_events.id = restarted.id AND seq > $4
 )
@@ -103,7 +118,8 @@ SELECT pg_notify($5, $6 || ' ' || $1) FROM restarted
 """
 _STALE = f"""
 WITH clock AS MATERIALIZED (SELECT {NOW} + $1 AS now), stale AS (
-    (SELECT runs.*, CASE WHEN deadline <= now THEN 'deadline' ELSE 'lease' END AS why FROM runs, clock
+    (SELECT runs.*, CASE WHEN deadline <= now THEN 'deadline'
+        WHEN worker IS NULL THEN 'released' ELSE 'lease' END AS why FROM runs, clock
     WHERE status = 'in_progress' AND (lease_until < now OR deadline <= now) ORDER BY created_at LIMIT $2)
     UNION ALL
     (SELECT runs.*, CASE WHEN deadline <= now THEN 'deadline' ELSE 'queue_deadline' END FROM runs, clock
@@ -112,13 +128,19 @@ WITH clock AS MATERIALIZED (SELECT {NOW} + $1 AS now), stale AS (
     (SELECT runs.*, 'ended' FROM runs, clock
     WHERE status NOT IN ('queued', 'in_progress') AND lease_until < now ORDER BY created_at LIMIT $2)
 )
-SELECT id, owner, status, epoch, last_seq, created_at, attempt, is_shown, is_public, has_effect, why
+SELECT id, owner, attempt, is_shown, is_public, has_effect, why,
+    status, epoch, last_seq, created_at, provider, upstream_id, upstream_seq
 FROM stale ORDER BY created_at LIMIT $2
 """  # noqa: S608
-_STATE_OF = "SELECT status, epoch, last_seq, created_at FROM runs WHERE id = $1 AND owner = $2"
+_STATE_OF = """
+SELECT status, epoch, last_seq, created_at, provider, upstream_id, upstream_seq FROM runs WHERE id = $1 AND owner = $2
+"""
+_SHOWN = """
+SELECT history FROM runs JOIN run_requests ON run_requests.id = runs.id WHERE runs.id = $1 AND owner = $2
+"""
 # One statement, so that the events and where the run stands are of one moment.
 _READ = """
-SELECT runs.id, status, epoch, last_seq, created_at, frames, times
+SELECT runs.id, frames, times, status, epoch, last_seq, created_at, provider, upstream_id, upstream_seq
 FROM unnest($1::text[], $2::bigint[]) AS wanted (id, after) JOIN runs ON runs.id = wanted.id
 CROSS JOIN LATERAL (
     SELECT array_agg(frame ORDER BY seq) AS frames, array_agg(time ORDER BY seq) AS times
@@ -153,15 +175,20 @@ class PostgresRuns:
         self._in_doubt: set[tuple[str, int, int]] = set()
         """Appends of which it is not known whether they were committed: run, epoch, last number before them."""
 
+    def enter(self) -> str:
+        """Name a worker of this process, which begins now; that it dies is seen when its leases run out."""
+        return secrets.token_hex(8)
+
+    def leave(self, worker: str) -> None:
+        """Do nothing: what the worker holds it has let go."""
+
     async def create(self, new: NewRun, worker: str | None) -> Lease | None:
         """Accept a run: it is on disk when this returns. `worker`, if given, has it from the beginning."""
         status, epoch = ("queued", 0) if worker is None else ("in_progress", 1)
-        before, nodes = new.context.before, grow(new.owner, new.context.before, new.context.new)
+        nodes = grow(new.owner, new.context.before, new.context.new)
 
-        async def work(connection: Connection) -> tuple[bytes | None, bool]:
-            history, is_whole = await keep_history(connection, before, nodes)
-            if not is_whole and self._database.queue.queued:
-                raise _NotWrittenYet
+        async def work(connection: Connection) -> bytes | None:
+            history = await keep_history(connection, new.owner, new.context, nodes)
             await connection.execute(
                 _CREATE,
                 *(new.id, new.owner, status, epoch, worker, self._lease, new.is_public, new.priority),
@@ -170,14 +197,9 @@ class PostgresRuns:
                 new.deadline - new.created_at,
                 *(new.request, list(new.frames), self._offset(), history),
             )
-            return history, is_whole
+            return history
 
-        while True:
-            try:
-                history, _ = await self._database.transact(work)
-                break
-            except _NotWrittenYet:
-                await self._database.queue.flushed()
+        history = await self._database.transact(work)
         if worker is None:
             return None
         return Lease(
@@ -206,8 +228,9 @@ class PostgresRuns:
                 deadline=deadline,
                 request=request,
                 history=history,
+                carried=_carried(carried),
             )
-            for run_id, owner, epoch, last_seq, attempt, created_at, deadline, request, history in rows
+            for run_id, owner, epoch, last_seq, attempt, created_at, deadline, request, history, *carried in rows
         ]
 
     async def renew(self, held: Sequence[tuple[str, int]]) -> set[str]:
@@ -258,6 +281,7 @@ class PostgresRuns:
                 self._offset() + self._lease,
                 *([event[column] for event in events] for column in range(4)),
                 *self._hints.address,
+                *([_columns(append.carried)[column] for append in left] for column in range(3)),
             )
         except StoreFault:
             self._in_doubt.update(map(_name, appends))
@@ -275,6 +299,10 @@ class PostgresRuns:
         )
         return {row[0] for row in rows}
 
+    async def release(self, held: Sequence[tuple[str, int]]) -> None:
+        """Let runs go, by id and epoch, as if their leases had run out: they are stale at once."""
+        await self._database.fetch(_LET_GO, [run_id for run_id, _ in held], [epoch for _, epoch in held])
+
     async def end(
         self, run_id: str, status: str, frames: Sequence[bytes] = (), expected: RunState | None = None
     ) -> bool:
@@ -286,7 +314,10 @@ class PostgresRuns:
         return bool(rows)
 
     async def restart(self, run_id: str, state: RunState, keep: int) -> bool:
-        """Queue a run again with its first `keep` events; False if it has moved on from `state`."""
+        """Queue a run again with its first `keep` events, in a new epoch.
+
+        False if it has moved on from `state`, or if others of its events are promised to somebody.
+        """
         rows = await self._database.fetch(
             _RESTART, run_id, state.epoch, state.last_seq, keep - 1, *self._hints.address
         )
@@ -296,13 +327,16 @@ class PostgresRuns:
         """Return runs whose worker is gone, that are too late, or that have ended and are not settled."""
         return [
             StaleRun(
-                *(row[0], row[1], RunState(*row[2:6]), row[6]),
-                is_shown=row[7],
-                is_public=row[8],
-                has_effect=row[9],
-                why=row[10],
+                id=row[0],
+                owner=row[1],
+                attempt=row[2],
+                is_shown=row[3],
+                is_public=row[4],
+                has_effect=row[5],
+                why=row[6],
+                state=_state(row[7:]),
             )
-            for row in map(tuple, await self._database.fetch(_STALE, self._offset(), limit))
+            for row in await self._database.fetch(_STALE, self._offset(), limit)
         ]
 
     async def state(self, run_id: str, owner: str) -> RunState | None:
@@ -310,7 +344,14 @@ class PostgresRuns:
         if not is_storable(run_id):
             return None
         row = await self._database.fetch_row(_STATE_OF, run_id, owner)
-        return None if row is None else RunState(*row)
+        return None if row is None else _state(row)
+
+    async def shown(self, run_id: str, owner: str) -> bytes | None:
+        """Return the last item of what the owner's run is shown, "" if that is nothing; None: there is no such run."""
+        if not is_storable(run_id):
+            return None
+        row = await self._database.fetch_row(_SHOWN, run_id, owner)
+        return None if row is None else row[0] or b""
 
     async def read(self, run_id: str, after: int) -> Page:
         """Return the events after the number `after`, and where the run stands."""
@@ -367,14 +408,22 @@ class PostgresRuns:
         await self._hints.listen(changed)
 
 
-class _NotWrittenYet(Exception):
-    """What a run continues waits to be written."""
-
-
 def _name(append: Append) -> tuple[str, int, int]:
     return append.run_id, append.epoch, append.last_seq
 
 
 def _page(row: Row) -> Page:
-    _, status, epoch, last_seq, created_at, frames, times = row
-    return Page(frames or [], times or [], RunState(status, epoch, last_seq, created_at))
+    return Page(row[1] or [], row[2] or [], _state(row[3:]))
+
+
+def _state(row: Row) -> RunState:
+    status, epoch, last_seq, created_at, *carried = row
+    return RunState(status, epoch, last_seq, created_at, _carried(carried))
+
+
+def _columns(carried: Carried | None) -> tuple[str | None, str | None, int | None]:
+    return (None,) * 3 if carried is None else (carried.provider, carried.response_id, carried.last_seq)
+
+
+def _carried(columns: Row) -> Carried | None:
+    return None if columns[1] is None else Carried(*columns)

@@ -4,13 +4,14 @@ import time
 from collections.abc import Callable
 from urllib.parse import parse_qs, urlsplit
 
+from antiphon.drivers.migrations import SchemaError
 from antiphon.drivers.postgres.cache import PostgresCache
 from antiphon.drivers.postgres.connection import Connection, connect, leave
 from antiphon.drivers.postgres.database import Database
 from antiphon.drivers.postgres.faults import FAULTS
 from antiphon.drivers.postgres.kept_secrets import PostgresSecrets
 from antiphon.drivers.postgres.ledger import PostgresLedger
-from antiphon.drivers.postgres.migrating import SchemaError, read_version
+from antiphon.drivers.postgres.migrating import is_behind
 from antiphon.drivers.postgres.recordings import DROP_ORPHANS
 from antiphon.drivers.postgres.responses import PostgresResponses
 from antiphon.drivers.postgres.runs import PostgresRuns
@@ -97,13 +98,13 @@ async def inspect_storage(settings: Settings) -> str:
     try:
         connection = await connect(url)
         try:
-            version = await read_version(connection)
+            behind = await is_behind(connection)
         finally:
             await leave(connection)
     except (*FAULTS, SchemaError, ValueError) as error:
         raise StorageUnusable(_why(url, error)) from error
     place = _place(url)
-    return f"{place} is there and can be used" if version else f"{place} is there; its tables would be made"
+    return f"{place} is there; its tables would be made or changed" if behind else f"{place} can be used"
 
 
 def _offset(wall_clock: Callable[[], float]) -> Callable[[], float]:

@@ -67,9 +67,10 @@ class Logs:
         await self._take(log, await self._store.read(log.run_id, len(log.frames) - 1))
 
     async def _take(self, log: RunLog, page: Page) -> None:
+        if page.state is not None and page.state.epoch > log.epoch and log.frames:
+            page = await self._store.read(log.run_id, -1)
         if page.state is not None:
-            log.cut(page.state.last_seq + 1)
-            log.grow(page.state.last_seq + 1 - len(page.frames), page.frames, page.times, page.state.status)
+            log.take(page)
             return
         kept = await self._responses.get(log.run_id, self._owners.get(log.run_id, ""))
         if kept is None:
@@ -78,7 +79,26 @@ class Logs:
             recording = kept.recording
             state = recording.outcome.state
             status = "failed" if state is State.LIVE else state.value
-            log.grow(0, recording.frames, recording.times, status)
+            log.replace(recording.frames, recording.times, status)
+
+    def cut(self, *, elsewhere: bool) -> None:
+        """Let go of all who follow, or only of those who follow what is written `elsewhere`: they may come back."""
+        for run_id, log in tuple(self._logs.items()):
+            if not elsewhere or run_id not in self._here:
+                for listener in tuple(log.listeners):
+                    listener.on_cut()
+
+    async def look(self) -> None:
+        """Let the logs that are followed, of runs elsewhere, grow."""
+        followed = [log for run_id, log in self._logs.items() if run_id not in self._here and log.listeners]
+        try:
+            for start in range(0, len(followed), _LOGS_AT_ONCE):
+                some = followed[start : start + _LOGS_AT_ONCE]
+                pages = await self._store.read_many([(log.run_id, len(log.frames) - 1) for log in some])
+                for log, page in zip(some, pages, strict=True):
+                    await self._take(log, page)
+        except StoreFault as fault:
+            _log.warning("runs cannot be followed: %s", fault.message)
 
     async def follow(self, keep_alive: Callable[[], object]) -> None:
         """Let the logs of runs elsewhere grow, for ever."""
@@ -89,17 +109,4 @@ class Logs:
             except TimeoutError:
                 keep_alive()
             self._hinted.clear()
-            followed = [
-                log for run_id, log in self._logs.items() if run_id not in self._here and log.listeners
-            ]
-            try:
-                await self._refresh_all(followed)
-            except StoreFault as fault:
-                _log.warning("runs cannot be followed: %s", fault.message)
-
-    async def _refresh_all(self, logs: Sequence[RunLog]) -> None:
-        for start in range(0, len(logs), _LOGS_AT_ONCE):
-            some = logs[start : start + _LOGS_AT_ONCE]
-            pages = await self._store.read_many([(log.run_id, len(log.frames) - 1) for log in some])
-            for log, page in zip(some, pages, strict=True):
-                await self._take(log, page)
+            await self.look()

@@ -1,4 +1,5 @@
--- The same tables as in SQLite, with the same numbers of versions; see there for what each is about.
+-- oldest program: 1
+-- The same tables as in SQLite; see there for what each is about.
 CREATE TABLE recordings (
     id         text PRIMARY KEY,
     size       bigint NOT NULL,
@@ -62,7 +63,10 @@ CREATE TABLE runs (
     priority       integer NOT NULL,
     created_at     double precision NOT NULL,
     queue_deadline double precision NOT NULL,
-    deadline       double precision NOT NULL
+    deadline       double precision NOT NULL,
+    provider       text,  -- where the answer is carried on whoever listens, under which id, and up to which event
+    upstream_id    text,
+    upstream_seq   bigint
 ) WITH (fillfactor = 50, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 2000);
 CREATE INDEX runs_queued ON runs (priority DESC, created_at) WHERE status = 'queued';
 CREATE INDEX runs_waiting ON runs (queue_deadline) WHERE status = 'queued';
@@ -122,13 +126,16 @@ CREATE TABLE worker_metrics (
 
 -- What follows walks from the last item towards the first, always: so no two who walk wait for each other.
 
--- Write items that come one after the other, and hold the last. Tells whether all of them lead to what is there:
--- to one of themselves, or to what the first comes after, if it comes after something.
+-- Write items that come one after the other, and hold the last. False: what the first is to come after is not there,
+-- and nothing was done.
 CREATE FUNCTION keep_history_v1(ids bytea[], depths bigint[], sizes bigint[], items bytea[], before bytea)
 RETURNS boolean LANGUAGE plpgsql AS $$
 DECLARE
     now_held integer;
 BEGIN
+    IF before IS NOT NULL AND NOT EXISTS (SELECT FROM history WHERE id = before) THEN
+        RETURN false;
+    END IF;
     FOR place IN REVERSE cardinality(ids)..1 LOOP
         INSERT INTO history AS known (id, previous, depth, size, holders, item)
         VALUES (
@@ -145,7 +152,10 @@ BEGIN
         RETURN true;
     END IF;
     UPDATE history SET holders = holders + 1 WHERE id = before;
-    RETURN FOUND;
+    IF NOT FOUND THEN
+        RAISE serialization_failure;  -- it went meanwhile: once more, from the beginning
+    END IF;
+    RETURN true;
 END
 $$;
 
