@@ -20,6 +20,7 @@ from antiphon.settings.values import (
     Server,
     Settings,
     Storage,
+    Webhook,
 )
 
 __all__ = [
@@ -45,6 +46,7 @@ __all__ = [
     "Size",
     "Storage",
     "Timeout",
+    "Webhook",
     "checked",
     "describe",
     "is_loopback",
