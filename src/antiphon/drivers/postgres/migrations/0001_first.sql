@@ -68,9 +68,10 @@ CREATE TABLE runs (
     upstream_id    text,
     upstream_seq   bigint
 ) WITH (fillfactor = 50, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 2000);
-CREATE INDEX runs_queued ON runs (priority DESC, created_at) WHERE status = 'queued';
-CREATE INDEX runs_waiting ON runs (queue_deadline) WHERE status = 'queued';
+CREATE INDEX runs_queued ON runs (queue_deadline) WHERE status = 'queued';
+CREATE INDEX runs_queued_by_owner ON runs (owner, priority DESC, created_at) WHERE status = 'queued';
 CREATE INDEX runs_in_progress ON runs (created_at) WHERE status = 'in_progress';
+CREATE INDEX runs_in_progress_by_owner ON runs (owner) WHERE status = 'in_progress';
 CREATE INDEX runs_ended ON runs (created_at) WHERE status NOT IN ('queued', 'in_progress');
 
 CREATE TABLE run_requests (
