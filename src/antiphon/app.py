@@ -228,7 +228,7 @@ class Application:
         self.runs.start(RESPONSES_ROUTE, self._turns.answer)
         self._tasks.start(self._sweep(), "sweep")
         self._tasks.start(self._keep_alive(), "keep streams alive")
-        if self.settings.server.workers > 1:
+        if self.storage.is_shared:
             self._tasks.start(self._publish(), "publish metrics")
             self._tasks.start(self._forget_deleted(), "forget deleted responses")
 
@@ -289,7 +289,7 @@ class Application:
         await self.accounts.flush()
         await self._count_runs()
         others: list[bytes] = []
-        if self.settings.server.workers > 1:
+        if self.storage.is_shared:
             try:
                 others = await self.storage.metrics.others(self._worker)
             except StoreFault as fault:

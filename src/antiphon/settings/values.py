@@ -154,7 +154,10 @@ class Storage(Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):
     """Where answers, cache entries and the ledger are kept."""
 
     url: str = "sqlite:///antiphon.db"
-    """`sqlite:///FILE`, relative to the working directory; a fourth slash makes it absolute."""
+    """`sqlite:///FILE`, relative to the working directory (a fourth slash makes it absolute), or
+    `postgresql://USER:PASSWORD@HOST:PORT/DATABASE`, which several hosts may share."""
+    pool_size: Annotated[int, Meta(ge=2)] = 10
+    """Connections of one worker to PostgreSQL, beside the one that listens."""
 
 
 class Webhook(Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):

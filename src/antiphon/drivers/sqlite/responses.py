@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from antiphon.drivers.sqlite.cache import read_echo, write_echo
+from antiphon.drivers.echoed import read_echo, write_echo
 from antiphon.drivers.sqlite.database import Database
 from antiphon.drivers.sqlite.history import drop_released_histories, keep_history, read_head, read_history
 from antiphon.drivers.sqlite.recordings import keep_recording

@@ -311,16 +311,17 @@ class SqliteRuns:
 
     async def read(self, run_id: str, after: int) -> Page:
         """Return the events after the number `after`, and where the run stands."""
+        return (await self.read_many([(run_id, after)]))[0]
 
-        def work(connection: sqlite3.Connection) -> Page:
+    async def read_many(self, wanted: Sequence[tuple[str, int]]) -> list[Page]:
+        """Do the same for several runs at once, each with a number of its own."""
+
+        def work(connection: sqlite3.Connection) -> list[Page]:
             connection.execute("BEGIN")
             try:
-                state = connection.execute(_STATE, (run_id,)).fetchone()
-                rows = connection.execute(_READ, (run_id, after)).fetchall()
+                return [_page(connection, run_id, after) for run_id, after in wanted]
             finally:
                 connection.execute("COMMIT")
-            frames, times = [row[0] for row in rows], [row[1] for row in rows]
-            return Page(frames, times, None if state is None else _state(state))
 
         return await self._database.read(work)
 
@@ -368,7 +369,7 @@ class SqliteRuns:
 
         self._database.write_in_slices(work)
 
-    async def watch(self, changed: Callable[[], object]) -> None:
+    async def watch(self, changed: Callable[[Sequence[str]], object]) -> None:
         """Call `changed` when another process has written to the file."""
         version = None
         while True:
@@ -376,7 +377,7 @@ class SqliteRuns:
                 lambda connection: connection.execute("PRAGMA data_version").fetchone()
             )
             if version is not None and seen != version:
-                changed()
+                changed(())
             version = seen
             await asyncio.sleep(_WATCH_SECONDS)
 
@@ -430,6 +431,13 @@ def _append(connection: sqlite3.Connection, append: Append, until: float) -> boo
     if changed:
         _add_events(connection, append.run_id, append.last_seq + 1, append.frames, append.times)
     return bool(changed)
+
+
+def _page(connection: sqlite3.Connection, run_id: str, after: int) -> Page:
+    state = connection.execute(_STATE, (run_id,)).fetchone()
+    rows = connection.execute(_READ, (run_id, after)).fetchall()
+    frames, times = [row[0] for row in rows], [row[1] for row in rows]
+    return Page(frames, times, None if state is None else _state(state))
 
 
 def _add_events(

@@ -27,6 +27,7 @@ class SqliteStorage:
         cache, is_shared = settings.cache, settings.server.workers > 1
         self.database = database
         self._retention = settings.responses.retention
+        self._is_shared = is_shared
         self.cache = (
             SqliteCache(database, cache.max_bytes, is_shared=is_shared)
             if cache is not None and cache.store == "storage"
@@ -51,6 +52,11 @@ class SqliteStorage:
             if database is not None:
                 await database.close()
             raise StorageUnusable(f"{path} cannot be opened: {error}") from error
+
+    @property
+    def is_shared(self) -> bool:
+        """Whether other workers keep things here too."""
+        return self._is_shared
 
     @property
     def queued(self) -> int:
