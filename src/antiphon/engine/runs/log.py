@@ -15,6 +15,9 @@ class LogListener(Protocol):
     def on_grown(self) -> None:
         """There are more events, or the run has ended."""
 
+    def on_silence(self) -> None:
+        """Some time has passed."""
+
 
 class RunLog:
     """Events from number 0 on. Whoever learns of more, the worker here or a look into storage, lets it grow."""

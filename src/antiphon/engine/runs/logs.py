@@ -2,7 +2,6 @@
 
 import asyncio
 import logging
-from collections.abc import Callable
 from typing import Final
 
 from antiphon.engine.runs.log import RunLog
@@ -75,14 +74,20 @@ class Logs:
             status = "failed" if state is State.LIVE else state.value
             log.grow(0, recording.frames, recording.times, status)
 
-    async def follow(self, keep_alive: Callable[[], object]) -> None:
+    def keep_alive(self) -> None:
+        """Let who follows hear something, if nothing has come since this was called last."""
+        for log in tuple(self._logs.values()):
+            for listener in tuple(log.listeners):
+                listener.on_silence()
+
+    async def follow(self) -> None:
         """Let the logs of runs elsewhere grow, for ever."""
         while True:
             try:
                 async with asyncio.timeout(_LOOK_SECONDS):
                     await self._hinted.wait()
             except TimeoutError:
-                keep_alive()
+                pass
             self._hinted.clear()
             for run_id, log in tuple(self._logs.items()):
                 if run_id in self._here or not log.listeners:

@@ -9,7 +9,7 @@ from antiphon.engine.runs.admission import limits_of, priority_of, refused
 from antiphon.engine.runs.log import RunLog
 from antiphon.engine.runs.logs import Logs
 from antiphon.engine.runs.reaping import Reaper
-from antiphon.engine.runs.settling import Settling, cancelled
+from antiphon.engine.runs.settling import Settling, body_of, settled
 from antiphon.engine.runs.stored_request import StoredRequest
 from antiphon.engine.runs.tail import Tail
 from antiphon.engine.runs.working import Worker
@@ -47,7 +47,9 @@ class Runs:
         self._settings = settings
         self._limits = limits_of(settings)
         self._now = wall_clock
-        self._settling = Settling(store, tasks, self.logs, retention, wall_clock)
+        self._settling = Settling(
+            store, tasks, self.logs, retention if settings.ttl is None else settings.ttl, wall_clock
+        )
         self._worker = Worker(
             store,
             responses,
@@ -64,8 +66,16 @@ class Runs:
         """Begin to work: turns are asked on `route`, of `answer`."""
         self._worker.start(route, answer)
         self._reaper.start()
-        self._tasks.start(self.logs.follow(lambda: None), "follow runs")
-        self._tasks.start(self._store.watch(self.logs.hint), "watch runs")
+        self._tasks.start(self.logs.follow(), "follow runs")
+        self._tasks.start(self._store.watch(self._hint), "watch runs")
+
+    def _hint(self) -> None:
+        self.logs.hint()
+        self._worker.hint()
+
+    def keep_alive(self) -> None:
+        """Let clients hear something who have heard nothing since this was called last."""
+        self.logs.keep_alive()
 
     # What operators look at.
 
@@ -129,12 +139,24 @@ class Runs:
         log = await self._open(run_id, owner)
         if log is None:
             return None
-        snapshot = log.snapshot()
-        response = cancelled(snapshot) if log.status == "cancelled" else snapshot.response
-        if response is not None and log.status == "in_progress":
-            response = response | {"status": "in_progress"}
         self.logs.release(log)
-        return write_object(response or {})
+        if log.has_ended and log.frames:
+            # The very bytes that are read when it is settled.
+            now = self._now()
+            return body_of(
+                settled(
+                    run_id,
+                    owner,
+                    log.frames,
+                    log.times,
+                    status=log.status,
+                    created_at=now,
+                    ended_at=now,
+                    expires_at=now,
+                )
+            )
+        response = log.snapshot().response or {}
+        return write_object(response | ({"status": log.status} if log.status == "in_progress" else {}))
 
     async def tail(
         self,

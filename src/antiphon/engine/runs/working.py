@@ -22,12 +22,14 @@ from antiphon.ports.runs import Lease, RunStore
 from antiphon.ports.stores import ResponseStore
 from antiphon.settings import Background
 from antiphon.turn.chain import write_items
-from antiphon.wire.errors import ClientFault, StoreFault
+from antiphon.wire.errors import GatewayError, StoreFault
 from antiphon.wire.json import write_members
 
 _log = logging.getLogger(__name__)
 
 _CLAIM_SECONDS: Final = 1.0
+_HEED_SECONDS: Final = 0.5
+"""How often it is asked what is still held, even if no hint comes."""
 OPENING: Final = 3
 """Events before anything of the answer: created, queued, in progress."""
 
@@ -61,6 +63,7 @@ class Worker:
         self._writer = LogWriter(store, tasks, clock)
         self._executions: dict[str, Execution] = {}
         self._wanted = asyncio.Event()
+        self._moved = asyncio.Event()
         self._stopping = False
         self._route: Route | None = None
         self._answer: Callable[[Incoming], None] | None = None
@@ -70,6 +73,7 @@ class Worker:
         self._route, self._answer = route, answer
         self._tasks.start(self._claim(), "claim runs")
         self._tasks.start(self._renew(), "renew leases")
+        self._tasks.start(self._heed(), "heed what happens to runs elsewhere")
 
     @property
     def is_free(self) -> bool:
@@ -80,6 +84,10 @@ class Worker:
     def running(self) -> int:
         """How many runs are executed."""
         return len(self._executions)
+
+    def hint(self) -> None:
+        """Something may have happened to runs elsewhere."""
+        self._moved.set()
 
     def wake(self) -> None:
         """There may be something to claim."""
@@ -95,7 +103,15 @@ class Worker:
         """Execute a run that this worker holds."""
         stored = decode_request(lease.request)
         members = {**stored.echo, "created_at": b"%d" % int(lease.created_at)}
-        execution = Execution(lease, log, self._writer, self, members, self._now)
+        execution = Execution(
+            lease,
+            log,
+            self._writer,
+            self,
+            members,
+            self._now,
+            completes_truncated=self._settings.on_unterminated == "completed",
+        )
         self._executions[lease.run_id] = execution
         self._logs.written_here(log, is_so=True)
         self._tasks.start(
@@ -131,7 +147,7 @@ class Worker:
             )
         except StoreFault:
             execution.stop()  # its lease runs out, and somebody tries again
-        except ClientFault as fault:
+        except GatewayError as fault:
             execution.fail(fault.code or "invalid_prompt", fault.message)
 
     def on_over(self, execution: Execution, *, is_settled: bool) -> None:
@@ -179,4 +195,25 @@ class Worker:
                 kept = set()
             for run_id, execution in executions.items():
                 if run_id not in kept:
-                    execution.stop()
+                    execution.lose()
+
+    async def _heed(self) -> None:
+        """Stop what has ended elsewhere or was taken away, also where the upstream says nothing."""
+        while True:
+            try:
+                async with asyncio.timeout(_HEED_SECONDS):
+                    await self._moved.wait()
+            except TimeoutError:
+                pass
+            self._moved.clear()
+            executions = dict(self._executions)
+            if not executions:
+                continue
+            try:
+                held = [(run_id, each.lease.epoch) for run_id, each in executions.items()]
+                kept = await self._store.mine(held)
+            except StoreFault:
+                continue  # nobody can have said anything
+            for run_id, execution in executions.items():
+                if run_id not in kept:
+                    execution.lose()
