@@ -82,7 +82,7 @@ async def _run(
     settings: Settings, sock: socket.socket, ready: Callable[[], None], abandoned: int | None = None
 ) -> None:
     """Serve on `sock` until a signal comes, or until there is something to read on the descriptor `abandoned`."""
-    application = Application(settings)
+    application = await Application.open(settings)
     application.start()
     server = HttpServer(settings.server, application.gateway.handle, application.sessions)
     stop = asyncio.Event()
@@ -99,7 +99,10 @@ async def _run(
     await server.start(sock)
     ready()
     await stop.wait()
-    unfinished = await server.stop(loop.time() + settings.server.shutdown_timeout)
+    deadline = loop.time() + settings.server.shutdown_timeout
+    application.retire()
+    unfinished = await server.stop(deadline)
+    await application.runs.finish(deadline - loop.time())
     if unfinished:
         _log.warning("stopping: %d answers are broken off", unfinished)
 

@@ -225,6 +225,8 @@ class Responses(Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):
     """Bound of the items that a request continues, with its own."""
     max_history_bytes: Size = Size(32 * 1024 * 1024)
     """Bound of their bytes."""
+    history_memory: Size = Size(64 * 1024 * 1024)
+    """Bound of the histories that each worker has at hand, so that it need not read them to continue them."""
     background: Background = Background()
     secret: Secret | None = None
     """Seals what clients carry back as `encrypted_content`: 32 characters or more; without it `storage` keeps one."""

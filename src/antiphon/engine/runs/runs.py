@@ -1,5 +1,6 @@
 """Background answers as clients know them: accepted, told as they stand, followed, cancelled, deleted."""
 
+import logging
 import time
 from collections.abc import Callable
 
@@ -21,7 +22,10 @@ from antiphon.ports.runs import NewRun, QueueFull, RunStore
 from antiphon.ports.stores import ResponseStore
 from antiphon.settings import Background
 from antiphon.turn.history import Context
+from antiphon.wire.errors import StoreFault
 from antiphon.wire.objects import write_object
+
+_log = logging.getLogger(__name__)
 
 
 class Runs:
@@ -88,6 +92,26 @@ class Runs:
         """Look how many runs wait; `queued` says so then. Raises StoreFault."""
         self.queued = await self._store.queued()
 
+    def retire(self) -> None:
+        """Begin no more runs; who follows those of others may do so elsewhere."""
+        self._worker.retire()
+        self.logs.cut(elsewhere=True)
+
+    async def finish(self, seconds: float) -> None:
+        """Wait until the runs of this process have ended, but no longer than `seconds`."""
+        await self._worker.finish(seconds)
+
+    async def hand_over(self) -> None:
+        """Let go of the runs that have not ended, and decide about them; who follows what goes on may come back."""
+        try:
+            await self._worker.hand_over()
+            await self._reaper.look()
+            await self.logs.look()
+        except StoreFault as fault:
+            _log.warning("runs cannot be handed over: %s", fault.message)
+        self.logs.cut(elsewhere=False)
+        self._worker.leave()
+
     # What clients ask for.
 
     async def accept(self, incoming: Incoming, request: NativeRequest, context: Context) -> None:
@@ -120,6 +144,7 @@ class Runs:
             raise refused(full) from full
         status = "queued" if lease is None else "in_progress"
         log = self.logs.open(run_id, owner.name, status)
+        log.epoch = 0 if lease is None else lease.epoch
         told = [*new.frames, *(() if lease is None else new.begun)]
         log.grow(0, told, [0] * len(told), status)
         headers = ((b"x-request-id", incoming.request_id),)
@@ -155,8 +180,9 @@ class Runs:
                     expires_at=now,
                 )
             )
+        is_begun = log.status == "in_progress" or (log.status == "queued" and log.epoch > 0)
         response = log.snapshot().response or {}
-        return write_object(response | ({"status": log.status} if log.status == "in_progress" else {}))
+        return write_object(response | ({"status": "in_progress"} if is_begun else {}))
 
     async def tail(
         self,
@@ -199,6 +225,6 @@ class Runs:
         if state is None:
             return None
         log = self.logs.open(run_id, owner, state.status)
-        if len(log.frames) <= state.last_seq or log.status != state.status:
+        if len(log.frames) <= state.last_seq or log.status != state.status or log.epoch != state.epoch:
             await self.logs.refresh(log)
         return log
