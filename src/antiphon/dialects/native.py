@@ -152,13 +152,6 @@ def with_context(request: NativeRequest, given: bytes, echo: Mapping[str, bytes]
     return made
 
 
-def with_members(request: NativeRequest, members: Mapping[str, bytes | msgspec.Raw]) -> NativeRequest:
-    """Return a request that has these members too. Raises ClientFault."""
-    made = read_request(request.dialect, write_members({**request.members, **members}))
-    made.echo = {**made.echo, **request.echo}
-    return made
-
-
 def _with_encrypted(include: bytes | msgspec.Raw) -> bytes:
     """Return an `include` that names encrypted reasoning too; one that is no list is the upstream's to refuse."""
     raw = bytes(include)
@@ -169,6 +162,13 @@ def _with_encrypted(include: bytes | msgspec.Raw) -> bytes:
     except msgspec.DecodeError:
         return raw
     return msgspec.json.encode([*asked, msgspec.Raw(_ENCRYPTED)])
+
+
+def with_members(request: NativeRequest, members: Mapping[str, bytes | msgspec.Raw]) -> NativeRequest:
+    """Return a request that has these members too. Raises ClientFault."""
+    made = read_request(request.dialect, write_members({**request.members, **members}))
+    made.echo = {**made.echo, **request.echo}
+    return made
 
 
 def is_limited(members: Members) -> bool:

@@ -60,8 +60,8 @@ waiting AS (
 )
 """
 _CLAIM_WAITING = """
-UPDATE runs SET status = 'in_progress', epoch = epoch + 1, worker = :worker, lease_until = :until,
-    attempt = attempt + CASE WHEN upstream_id IS NULL THEN 1 ELSE 0 END
+UPDATE runs SET status = 'in_progress', epoch = epoch + 1, worker = :worker,
+    lease_until = :until, attempt = attempt + CASE WHEN upstream_id IS NULL THEN 1 ELSE 0 END
 WHERE id IN (
     SELECT id FROM waiting WHERE :most IS NULL OR turn <= :most
     ORDER BY priority DESC, turn, created_at LIMIT :limit

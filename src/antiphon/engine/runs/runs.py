@@ -81,17 +81,6 @@ class Runs:
         """Let clients hear something who have heard nothing since this was called last."""
         self.logs.keep_alive()
 
-    # What operators look at.
-
-    @property
-    def running(self) -> int:
-        """How many runs this process executes."""
-        return self._worker.running
-
-    async def count(self) -> None:
-        """Look how many runs wait; `queued` says so then. Raises StoreFault."""
-        self.queued = await self._store.queued()
-
     def retire(self) -> None:
         """Begin no more runs; who follows those of others may do so elsewhere."""
         self._worker.retire()
@@ -111,6 +100,17 @@ class Runs:
             _log.warning("runs cannot be handed over: %s", fault.message)
         self.logs.cut(elsewhere=False)
         self._worker.leave()
+
+    # What operators look at.
+
+    @property
+    def running(self) -> int:
+        """How many runs this process executes."""
+        return self._worker.running
+
+    async def count(self) -> None:
+        """Look how many runs wait; `queued` says so then. Raises StoreFault."""
+        self.queued = await self._store.queued()
 
     # What clients ask for.
 

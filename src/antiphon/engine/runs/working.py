@@ -86,11 +86,6 @@ class Worker:
         """Whether there is a free slot."""
         return len(self._executions) < self._settings.concurrency and not self._stopping
 
-    @property
-    def running(self) -> int:
-        """How many runs are executed."""
-        return len(self._executions)
-
     def hint(self) -> None:
         """Something may have happened to runs elsewhere."""
         self._moved.set()
@@ -121,6 +116,11 @@ class Worker:
     def leave(self) -> None:
         """Be gone."""
         self._store.leave(self.name)
+
+    @property
+    def running(self) -> int:
+        """How many runs are executed."""
+        return len(self._executions)
 
     def wake(self) -> None:
         """There may be something to claim."""

@@ -37,7 +37,11 @@ CREATE TABLE runs (
     priority       INTEGER NOT NULL,
     created_at     REAL NOT NULL,
     queue_deadline REAL NOT NULL,
-    deadline       REAL NOT NULL
+    deadline       REAL NOT NULL,
+    -- Where the provider carries the answer in its own background mode.
+    provider       TEXT,
+    upstream_id    TEXT,
+    upstream_seq   INTEGER
 ) WITHOUT ROWID;
 -- With `status` although it is always the same: else counting would look into the table.
 CREATE INDEX runs_queued ON runs (queue_deadline, status) WHERE status = 'queued';
