@@ -101,6 +101,10 @@ class Runs:
         self.logs.cut(elsewhere=False)
         self._worker.leave()
 
+    async def look_after(self) -> None:
+        """Decide now about the runs that nobody looks after, or that are too late. Raises StoreFault."""
+        await self._reaper.look()
+
     # What operators look at.
 
     @property
