@@ -37,15 +37,13 @@ def test_what_waits_is_begun_by_its_urgency(tmp_path):
             for number, (tier, urgency) in enumerate(
                 (("flex", None), (None, None), ("priority", None), (None, "5"), ("priority", "-10"))
             ):
-                asked = (
-                    ASKED | {"metadata": {"number": str(number)}} | ({"service_tier": tier} if tier else {})
-                )
+                asked = ASKED | {"input": str(number)} | ({"service_tier": tier} if tier else {})
                 headers = {"X-Antiphon-Priority": urgency} if urgency else {}
                 await at.client.post(PATH, asked, **headers)
             gate.set()
             await ended(at, first["id"])
             await eventually(lambda: at.calls == 6)
-            order = [json.loads(call.body)["metadata"]["number"] for call in at.simulator.calls[1:]]
+            order = [json.loads(call.body)["input"][0]["content"] for call in at.simulator.calls[1:]]
             assert order == ["3", "2", "1", "0", "4"]
 
     play(run())
