@@ -138,6 +138,7 @@ class Application:
         contexts = Contexts(
             storage.responses,
             storage.runs,
+            self.runs.settle,
             storage.conversations,
             references,
             Limits(
@@ -165,6 +166,7 @@ class Application:
             contexts=contexts,
             conversations=self.conversations,
             accept=self.runs.accept,
+            check=translating.check,
             placing=Placing(settings.responses.background, settings.providers, settings.models),
             tasks=self._tasks,
             wall_clock=wall_clock,
@@ -246,7 +248,7 @@ class Application:
         self.conversations.start()
         self._tasks.start(self._sweep(), "sweep")
         self._tasks.start(self._keep_alive(), "keep streams alive")
-        if self.settings.server.workers > 1:
+        if self.storage.is_shared:
             self._tasks.start(self._publish(), "publish metrics")
             self._tasks.start(self._forget_deleted(), "forget deleted responses")
 
@@ -282,6 +284,7 @@ class Application:
         while True:
             await asyncio.sleep(seconds / 2)
             self.producing.keep_alive(seconds)
+            self.runs.keep_alive()
 
     async def _publish(self) -> None:
         while True:
@@ -307,7 +310,7 @@ class Application:
         await self.accounts.flush()
         await self._count_runs()
         others: list[bytes] = []
-        if self.settings.server.workers > 1:
+        if self.storage.is_shared:
             try:
                 others = await self.storage.metrics.others(self._worker)
             except StoreFault as fault:
