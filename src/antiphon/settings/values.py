@@ -224,6 +224,8 @@ class Responses(Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):
 
     retention: Timeout = Timeout(30 * 86400)
     """Seconds for which a response can be read again."""
+    max_bytes: Size = Size(8 * 1024**3)
+    """Bound of all that is kept, with what models were shown; the oldest go first."""
     max_history_items: PositiveInt = 10_000
     """Bound of the items that a request continues, with its own."""
     max_history_bytes: Size = Size(32 * 1024 * 1024)

@@ -117,6 +117,19 @@ class Database:
         self._put(_Job(work, size, done))
         return True
 
+    def write_in_slices(self, work: Callable[[sqlite3.Connection], bool]) -> None:
+        """Do `work` again and again, each time in a transaction of its own, until it says that there is no more.
+
+        So nobody who has something to write waits for all of it.
+        """
+        more: list[bool] = []
+
+        def again() -> None:
+            if any(more) and not self._closed:
+                self.write_in_slices(work)
+
+        self.write(lambda connection: more.append(work(connection)), on_done=again)
+
     async def written(self, work: Callable[[sqlite3.Connection], _T]) -> _T:
         """Do `work` in a transaction and wait until it is committed, and safe from a power cut. Raises StoreFault."""
         if self._closed:

@@ -121,7 +121,9 @@ _DELETE_RUN = "DELETE FROM runs WHERE id = ? RETURNING status"
 _DELETE_REQUEST = "DELETE FROM run_requests WHERE id = ? RETURNING history"
 _DELETE_EVENTS = "DELETE FROM run_events WHERE id = ?"
 _IS_OWN = "SELECT 1 FROM runs WHERE id = ? AND owner = ?"
+_LEFT_BEHIND = "SELECT id FROM runs WHERE deadline < ? LIMIT ?"
 
+_AT_ONCE: Final = 100
 _WATCH_SECONDS: Final = 0.05
 _UNCOUNTED: Final = 16
 """Of how many runs that may wait one is let in uncounted, where there was room when they were counted."""
@@ -346,10 +348,7 @@ class SqliteRuns:
         def work(connection: sqlite3.Connection) -> bool:
             if connection.execute(_IS_OWN, (run_id, owner)).fetchone() is None:
                 return False
-            connection.execute(_DELETE_RUN, (run_id,))
-            (history,) = connection.execute(_DELETE_REQUEST, (run_id,)).fetchone()
-            release(connection, history)
-            connection.execute(_DELETE_EVENTS, (run_id,))
+            _forget(connection, run_id)
             return True
 
         return await self._database.written(work)
@@ -358,6 +357,17 @@ class SqliteRuns:
         """Return how many runs wait."""
         row = await self._database.read(lambda connection: connection.execute(_QUEUED).fetchone())
         return int(row[0])
+
+    def sweep(self, before: float) -> None:
+        """Forget runs that ought to have been over before `before`, whatever has kept them from it."""
+
+        def work(connection: sqlite3.Connection) -> bool:
+            left = connection.execute(_LEFT_BEHIND, (before, _AT_ONCE)).fetchall()
+            for (run_id,) in left:
+                _forget(connection, run_id)
+            return len(left) == _AT_ONCE
+
+        self._database.write_in_slices(work)
 
     async def watch(self, changed: Callable[[Sequence[str]], object]) -> None:
         """Call `changed` when another process has written to the file."""
@@ -400,6 +410,13 @@ class _Room:
             left = min(left, 1 + most // _UNCOUNTED)
         self._left[owner] = left - 1
         return left <= 0
+
+
+def _forget(connection: sqlite3.Connection, run_id: str) -> None:
+    connection.execute(_DELETE_RUN, (run_id,))
+    (history,) = connection.execute(_DELETE_REQUEST, (run_id,)).fetchone()
+    release(connection, history)
+    connection.execute(_DELETE_EVENTS, (run_id,))
 
 
 def _append(connection: sqlite3.Connection, append: Append, until: float) -> bool:
