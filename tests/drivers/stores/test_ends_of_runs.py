@@ -2,7 +2,7 @@
 
 import pytest
 
-from antiphon.ports.runs import RunState, StaleRun
+from antiphon.ports.runs import Carried, RunState, StaleRun
 from drivers.sqlite.opening import run
 from drivers.stores.place import (
     LEASE,
@@ -27,8 +27,8 @@ def test_somebody_elses_run_is_ended(place):
     async def test():
         async with opened(place, clock) as storage:
             runs = storage.runs
-            await runs.create(new_run("waits"), None)
             lease = await runs.create(new_run("goes"), "other")
+            await runs.create(new_run("waits"), None)
             clock.now += 2.5
             assert await runs.end("waits", "cancelled")
             assert await runs.end("goes", "failed", [b"2", b"3"])
@@ -103,11 +103,11 @@ def test_a_run_is_started_again(place):
             assert await runs.restart("resp_1", seen, 3)
             assert not await runs.restart("resp_1", seen, 3)
             assert (await runs.read("resp_1", -1)).frames == [b"0", b"1", b"2"]
-            assert await runs.state("resp_1", "alice") == RunState("queued", 1, 2, NOW)
+            assert await runs.state("resp_1", "alice") == RunState("queued", 2, 2, NOW)
             assert await runs.append([append_of(first, last_seq=2)]) == [False]
             clock.now = NOW + 100
             (again,) = await runs.claim("me", 1)
-            assert (again.epoch, again.last_seq, again.attempt) == (2, 2, 2)
+            assert (again.epoch, again.last_seq, again.attempt) == (3, 2, 2)
             assert again.history == first.history
             assert again.request == first.request
             for last_seq in (2, 4):
@@ -122,6 +122,85 @@ def test_a_run_is_started_again(place):
     run(test())
 
 
+@pytest.mark.parametrize(("is_public", "is_shown"), [(True, True), (True, False), (False, True)])
+def test_what_was_shown_and_is_promised_is_not_taken_back(place, is_public, is_shown):
+    """Unless all of it stays."""
+
+    async def test():
+        async with opened(place) as storage:
+            lease = await storage.runs.create(new_run(is_public=is_public), "gone")
+            await storage.runs.append([append_of(lease, is_shown=is_shown)])
+            seen = await storage.runs.state("resp_1", "alice")
+            may = not (is_public and is_shown)
+            assert await storage.runs.restart("resp_1", seen, 2) is may
+            if may:
+                (again,) = await storage.runs.claim("me", 1)
+                assert again.last_seq == 1
+            else:
+                assert await storage.runs.restart("resp_1", seen, 3)
+                (again,) = await storage.runs.claim("me", 1)
+                assert again.last_seq == 2
+
+    run(test())
+
+
+def test_a_worker_lets_go_of_its_runs(place):
+    """Somebody decides about them at once; it adds nothing until somebody has."""
+
+    async def test():
+        async with opened(place) as storage:
+            runs = storage.runs
+            leases = [await runs.create(new_run(name), "me") for name in ("a", "b", "c")]
+            await runs.append([append_of(leases[2], status="completed")])
+            await runs.release([("a", 1), ("b", 0), ("c", 1), (NOBODY, 1)])
+            await runs.release([])
+            assert {stale.id: stale.why for stale in await runs.stale(9)} == {"a": "released"}
+            (stale,) = await runs.stale(9)
+            assert await runs.restart("a", stale.state, 2)
+            assert [lease.run_id for lease in await runs.claim("other", 9)] == ["a"]
+
+    run(test())
+
+
+def test_an_answer_that_the_upstream_carries_is_taken_over(place):
+    """Whoever claims it is told where it stands, and that is no further attempt."""
+    carried = Carried("openai", "resp_up", 7)
+
+    async def test():
+        async with opened(place) as storage:
+            runs = storage.runs
+            lease = await runs.create(new_run(), "gone")
+            await runs.append([append_of(lease, carried=Carried("openai", "resp_up", 3))])
+            await runs.append([append_of(lease, last_seq=2, carried=carried)])
+            await runs.append([append_of(lease, last_seq=3)])
+            seen = await runs.state("resp_1", "alice")
+            assert seen == RunState("in_progress", 1, 4, NOW, carried)
+            assert (await runs.read("resp_1", -1)).state == seen
+            assert await runs.restart("resp_1", seen, 5)
+            (again,) = await runs.claim("me", 1)
+            assert (again.carried, again.attempt, again.last_seq) == (carried, 1, 4)
+
+    run(test())
+
+
+def test_the_death_of_a_worker_may_be_seen_before_its_lease_runs_out(place):
+    """Where the store can see it; one that lives is never taken for dead."""
+
+    async def test():
+        async with opened(place) as here, opened(place) as there:
+            mine, others = here.runs.enter(), there.runs.enter()
+            assert mine != others
+            await here.runs.create(new_run("mine"), mine)
+            await there.runs.create(new_run("others"), others)
+            for storage in (here, there):
+                assert await storage.runs.stale(9) == []
+            there.runs.leave(others)
+            assert {stale.id for stale in await here.runs.stale(9)} <= {"others"}
+            here.runs.leave(mine)
+
+    run(test())
+
+
 def test_runs_that_somebody_must_decide_about(place):
     """Each with why, and with what is needed to decide; the oldest first."""
     clock = Clock(NOW)
@@ -132,17 +211,17 @@ def test_runs_that_somebody_must_decide_about(place):
             names = ("waits", "goes", "gone", "too late", "too late to begin", "too late at all", "ended")
             ages = {name: NOW - number for number, name in enumerate(names)}
             late = {"queue_deadline": NOW + 20}
-            await runs.create(new_run("waits", created_at=ages["waits"]), None)
             goes = await runs.create(new_run("goes", created_at=ages["goes"]), "me")
             gone = await runs.create(new_run("gone", created_at=ages["gone"], is_public=True), "other")
             slow = await runs.create(
                 new_run("too late", created_at=ages["too late"], deadline=NOW + 20), "me"
             )
+            ended = await runs.create(new_run("ended", created_at=ages["ended"]), "me")
+            await runs.create(new_run("waits", created_at=ages["waits"]), None)
             name = "too late to begin"
             await runs.create(new_run(name, created_at=ages[name], **late), None)
             name = "too late at all"
             await runs.create(new_run(name, created_at=ages[name], deadline=NOW + 20, **late), None)
-            ended = await runs.create(new_run("ended", created_at=ages["ended"]), "me")
             await runs.append([append_of(gone, is_shown=True, has_effect=True)])
             await runs.append([append_of(gone, last_seq=2)])
             await runs.append([append_of(ended, status="completed")])
@@ -227,9 +306,9 @@ def test_a_run_is_forgotten_whatever_its_state(place):
     async def test():
         async with opened(place) as storage:
             runs = storage.runs
-            await runs.create(new_run("waits"), None)
             goes = await runs.create(new_run("goes"), "me")
             ended = await runs.create(new_run("ended"), "me")
+            await runs.create(new_run("waits"), None)
             await runs.append([append_of(ended, status="completed")])
             for name in ("waits", "goes", "ended"):
                 assert await runs.delete(name, "alice")

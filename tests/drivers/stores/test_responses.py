@@ -3,6 +3,7 @@
 import random
 
 from antiphon.ports.runs import RunState
+from antiphon.turn.history import Context
 from drivers.sqlite.opening import entry_of, run
 from drivers.stores.place import NOW, Clock, committed, context_of, kept_of, new_run, opened, recording_of
 from waiting import eventually
@@ -140,6 +141,28 @@ def test_a_run_and_a_response_share_what_they_were_shown(place):
             assert await storage.runs.state("resp_2", "alice") == RunState("in_progress", 1, 1, NOW)
             await storage.runs.delete("resp_2", "alice")
             assert await place.rows("SELECT count(*) FROM history") == [(0,)]
+
+    run(test())
+
+
+def test_what_is_continued_may_be_deleted_while_the_answer_is_made(place):
+    """All of it is kept again, where it is at hand."""
+
+    async def test():
+        async with opened(place) as storage:
+            responses = storage.responses
+            responses.put(kept_of("resp_1", context=context_of(b"1", b"2")))
+            await committed(storage)
+            before = (await responses.get("resp_1", "alice")).head
+            await responses.delete("resp_1", "alice")
+            context = Context(before, (b"3",), shown=(b"1", b"2", b"3"))
+            responses.put(kept_of("resp_2", context=context))
+            lease = await storage.runs.create(new_run("resp_3", context=context), "me")
+            await committed(storage)
+            head = (await responses.get("resp_2", "alice")).head
+            assert await responses.history(head.id) == (b"1", b"2", b"3")
+            assert lease.history == head.id
+            assert await place.rows("SELECT count(*) FROM history") == [(3,)]
 
     run(test())
 

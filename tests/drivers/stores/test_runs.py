@@ -3,7 +3,9 @@
 import asyncio
 from dataclasses import replace
 
-from antiphon.ports.runs import Lease, RunState
+import pytest
+
+from antiphon.ports.runs import Lease, QueueFull, RunLimits, RunState
 from drivers.sqlite.opening import run
 from drivers.stores.place import LEASE, NOW, Clock, append_of, context_of, kept_of, new_run, opened
 
@@ -67,6 +69,124 @@ def test_a_run_may_belong_to_a_worker_from_the_beginning(place):
             assert await runs.state("resp_1", "alice") == RunState("in_progress", 1, 1, NOW)
             assert await runs.claim("other", 9) == []
             assert await runs.queued() == 0
+
+    run(test())
+
+
+def test_a_run_that_is_begun_at_once_tells_so(place):
+    """With events that one that waits does not have."""
+
+    async def test():
+        async with opened(place) as storage:
+            runs = storage.runs
+            lease = await runs.create(new_run(begun=(b"2", b"3")), "me")
+            assert lease.last_seq == 3
+            assert (await runs.read("resp_1", 0)).frames == [b"1", b"2", b"3"]
+            assert await runs.create(new_run("resp_2", begun=(b"2", b"3")), None) is None
+            assert (await runs.read("resp_2", 0)).frames == [b"1"]
+
+    run(test())
+
+
+def test_a_run_waits_behind_those_that_wait(place):
+    """Unless it is more urgent."""
+
+    async def test():
+        async with opened(place) as storage:
+            runs = storage.runs
+            await runs.create(new_run("first"), None)
+            assert await runs.create(new_run("second"), "me") is None
+            assert (await runs.create(new_run("urgent", priority=1), "me")).run_id == "urgent"
+            assert [lease.run_id for lease in await runs.claim("me", 9)] == ["first", "second"]
+
+    run(test())
+
+
+def test_an_owner_has_no_more_in_progress_than_may_be(place):
+    """Whoever takes them; the others wait, and those of other owners do not."""
+    limits = RunLimits(in_progress_per_owner=2)
+
+    async def test():
+        async with opened(place) as storage:
+            runs = storage.runs
+            begun = [await runs.create(new_run(f"a{number}"), "me", limits) for number in range(4)]
+            assert [lease is not None for lease in begun] == [True, True, False, False]
+            assert (await runs.create(new_run("b", owner="bob"), "me", limits)) is not None
+            assert await runs.claim("me", 9, limits) == []
+            await runs.append([append_of(begun[0], status="completed")])
+            assert [lease.run_id for lease in await runs.claim("me", 9, limits)] == ["a2"]
+
+    run(test())
+
+
+def test_no_more_runs_wait_than_may(place):
+    """Neither of one owner nor of all; those that are refused leave nothing behind."""
+
+    async def test():
+        async with opened(place) as storage:
+            runs = storage.runs
+            limits = RunLimits(queued=3, queued_per_owner=2)
+            await runs.create(new_run("a1"), None, limits)
+            await runs.create(new_run("a2"), None, limits)
+            with pytest.raises(QueueFull) as refused:
+                await runs.create(new_run("a3"), None, limits)
+            assert refused.value.is_owners
+            await runs.create(new_run("b1", owner="bob"), None, limits)
+            with pytest.raises(QueueFull) as refused:
+                await runs.create(new_run("c1", owner="carol"), None, limits)
+            assert not refused.value.is_owners
+            assert await runs.state("a3", "alice") is None
+            assert await runs.queued() == 3
+            await runs.claim("me", 1)
+            assert await runs.create(new_run("c1", owner="carol"), None, limits) is None
+
+    run(test())
+
+
+def test_owners_take_turns(place):
+    """Inside one priority, what an owner has in progress counts."""
+
+    async def test():
+        async with opened(place) as storage:
+            for number in range(3):
+                await storage.runs.create(new_run(f"a{number}", created_at=NOW + number), None)
+            await storage.runs.create(new_run("b0", owner="bob", created_at=NOW + 9), None)
+            claimed = [(await storage.runs.claim("me", 1))[0].run_id for _ in range(4)]
+            assert claimed == ["a0", "b0", "a1", "a2"]
+
+    run(test())
+
+
+def test_what_a_run_is_shown_can_be_continued(place):
+    """By its owner; nothing is told from no run."""
+
+    async def test():
+        async with opened(place) as storage:
+            runs = storage.runs
+            lease = await runs.create(new_run(), "me")
+            await runs.create(new_run("empty", context=context_of()), None)
+            assert await runs.shown("resp_1", "alice") == lease.history
+            assert await runs.shown("empty", "alice") == b""
+            assert await runs.shown("resp_1", "bob") is None
+            assert await runs.shown(NOBODY, "alice") is None
+
+    run(test())
+
+
+def test_a_worker_asks_what_is_still_its_own(place):
+    """Without prolonging anything."""
+    clock = Clock(NOW)
+
+    async def test():
+        async with opened(place, clock) as storage:
+            runs = storage.runs
+            for name in ("a", "b"):
+                await runs.create(new_run(name), "me")
+            await runs.end("b", "cancelled")
+            clock.now += LEASE + 1
+            assert await runs.mine([("a", 1), ("b", 1), ("b", 2), (NOBODY, 1)]) == {"a"}
+            assert await runs.mine([]) == set()
+            assert "a" in {stale.id for stale in await runs.stale(9)}
 
     run(test())
 
