@@ -65,7 +65,7 @@ SELECT responses.id, owner FROM recordings JOIN responses ON recording_id = reco
 ORDER BY recordings.created_at LIMIT $1
 """
 _EXPIRED_NOTES = "DELETE FROM upstream_responses WHERE expires_at < $1"
-_FORGET_DELETED = f"DELETE FROM deleted_recordings WHERE deleted_at < {now_at(2)} - $1"  # noqa: S608
+_FORGET_DELETED = "DELETE FROM deleted_recordings WHERE deleted_at < $1"
 
 _ROW_BYTES = 1024
 _AT_ONCE = 200
@@ -191,7 +191,7 @@ class PostgresResponses:
 
         async def forget(connection: Connection) -> None:
             await connection.execute(_EXPIRED_NOTES, now)
-            await connection.execute(_FORGET_DELETED, _DELETED_SECONDS, self._database.time())
+            await connection.execute(_FORGET_DELETED, now - _DELETED_SECONDS)
 
         self._database.queue.put_in_slices(delete_expired)
         self._database.queue.put(forget)

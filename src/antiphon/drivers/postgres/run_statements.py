@@ -2,7 +2,6 @@
 
 from antiphon.drivers.postgres.database import now_at
 
-# A deadline is told by the clock of whoever accepts the run: what counts is how long after that it is.
 CREATE = f"""
 WITH run AS (
     INSERT INTO runs (id, owner, status, epoch, last_seq, worker, lease_until, attempt, is_shown, is_public,

@@ -4,6 +4,7 @@ Leases and deadlines are by the database's clock, which all hosts have in common
 """
 
 import secrets
+import time
 from collections.abc import Callable, Sequence
 from typing import Final
 
@@ -36,8 +37,9 @@ _AT_ONCE: Final = 100
 class PostgresRuns:
     """Runs of all workers of all hosts."""
 
-    def __init__(self, database: Database, lease: float) -> None:
-        """Give leases of `lease` seconds."""
+    def __init__(self, database: Database, lease: float, wall_clock: Callable[[], float] = time.time) -> None:
+        """Give leases of `lease` seconds; `wall_clock` is the one by which deadlines are told."""
+        self._now = wall_clock
         self._database = database
         self._lease = lease
         self._room = Room()
@@ -70,8 +72,9 @@ class PostgresRuns:
                 sql.CREATE,
                 *(new.id, new.owner, status, epoch, holder, self._lease, new.is_public, new.priority),
                 new.created_at,
-                new.queue_deadline - new.created_at,
-                new.deadline - new.created_at,
+                # What counts is how long it is until then: hosts' clocks may differ from the database's.
+                new.queue_deadline - self._now(),
+                new.deadline - self._now(),
                 *(new.request, frames, self._database.time(), history),
             )
             if not is_begun:

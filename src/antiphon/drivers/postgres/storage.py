@@ -34,7 +34,7 @@ class PostgresStorage:
             else None
         )
         self.responses = PostgresResponses(database, wall_clock, max_bytes=settings.responses.max_bytes)
-        self.runs = PostgresRuns(database, settings.responses.background.lease)
+        self.runs = PostgresRuns(database, settings.responses.background.lease, wall_clock)
         self.ledger = PostgresLedger(database)
         self.metrics = PostgresWorkerMetrics(database)
         self.secrets = PostgresSecrets(database)
