@@ -403,7 +403,7 @@ def test_whoever_looks_is_told_that_something_has_moved(place):
     async def test():
         async with opened(place) as here, opened(place) as there:
             moved = asyncio.Event()
-            watching = asyncio.ensure_future(here.runs.watch(moved.set))
+            watching = asyncio.ensure_future(here.runs.watch(lambda _: moved.set()))
             try:
                 lease = await there.runs.create(new_run(), "me")
                 for number in range(1, 4):
