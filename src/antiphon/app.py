@@ -132,6 +132,7 @@ class Application:
         contexts = Contexts(
             storage.responses,
             storage.runs,
+            self.runs.settle,
             Limits(
                 settings.responses.max_history_items,
                 settings.responses.max_history_bytes,
@@ -156,6 +157,7 @@ class Application:
             ),
             contexts=contexts,
             accept=self.runs.accept,
+            check=translating.check,
             placing=Placing(settings.responses.background, settings.providers, settings.models),
             tasks=self._tasks,
             wall_clock=wall_clock,
@@ -263,6 +265,7 @@ class Application:
         while True:
             await asyncio.sleep(seconds / 2)
             self.producing.keep_alive(seconds)
+            self.runs.keep_alive()
 
     async def _publish(self) -> None:
         while True:

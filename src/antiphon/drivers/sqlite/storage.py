@@ -26,8 +26,8 @@ class SqliteStorage:
         """Compose the stores. Raises sqlite3.Error."""
         cache, is_shared = settings.cache, settings.server.workers > 1
         self.database = database
-        self._is_shared = is_shared
         self._retention = settings.responses.retention
+        self._is_shared = is_shared
         self.cache = (
             SqliteCache(database, cache.max_bytes, is_shared=is_shared)
             if cache is not None and cache.store == "storage"

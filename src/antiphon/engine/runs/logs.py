@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Final
 
 from antiphon.engine.runs.log import RunLog
@@ -100,13 +100,19 @@ class Logs:
         except StoreFault as fault:
             _log.warning("runs cannot be followed: %s", fault.message)
 
-    async def follow(self, keep_alive: Callable[[], object]) -> None:
+    def keep_alive(self) -> None:
+        """Let who follows hear something, if nothing has come since this was called last."""
+        for log in tuple(self._logs.values()):
+            for listener in tuple(log.listeners):
+                listener.on_silence()
+
+    async def follow(self) -> None:
         """Let the logs of runs elsewhere grow, for ever."""
         while True:
             try:
                 async with asyncio.timeout(_LOOK_SECONDS):
                     await self._hinted.wait()
             except TimeoutError:
-                keep_alive()
+                pass
             self._hinted.clear()
             await self.look()
