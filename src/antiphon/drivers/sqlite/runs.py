@@ -382,13 +382,6 @@ class SqliteRuns:
             await asyncio.sleep(_WATCH_SECONDS)
 
 
-def _forget(connection: sqlite3.Connection, run_id: str) -> None:
-    connection.execute(_DELETE_RUN, (run_id,))
-    (history,) = connection.execute(_DELETE_REQUEST, (run_id,)).fetchone()
-    release(connection, history)
-    connection.execute(_DELETE_EVENTS, (run_id,))
-
-
 def _may_begin(connection: sqlite3.Connection, new: NewRun, limits: RunLimits, now: float) -> bool:
     """Whether a new run may be begun at once."""
     most = limits.in_progress_per_owner
@@ -417,6 +410,13 @@ class _Room:
             left = min(left, 1 + most // _UNCOUNTED)
         self._left[owner] = left - 1
         return left <= 0
+
+
+def _forget(connection: sqlite3.Connection, run_id: str) -> None:
+    connection.execute(_DELETE_RUN, (run_id,))
+    (history,) = connection.execute(_DELETE_REQUEST, (run_id,)).fetchone()
+    release(connection, history)
+    connection.execute(_DELETE_EVENTS, (run_id,))
 
 
 def _append(connection: sqlite3.Connection, append: Append, until: float) -> bool:

@@ -75,7 +75,7 @@ class Runs:
 
     def _hint(self, run_ids: Sequence[str]) -> None:
         self.logs.hint(run_ids)
-        self._worker.hint()
+        self._worker.hint(run_ids)
 
     def keep_alive(self) -> None:
         """Let clients hear something who have heard nothing since this was called last."""

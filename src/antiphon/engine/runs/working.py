@@ -86,9 +86,10 @@ class Worker:
         """Whether there is a free slot."""
         return len(self._executions) < self._settings.concurrency and not self._stopping
 
-    def hint(self) -> None:
-        """Something may have happened to runs elsewhere."""
-        self._moved.set()
+    def hint(self, run_ids: Sequence[str] = ()) -> None:
+        """Something may have happened elsewhere to these runs, or to any, if none is named."""
+        if not run_ids or not self._executions.keys().isdisjoint(run_ids):
+            self._moved.set()
 
     def retire(self) -> None:
         """Begin no more runs."""
