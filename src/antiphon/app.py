@@ -19,8 +19,10 @@ from antiphon.engine.accounts import Accounts
 from antiphon.engine.catalogue import Catalogue
 from antiphon.engine.compacting import Compacting
 from antiphon.engine.contexts import Contexts, Limits
+from antiphon.engine.conversations import Conversations
 from antiphon.engine.counting import Counting
 from antiphon.engine.producing import Producing, Shelves
+from antiphon.engine.references import References
 from antiphon.engine.replaying import Replaying
 from antiphon.engine.runs.runs import Runs
 from antiphon.engine.source import Source
@@ -29,6 +31,7 @@ from antiphon.engine.translating import Translating
 from antiphon.engine.turns import Turns
 from antiphon.engine.variant import ANTHROPIC_VERSION
 from antiphon.gateway.around import Around
+from antiphon.gateway.conversations import ConversationRoutes
 from antiphon.gateway.gateway import RESPONSES_ROUTE, Gateway
 from antiphon.gateway.kept import KeptResponses
 from antiphon.gateway.keys import Keyring
@@ -113,11 +116,13 @@ class Application:
             tasks=self._tasks,
             now=wall_clock,
         )
+        self.conversations = Conversations(storage.conversations, self._tasks)
         self.producing = Producing(
             cache=cache,
             shelves=shelves,
             accounts=self.accounts,
             translate=translating.send,
+            conversations=self.conversations,
             wall_clock=wall_clock,
             clock=time.monotonic,
         )
@@ -129,10 +134,13 @@ class Application:
             retention=settings.responses.retention,
             wall_clock=wall_clock,
         )
+        references = References(storage.items)
         contexts = Contexts(
             storage.responses,
             storage.runs,
             self.runs.settle,
+            storage.conversations,
+            references,
             Limits(
                 settings.responses.max_history_items,
                 settings.responses.max_history_bytes,
@@ -156,6 +164,7 @@ class Application:
                 clock=time.monotonic,
             ),
             contexts=contexts,
+            conversations=self.conversations,
             accept=self.runs.accept,
             check=translating.check,
             placing=Placing(settings.responses.background, settings.providers, settings.models),
@@ -182,15 +191,24 @@ class Application:
             keyring,
             self._tasks,
         )
+        conversations = ConversationRoutes(
+            storage.conversations, references, keyring, self._tasks, wall_clock
+        )
         around = Around(
             turns,
+            contexts,
             keyring,
             self._tasks,
             Counting(self._sources, catalogue, translating),
             Compacting(turns, RESPONSES_ROUTE, self.sealer, wall_clock=wall_clock),
             time.monotonic,
         )
-        handlers = {**operations.handlers(), **kept.handlers(), **around.handlers()}
+        handlers = {
+            **operations.handlers(),
+            **kept.handlers(),
+            **conversations.handlers(),
+            **around.handlers(),
+        }
         self.gateway = Gateway(turns, keyring, handlers)
 
         self.sessions = Sessions(
@@ -227,6 +245,7 @@ class Application:
     def start(self) -> None:
         """Begin what goes on beside the requests."""
         self.runs.start(RESPONSES_ROUTE, self._turns.answer)
+        self.conversations.start()
         self._tasks.start(self._sweep(), "sweep")
         self._tasks.start(self._keep_alive(), "keep streams alive")
         if self.storage.is_shared:

@@ -224,6 +224,8 @@ class Responses(Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):
 
     retention: Timeout = Timeout(30 * 86400)
     """Seconds for which a response can be read again."""
+    conversation_retention: Timeout | None = None
+    """Seconds after which a conversation is forgotten that has not changed; without it none is."""
     max_bytes: Size = Size(8 * 1024**3)
     """Bound of all that is kept, with what models were shown; the oldest go first."""
     max_history_items: PositiveInt = 10_000

@@ -120,7 +120,7 @@ class Runs:
 
     async def accept(self, incoming: Incoming, request: NativeRequest, context: Context) -> None:
         """Accept a background answer, and tell the client. Raises ClientFault, StoreFault."""
-        run_id = mint_response_id().decode()
+        run_id = (incoming.response_id or mint_response_id()).decode()
         now = self._now()
         echo = {**request.echo, "background": b"true", "store": b"true"}
         response = queued_response(request.members, run_id, int(now), echo)
