@@ -138,6 +138,7 @@ class Application:
             self._tasks,
             settings=settings.responses.background,
             retention=settings.responses.retention,
+            finishes=settings.responses.on_disconnect == "finish",
             wall_clock=wall_clock,
         )
         contexts = Contexts(
@@ -163,6 +164,7 @@ class Application:
             ),
             contexts=contexts,
             accept=self.runs.accept,
+            carry=self.runs.carrying.carry,
             tasks=self._tasks,
             wall_clock=wall_clock,
         )

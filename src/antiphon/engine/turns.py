@@ -71,6 +71,8 @@ class Incoming:
 
 Accept = Callable[[Incoming, NativeRequest, Context], Awaitable[None]]
 """Accepts a background answer. Raises ClientFault, StoreFault."""
+Carry = Callable[[Turn, Mapping[bytes, bytes]], None]
+"""Lets the answer of a turn outlive its client, if its headers or the settings want it. Raises ClientFault."""
 
 
 class Turns:
@@ -87,11 +89,17 @@ class Turns:
         replaying: Replaying,
         contexts: Contexts,
         accept: Accept,
+        carry: Carry,
         tasks: Tasks,
         wall_clock: Callable[[], float] = time.time,
     ) -> None:
-        """Answer from `sources`, or from `shelves`; `contexts` resolve references, `accept` takes background turns."""
+        """Answer from `sources`, or from `shelves`.
+
+        `contexts` resolve references, `accept` takes background turns,
+        and `carry` those that are kept.
+        """
         self._contexts = contexts
+        self._carry = carry
         self._accept = accept
         self._sources = sources
         self._catalogue = catalogue
@@ -176,6 +184,8 @@ class Turns:
             if translated_to is not None or source.settings.state == "gateway":
                 turn.response_id = incoming.response_id or mint_response_id()
                 turn.keeps = request.store
+                if turn.keeps:
+                    self._carry(turn, incoming.headers)
             else:
                 turn.is_kept_upstream = True
         return turn

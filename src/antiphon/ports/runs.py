@@ -33,6 +33,8 @@ class NewRun:
     """The first events."""
     is_public: bool
     """Whether its events, and not only its answer, are promised to somebody: then none may be taken back."""
+    is_shown: bool = False
+    """Whether something of the answer is among `frames`: then nobody begins it again."""
     priority: int = 0
     """The highest is claimed first."""
     created_at: float

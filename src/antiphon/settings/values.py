@@ -194,6 +194,9 @@ class Responses(Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):
     """Bound of the items that a request continues, with its own."""
     max_history_bytes: Size = Size(32 * 1024 * 1024)
     """Bound of their bytes."""
+    on_disconnect: Literal["cancel", "finish"] = "cancel"
+    """What becomes of a `store: true` answer whose client leaves: given up, with nothing kept, or finished and kept;
+    a request chooses with `X-Antiphon-On-Disconnect`."""
     background: Background = Background()
     secret: Secret | None = None
     """Seals what clients carry back as `encrypted_content`: 32 characters or more; without it `storage` keeps one."""

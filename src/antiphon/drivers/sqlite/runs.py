@@ -16,7 +16,7 @@ from antiphon.turn.history import grow
 _CREATE = """
 INSERT INTO runs (id, owner, status, epoch, last_seq, worker, lease_until, attempt, is_shown, is_public, has_effect,
     priority, created_at, queue_deadline, deadline)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, 0, ?, 0, ?, ?, ?, ?)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0, ?, ?, ?, ?)
 """
 _CREATE_REQUEST = "INSERT INTO run_requests (id, request, history) VALUES (?, ?, ?)"
 _EVENT = "INSERT INTO run_events (id, seq, time, frame) VALUES (?, ?, ?, ?)"
@@ -91,7 +91,8 @@ class SqliteRuns:
                 _CREATE,
                 (
                     *(new.id, new.owner, status, epoch, last_seq, worker, self._now() + self._lease, epoch),
-                    *(new.is_public, new.priority, new.created_at, new.queue_deadline, new.deadline),
+                    *(new.is_shown, new.is_public, new.priority),
+                    *(new.created_at, new.queue_deadline, new.deadline),
                 ),
             )
             connection.execute(_CREATE_REQUEST, (new.id, new.request, history))

@@ -5,6 +5,7 @@ from collections.abc import Callable
 
 from antiphon.dialects.native import NativeRequest
 from antiphon.dialects.responses.retelling import opening, queued_response
+from antiphon.engine.runs.carrying import Carrying
 from antiphon.engine.runs.log import RunLog
 from antiphon.engine.runs.logs import Logs
 from antiphon.engine.runs.reaping import Reaper
@@ -20,6 +21,7 @@ from antiphon.ports.runs import NewRun, RunStore
 from antiphon.ports.stores import ResponseStore
 from antiphon.settings import Background
 from antiphon.turn.history import Context
+from antiphon.wire.errors import ClientFault
 from antiphon.wire.objects import write_object
 
 
@@ -34,10 +36,14 @@ class Runs:
         *,
         settings: Background,
         retention: float,
+        finishes: bool = False,
         wall_clock: Callable[[], float] = time.time,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Keep runs in `store` and their answers in `responses`, for `retention` seconds; `clock` is monotonic."""
+        """Keep runs in `store` and their answers in `responses`, for `retention` seconds; `clock` is monotonic.
+
+        `finishes`: foreground answers whose client leaves are finished too, if it says nothing else.
+        """
         self.logs = Logs(store, responses)
         self._store = store
         self._tasks = tasks
@@ -53,6 +59,15 @@ class Runs:
             settings=settings,
             wall_clock=wall_clock,
             clock=clock,
+        )
+        self.carrying = Carrying(
+            store,
+            self._worker,
+            self.logs,
+            tasks,
+            timeout=settings.timeout,
+            is_usual=finishes,
+            wall_clock=wall_clock,
         )
         self._reaper = Reaper(store, tasks, self._settling, self._worker, settings)
 
@@ -134,9 +149,14 @@ class Runs:
         return True
 
     async def cancel(self, run_id: str, owner: str) -> bool:
-        """Cancel the owner's run; False if there is none. What has ended stays as it ended."""
-        if await self._store.state(run_id, owner) is None:
+        """Cancel the owner's run; False if there is none. What has ended stays as it ended. Raises ClientFault."""
+        log = await self._open(run_id, owner)
+        if log is None:
             return False
+        response = log.snapshot().response or {}
+        self.logs.release(log)
+        if not response.get("background"):
+            raise ClientFault("Cannot cancel a synchronous response.")
         if await self._store.end(run_id, "cancelled"):
             self._worker.stop_run(run_id)
             self._settling.soon(run_id, owner)

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from typing import Final
 
-from antiphon.dialects.responses.retelling import opening
+from antiphon.dialects.responses.retelling import Retelling, opening
 from antiphon.engine.runs.execution import Execution
 from antiphon.engine.runs.log import RunLog
 from antiphon.engine.runs.logs import Logs
@@ -58,6 +58,8 @@ class Worker:
         self._clock = clock
         self._writer = LogWriter(store, tasks, clock)
         self._executions: dict[str, Execution] = {}
+        self._carried: set[str] = set()
+        """Those of them that take no slot: somebody waits, or has waited, for their answer."""
         self._wanted = asyncio.Event()
         self._stopping = False
         self._route: Route | None = None
@@ -72,7 +74,11 @@ class Worker:
     @property
     def is_free(self) -> bool:
         """Whether there is a free slot."""
-        return len(self._executions) < self._settings.concurrency and not self._stopping
+        return self._free > 0 and not self._stopping
+
+    @property
+    def _free(self) -> int:
+        return self._settings.concurrency - len(self._executions) + len(self._carried)
 
     def wake(self) -> None:
         """There may be something to claim."""
@@ -88,14 +94,24 @@ class Worker:
         """Execute a run that this worker holds."""
         stored = decode_request(lease.request)
         members = {**stored.echo, "created_at": b"%d" % int(lease.created_at)}
-        execution = Execution(lease, log, self._writer, self, members, self._now)
-        self._executions[lease.run_id] = execution
-        self._logs.written_here(log, is_so=True)
+        execution = self._hold(lease, log, Retelling(lease.last_seq + 1, members))
         self._tasks.start(
             self._ask(execution, stored),
             f"run {lease.run_id}",
             on_death=lambda: execution.fail("server_error", "The gateway could not run it."),
         )
+
+    def carry(self, lease: Lease, log: RunLog, retelling: Retelling) -> Execution:
+        """Hold a run whose turn is under way already; it takes no slot."""
+        execution = self._hold(lease, log, retelling)
+        self._carried.add(lease.run_id)
+        return execution
+
+    def _hold(self, lease: Lease, log: RunLog, retelling: Retelling) -> Execution:
+        execution = Execution(lease, log, self._writer, self, retelling, self._now)
+        self._executions[lease.run_id] = execution
+        self._logs.written_here(log, is_so=True)
+        return execution
 
     async def _ask(self, execution: Execution, stored: StoredRequest) -> None:
         """Ask for the answer."""
@@ -132,6 +148,7 @@ class Worker:
         run_id = execution.lease.run_id
         if self._executions.get(run_id) is execution:
             del self._executions[run_id]
+            self._carried.discard(run_id)
         self._logs.written_here(execution.log, is_so=False)
         self._wanted.set()
         if is_settled:
@@ -146,11 +163,10 @@ class Worker:
             except TimeoutError:
                 pass
             self._wanted.clear()
-            free = self._settings.concurrency - len(self._executions)
-            if free <= 0 or self._stopping:
+            if not self.is_free:
                 continue
             try:
-                for lease in await self._store.claim(self.name, free):
+                for lease in await self._store.claim(self.name, self._free):
                     self.execute(lease, self._logs.open(lease.run_id, lease.owner, "in_progress"))
             except StoreFault as fault:
                 _log.warning("no run can be claimed: %s", fault.message)
