@@ -62,7 +62,7 @@ def settings_for(folder: Path, upstream_url: str, **changes: object) -> Settings
 @contextlib.asynccontextmanager
 async def serving(settings: Settings, clock: Callable[[], float] | None = None) -> AsyncIterator[Running]:
     """Serve until the block ends."""
-    application = Application(settings, environ={}, **({"wall_clock": clock} if clock else {}))
+    application = await Application.open(settings, environ={}, **({"wall_clock": clock} if clock else {}))
     application.start()
     server = HttpServer(settings.server, application.gateway.handle, application.sessions)
     sock = listening_socket(settings.server.host, settings.server.port, shared=False)

@@ -4,10 +4,8 @@ import asyncio
 import logging
 import os
 import secrets
-import sqlite3
 import time
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -16,13 +14,7 @@ from antiphon.drivers.http import http_upstream, proxy_from_environment
 from antiphon.drivers.memory import MemoryCache
 from antiphon.drivers.playback import playback
 from antiphon.drivers.prices import Prices
-from antiphon.drivers.sqlite.cache import SqliteCache
-from antiphon.drivers.sqlite.database import Database, SchemaError, inspect
-from antiphon.drivers.sqlite.kept_secrets import SEALING, kept_secret, stored_secret
-from antiphon.drivers.sqlite.ledger import SqliteLedger
-from antiphon.drivers.sqlite.recordings import drop_orphans
-from antiphon.drivers.sqlite.responses import SqliteResponses
-from antiphon.drivers.sqlite.runs import SqliteRuns
+from antiphon.drivers.storage import inspect_storage, open_storage
 from antiphon.engine.accounts import Accounts
 from antiphon.engine.catalogue import Catalogue
 from antiphon.engine.compacting import Compacting
@@ -43,6 +35,7 @@ from antiphon.gateway.keys import Keyring
 from antiphon.gateway.metrics import Gauge, Metrics
 from antiphon.gateway.operations import Operations
 from antiphon.gateway.sessions import Sessions
+from antiphon.ports.storage import Storage, StorageUnusable
 from antiphon.ports.upstream import Upstream
 from antiphon.routing.names import Resolver
 from antiphon.settings import ConfigurationError, Provider, Settings, checked
@@ -56,6 +49,8 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 
+_SEALING = "sealing"
+"""The name of the key that seals `encrypted_content`."""
 _SWEEP_SECONDS = 60.0
 _PUBLISH_SECONDS = 2.0
 _FORGET_SECONDS = 3600.0
@@ -76,27 +71,21 @@ class Application:
     def __init__(
         self,
         settings: Settings,
+        storage: Storage,
+        sealer: Sealer,
         *,
-        environ: Mapping[str, str] | None = None,
-        wall_clock: Callable[[], float] = time.time,
+        environ: Mapping[str, str],
+        wall_clock: Callable[[], float],
     ) -> None:
-        """Build everything. Raises ConfigurationError for what only shows when it is used."""
-        self.settings = settings = checked(settings)
+        """Build everything over opened storage; see `open`. Raises ConfigurationError."""
+        self.settings = settings
+        self.storage = storage
+        self.sealer = sealer
         self._now = wall_clock
         self._worker = secrets.token_hex(8)
         self._tasks = Tasks()
-        self._database = _open(settings)
-        self.sealer = _sealer(settings, self._database)
         cache = settings.cache
         self.memory = MemoryCache(cache.memory.max_bytes if cache else 0)
-        self._level = (
-            SqliteCache(self._database, cache.max_bytes, is_shared=settings.server.workers > 1)
-            if cache and cache.store == "storage"
-            else None
-        )
-        self._responses = SqliteResponses(self._database, wall_clock)
-        self._ledger = SqliteLedger(self._database)
-        environ = os.environ if environ is None else environ
         self._sources = {
             name: Source(name, provider, _upstream(name, provider, environ))
             for name, provider in settings.providers.items()
@@ -109,14 +98,14 @@ class Application:
 
         self.metrics = Metrics(self._gauges)
         self.accounts = Accounts(
-            ledger=self._ledger,
+            ledger=storage.ledger,
             price=price,
             observe=self.metrics.observe,
             log_requests=settings.log.requests,
             tasks=self._tasks,
             wall_clock=wall_clock,
         )
-        shelves = Shelves(self.memory, self._level, self._responses, settings.responses.retention)
+        shelves = Shelves(self.memory, storage.cache, storage.responses, settings.responses.retention)
         translating = Translating(
             sealer=self.sealer,
             downloader=Downloader(settings.downloads),
@@ -131,10 +120,9 @@ class Application:
             wall_clock=wall_clock,
             clock=time.monotonic,
         )
-        self._runs_store = SqliteRuns(self._database, settings.responses.background.lease, wall_clock)
         self.runs = Runs(
-            self._runs_store,
-            self._responses,
+            storage.runs,
+            storage.responses,
             self._tasks,
             settings=settings.responses.background,
             retention=settings.responses.retention,
@@ -142,8 +130,8 @@ class Application:
             wall_clock=wall_clock,
         )
         contexts = Contexts(
-            self._responses,
-            self._runs_store,
+            storage.responses,
+            storage.runs,
             Limits(settings.responses.max_history_items, settings.responses.max_history_bytes),
         )
         catalogue = Catalogue(Resolver(settings.providers, settings.models), self._sources)
@@ -157,7 +145,7 @@ class Application:
                 memory=self.memory,
                 original_ids=cache is not None and cache.ids == "original",
                 keep=self.producing.keep,
-                is_full=lambda: self._responses.is_full,
+                is_full=lambda: storage.responses.is_full,
                 on_ending=self.accounts.count,
                 wall_clock=wall_clock,
                 clock=time.monotonic,
@@ -179,11 +167,11 @@ class Application:
             metrics=self._render_metrics,
         )
         kept = KeptResponses(
-            self._responses,
+            storage.responses,
             self.runs,
             contexts,
             self.memory,
-            self._level,
+            storage.cache,
             self._sources,
             keyring,
             self._tasks,
@@ -213,6 +201,28 @@ class Application:
             find_parent=lambda response_id, owner: contexts.find_parent(response_id, owner.name),
         )
 
+    @classmethod
+    async def open(
+        cls,
+        settings: Settings,
+        *,
+        environ: Mapping[str, str] | None = None,
+        wall_clock: Callable[[], float] = time.time,
+    ) -> "Application":
+        """Open storage and build everything. Raises ConfigurationError for what only shows when it is used."""
+        settings = checked(settings)
+        environ = os.environ if environ is None else environ
+        try:
+            storage = await open_storage(settings, wall_clock)
+            try:
+                sealer = await _sealer(settings, storage)
+                return cls(settings, storage, sealer, environ=environ, wall_clock=wall_clock)
+            except BaseException:
+                await storage.close()
+                raise
+        except StorageUnusable as error:
+            raise ConfigurationError(f"storage.url: {error}") from error
+
     def start(self) -> None:
         """Begin what goes on beside the requests."""
         self.runs.start(RESPONSES_ROUTE, self._turns.answer)
@@ -233,15 +243,11 @@ class Application:
             await drained()
         await self.accounts.stop()
         await self._tasks.stop()
-        await self._database.close()
+        await self.storage.close()
 
     async def _sweep(self) -> None:
         while True:
-            now = self._now()
-            if self._level is not None:
-                self._level.sweep(now)
-            self._responses.sweep(now)
-            self._database.write(partial(drop_orphans, now=now))
+            self.storage.sweep(self._now())
             await asyncio.sleep(_SWEEP_SECONDS)
 
     async def _keep_alive(self) -> None:
@@ -254,8 +260,8 @@ class Application:
         while True:
             await asyncio.sleep(_PUBLISH_SECONDS)
             try:
-                await self._ledger.publish(self._worker, self.metrics.snapshot(), self._now())
-                await self._ledger.forget(self._now() - _FORGET_SECONDS)
+                await self.storage.metrics.publish(self._worker, self.metrics.snapshot(), self._now())
+                await self.storage.metrics.forget(self._now() - _FORGET_SECONDS)
             except StoreFault as fault:
                 _log.warning("metrics are not shared with the other workers: %s", fault)
 
@@ -265,7 +271,7 @@ class Application:
             since = self._now() - _OVERLAP_SECONDS
             await asyncio.sleep(_FORGET_DELETED_SECONDS)
             try:
-                for recording_id in await self._responses.deleted_since(since):
+                for recording_id in await self.storage.deleted_since(since):
                     self.memory.remove_recording(recording_id)
             except StoreFault as fault:
                 _log.warning("deletions by other workers are not heard of: %s", fault)
@@ -275,19 +281,20 @@ class Application:
         others: list[bytes] = []
         if self.settings.server.workers > 1:
             try:
-                others = await self._ledger.others(self._worker)
+                others = await self.storage.metrics.others(self._worker)
             except StoreFault as fault:
                 _log.warning("metrics of the other workers are missing: %s", fault)
         return await asyncio.to_thread(self.metrics.render, others)
 
     async def _readiness(self) -> dict[str, str]:
         try:
-            await self._database.read(lambda connection: connection.execute("SELECT 1").fetchone())
+            await self.storage.check()
         except StoreFault:
             return {"storage": "not available"}
         return {"storage": "ok"}
 
     def _gauges(self) -> Iterable[Gauge]:
+        storage = self.storage
         return (
             Gauge("live_recordings", "Answers that are being recorded now.", self.producing.count),
             Gauge("cache_memory_entries", "Entries in the memory level of the cache.", len(self.memory)),
@@ -296,13 +303,13 @@ class Application:
             Gauge(
                 "cache_unreadable_entries",
                 "Stored entries that counted as misses because they cannot be read.",
-                self._level.unreadable if self._level else 0,
+                storage.cache.unreadable if storage.cache else 0,
             ),
             Gauge("ledger_queued_rows", "Usage rows that are not written yet.", self.accounts.queued),
             Gauge("ledger_lost_rows", "Usage rows lost because storage was gone.", self.accounts.lost),
-            Gauge("storage_queued_writes", "Writes that wait for storage.", self._database.queued),
-            Gauge("storage_dropped_writes", "Cache entries not stored: full queue.", self._database.dropped),
-            Gauge("storage_failed_writes", "Writes that storage refused.", self._database.failed),
+            Gauge("storage_queued_writes", "Writes that wait for storage.", storage.queued),
+            Gauge("storage_dropped_writes", "Cache entries not stored: full queue.", storage.dropped),
+            Gauge("storage_failed_writes", "Writes that storage refused.", storage.failed),
         )
 
 
@@ -323,20 +330,19 @@ def create_app(config: Settings | str | os.PathLike[str] | None = None) -> "Asgi
     settings = checked(settings)
 
     async def start() -> Application:
-        application = Application(settings)
+        application = await Application.open(settings)
         application.start()
         return application
 
     return AsgiApplication(settings.server, start)
 
 
-def storage_state(settings: Settings) -> tuple[Path, bool]:
-    """Look where storage is, and whether it is there already; nothing is made. Raises ConfigurationError."""
-    path = _storage_path(settings)
+async def storage_state(settings: Settings) -> str:
+    """Say where storage is, and whether it is there already; nothing is made. Raises ConfigurationError."""
     try:
-        return path, inspect(path)
-    except (OSError, sqlite3.Error, SchemaError) as error:
-        raise ConfigurationError(f"storage.url: {path} cannot be opened: {error}") from error
+        return await inspect_storage(settings)
+    except StorageUnusable as error:
+        raise ConfigurationError(f"storage.url: {error}") from error
 
 
 async def probe_provider(
@@ -365,29 +371,14 @@ def _proxy_of(provider: Provider, environ: Mapping[str, str]) -> str | None:
     return None if proxy is None else f"{proxy.host}:{proxy.port}"
 
 
-def _storage_path(settings: Settings) -> Path:
-    return Path(settings.storage.url.removeprefix("sqlite:///"))
-
-
-def _open(settings: Settings) -> Database:
-    path = _storage_path(settings)
-    try:
-        return Database(path)
-    except (OSError, sqlite3.Error, SchemaError) as error:
-        raise ConfigurationError(f"storage.url: {path} cannot be opened: {error}") from error
-
-
-def _sealer(settings: Settings, database: Database) -> Sealer:
+async def _sealer(settings: Settings, storage: Storage) -> Sealer:
     responses = settings.responses
     keys = [secret.encode() for secret in (responses.secret, *responses.old_secrets) if secret is not None]
-    try:
-        if responses.secret is None:
-            keys.insert(0, kept_secret(database, SEALING, lambda: secrets.token_bytes(32)))
-        elif stored := stored_secret(database, SEALING):
-            # What was sealed before a secret was configured still opens.
-            keys.append(stored)
-    except sqlite3.Error as error:
-        raise ConfigurationError(f"storage.url: no secret can be kept there: {error}") from error
+    if responses.secret is None:
+        keys.insert(0, await storage.secrets.kept(_SEALING, lambda: secrets.token_bytes(32)))
+    elif stored := await storage.secrets.stored(_SEALING):
+        # What was sealed before a secret was configured still opens.
+        keys.append(stored)
     return Sealer(keys, lambda: secrets.token_bytes(NONCE_BYTES))
 
 

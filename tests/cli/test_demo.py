@@ -66,7 +66,8 @@ def test_it_ends_well_as_plain_text_where_it_is_piped(tmp_path):
         r"Cache-Status: antiphon; fwd=miss; collapsed  \(9 times\)\n",
         r"bytes, the same as before but for the response's id and created_at\n",
         r"one upstream call",
-        r"1,276 of 1,508 tokens came from recordings: 85% saved\n",
+        r"Heard: events 0 to 19, then 20 to 102",
+        r"1,276 of 1,624 tokens came from recordings: 79% saved\n",
         r"collapsed +9 +1,044 +\$0\.0000 +\$0\.\d{4}\n",
     ):
         assert re.search(said, ended.stdout), said

@@ -120,7 +120,7 @@ class Scene:
 
     async def committed(self) -> None:
         """Return when everything is in the database."""
-        await self.application._database.written(lambda connection: None)
+        await self.application.storage.database.written(lambda connection: None)
 
     async def rows(self) -> list[UsageRow]:
         """Return the ledger."""

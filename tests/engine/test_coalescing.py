@@ -72,7 +72,7 @@ def text_in(got):
 def second_level_held(play):
     """Let nobody look into the database meanwhile."""
     go_on = threading.Event()
-    play.application._database._read_pool.submit(go_on.wait, 10)
+    play.application.storage.database._read_pool.submit(go_on.wait, 10)
     try:
         yield
     finally:
@@ -507,7 +507,7 @@ def test_a_defect_of_ours_leaves_nobody_waiting(tmp_path):
                 await asyncio.sleep(0)
                 raise KeyError("secret internals")
 
-            play.application._level.get = broken
+            play.application.storage.cache.get = broken
             for client in clients:
                 send(client)
             got = await answers_of(clients)

@@ -264,7 +264,7 @@ def test_storage_that_is_gone_is_a_503(tmp_path):
 
     async def scenario(client, upstream, gateway):
         await create(client)
-        await gateway.application._database.written(
+        await gateway.application.storage.database.written(
             lambda connection: connection.execute("DROP TABLE responses")
         )
         for method in ("GET", "DELETE"):
@@ -370,7 +370,7 @@ def test_a_response_deleted_at_one_worker_is_not_replayed_by_another(tmp_path):
                 wire(other.port) as client_of_other,
             ):
                 created = await create(client)
-                await eventually(lambda: one.application._database.queued == 0)
+                await eventually(lambda: one.application.storage.database.queued == 0)
                 found = await client_of_other.ask("POST", PATH, REQUEST)
                 assert found.headers["x-cache"] == "HIT (exact)"
                 await client.ask("DELETE", f"{PATH}/{created['id']}")

@@ -193,7 +193,10 @@ log: {level: debug, requests: false}
         ),
         ("keys: [{name: '', key: b}]", "1:15: keys[0].name is empty"),
         ("keys: [{name: a, key_sha256: abc}]", "1:30: keys[0].key_sha256: expected 64 hexadecimal digits"),
-        ("storage: {url: 'mysql://x'}", "1:16: storage.url: expected sqlite:///FILE"),
+        (
+            "storage: {url: 'mysql://x'}",
+            "1:16: storage.url: expected sqlite:///FILE or postgresql://HOST/DATABASE",
+        ),
         ("server: {host: 0.0.0.0}", "1:16: server.host: without `keys`"),
         ("server: {host: example.com}", "1:16: server.host: without `keys`"),
         (
@@ -222,7 +225,7 @@ def test_a_fault_says_where_and_what(refused, text, message):
         f"keys: [{{name: a, key: {SECRET}}}, {{name: b, key: {SECRET}}}]",
         f"admin: {SECRET}",
         f"admin: {{key: *{SECRET}}}",
-        f"storage: {{url: 'postgresql://me:{SECRET}@host/db'}}",
+        f"storage: {{url: 'mysql://me:{SECRET}@host/db'}}",
         "cache: {mode: '${SECRET_VARIABLE}'}",
         "server: {port: '${SECRET_VARIABLE}'}",
     ],

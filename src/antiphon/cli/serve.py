@@ -82,7 +82,7 @@ async def _run(
     settings: Settings, sock: socket.socket, ready: Callable[[], None], abandoned: int | None = None
 ) -> None:
     """Serve on `sock` until a signal comes, or until there is something to read on the descriptor `abandoned`."""
-    application = Application(settings)
+    application = await Application.open(settings)
     application.start()
     server = HttpServer(settings.server, application.gateway.handle, application.sessions)
     stop = asyncio.Event()

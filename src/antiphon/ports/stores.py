@@ -32,6 +32,10 @@ class KeptResponse:
 class CacheLevel(Protocol):
     """A level of the cache behind the memory of this process."""
 
+    @property
+    def unreadable(self) -> int:
+        """How many entries counted as misses because they could not be read."""
+
     def may_hold(self, digest: bytes) -> bool:
         """Whether a look-up can find anything; costs nothing."""
 

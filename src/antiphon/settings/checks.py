@@ -36,6 +36,7 @@ _SHA256: Final = re.compile(r"[0-9a-fA-F]{64}", re.ASCII)
 _TOKEN: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", re.ASCII)
 _SENDABLE: Final = re.compile(r"[\x21-\x7e]+", re.ASCII)
 _HOST: Final = re.compile(r"[0-9A-Za-z_-]+(\.[0-9A-Za-z_-]+)*", re.ASCII)
+_STORAGE_URL: Final = re.compile(r"sqlite:///.+|postgres(ql)?://.+", re.DOTALL)
 _SECRET_LENGTH: Final = 32
 _HEADER_VALUE: Final = re.compile(r"[\t\x20-\x7e]*", re.ASCII)
 
@@ -72,8 +73,10 @@ def problems(settings: Settings) -> Iterator[Problem]:
                 f"downloads.allow[{i}]: expected a host name, an address or a network such as 10.1.0.0/16, "
                 "without scheme and port",
             )
-    if not settings.storage.url.startswith("sqlite:///") or settings.storage.url == "sqlite:///":
-        yield Problem(("storage", "url"), "storage.url: expected sqlite:///FILE")
+    if _STORAGE_URL.fullmatch(settings.storage.url) is None:
+        yield Problem(
+            ("storage", "url"), "storage.url: expected sqlite:///FILE or postgresql://HOST/DATABASE"
+        )
     if not settings.keys and not is_loopback(settings.server.host):
         yield Problem(
             ("server", "host"),

@@ -1,14 +1,14 @@
 """Secrets that the gateway makes for itself, in the file and through the application."""
 
+import asyncio
 import contextlib
 import itertools
 import stat
-from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
 from antiphon.app import Application
-from antiphon.drivers.sqlite.kept_secrets import kept_secret, stored_secret
+from antiphon.drivers.sqlite.kept_secrets import SqliteSecrets
 from antiphon.settings import ConfigurationError, Responses, Secret
 from antiphon.wire.errors import ClientFault
 from drivers.sqlite.opening import change, opened, rows_of, run
@@ -28,11 +28,12 @@ def test_a_secret_is_made_once(tmp_path):
     async def scenario():
         make = numbered()
         async with opened(tmp_path) as database:
-            assert stored_secret(database, "a") is None
-            assert kept_secret(database, "a", make) == b"made 0"
-            assert kept_secret(database, "a", make) == b"made 0"
-            assert kept_secret(database, "b", make) == b"made 1"
-            assert stored_secret(database, "a") == b"made 0"
+            secrets = SqliteSecrets(database)
+            assert await secrets.stored("a") is None
+            assert await secrets.kept("a", make) == b"made 0"
+            assert await secrets.kept("a", make) == b"made 0"
+            assert await secrets.kept("b", make) == b"made 1"
+            assert await secrets.stored("a") == b"made 0"
 
     run(scenario())
 
@@ -43,9 +44,9 @@ def test_a_secret_is_found_after_a_restart(tmp_path):
     async def scenario():
         make = numbered()
         async with opened(tmp_path) as database:
-            kept_secret(database, "a", make)
+            await SqliteSecrets(database).kept("a", make)
         async with opened(tmp_path) as database:
-            assert kept_secret(database, "a", make) == b"made 0"
+            assert await SqliteSecrets(database).kept("a", make) == b"made 0"
         assert stat.S_IMODE((tmp_path / "antiphon.db").stat().st_mode) == 0o600
 
     run(scenario())
@@ -58,16 +59,15 @@ def test_workers_that_start_together_agree(tmp_path):
         make = numbered()
         async with contextlib.AsyncExitStack() as stack:
             databases = [await stack.enter_async_context(opened(tmp_path)) for _ in range(4)]
-            with ThreadPoolExecutor(4) as threads:
-                found = set(threads.map(lambda database: kept_secret(database, "a", make), databases))
-            assert len(found) == 1
+            found = await asyncio.gather(*(SqliteSecrets(database).kept("a", make) for database in databases))
+            assert len(set(found)) == 1
 
     run(scenario())
 
 
 @contextlib.asynccontextmanager
 async def application(folder, **responses):
-    application = Application(
+    application = await Application.open(
         settings_for(folder, "http://127.0.0.1:9", responses=Responses(**responses)), environ={}
     )
     try:
@@ -137,6 +137,6 @@ def test_a_file_that_can_keep_no_secret_is_a_clear_fault(tmp_path):
             "CREATE TRIGGER refuse BEFORE INSERT ON secrets BEGIN SELECT RAISE(ABORT, 'disk full'); END",
         )
         with pytest.raises(ConfigurationError, match=r"storage\.url: no secret can be kept there: disk full"):
-            Application(settings_for(tmp_path, "http://127.0.0.1:9"), environ={})
+            await Application.open(settings_for(tmp_path, "http://127.0.0.1:9"), environ={})
 
     run(scenario())

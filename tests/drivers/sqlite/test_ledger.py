@@ -73,19 +73,3 @@ def test_a_batch_is_kept_whole_or_not_at_all(tmp_path):
 
     run(test())
     assert rows_in(tmp_path) == []
-
-
-def test_workers_see_each_others_counters(tmp_path):
-    """The last that each has published, and none of those that have gone silent."""
-
-    async def test():
-        async with opened(tmp_path) as database:
-            ledger = SqliteLedger(database)
-            for worker, snapshot, now in [("a", b"1", 10), ("b", b"2", 20), ("c", b"3", 30), ("b", b"4", 40)]:
-                await ledger.publish(worker, snapshot, now)
-            assert sorted(await ledger.others("a")) == [b"3", b"4"]
-            await ledger.forget(35)
-            assert await ledger.others("a") == [b"4"]
-            assert await ledger.others("b") == []
-
-    run(test())

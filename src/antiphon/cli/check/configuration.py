@@ -21,19 +21,18 @@ async def configuration_steps(loaded: Loaded, *, offline: bool) -> list[Step]:
     settings = loaded.settings
     return [
         ok("settings", loaded.source),
-        _storage(settings),
+        await _storage(settings),
         await _port(settings.server, offline=offline),
         _keys(settings),
         _clients(settings),
     ]
 
 
-def _storage(settings: Settings) -> Step:
+async def _storage(settings: Settings) -> Step:
     try:
-        path, is_there = storage_state(settings)
+        return ok("storage", await storage_state(settings))
     except ConfigurationError as error:
         return failed("storage", str(error))
-    return ok("storage", f"{path} is there and can be opened" if is_there else f"{path} would be made")
 
 
 async def _port(server: Server, *, offline: bool) -> Step:

@@ -7,7 +7,13 @@ from dataclasses import dataclass
 
 import httpx2
 import openai
-from openai.types.responses import Response, ResponseCompletedEvent
+from openai.types.responses import (
+    Response,
+    ResponseCompletedEvent,
+    ResponseCreatedEvent,
+    ResponseStreamEvent,
+    ResponseTextDeltaEvent,
+)
 
 TEXT = "response.output_text.delta"
 THOUGHT = "response.reasoning_summary_text.delta"
@@ -42,6 +48,19 @@ class Answer:
     def unsigned_response(self) -> dict[str, object]:
         """The response without its id and time."""
         return self.response.model_dump(exclude={"id", "created_at"})
+
+
+@dataclass(frozen=True, slots=True)
+class Resumed:
+    """A background answer that was heard on two connections."""
+
+    response: Response
+    before: list[int]
+    """Numbers of the events on the first connection."""
+    after: list[int]
+    """Numbers of the events on the second one."""
+    text: str
+    """What all their deltas make."""
 
 
 class Asker:
@@ -81,6 +100,40 @@ class Asker:
         response = raw.parse()
         whole_at = time.perf_counter() - asked_at
         return Answer(response, raw.content, raw.headers.get("cache-status", ""), whole_at, whole_at, 1)
+
+    async def cut_and_resume(self, question: str, most: int) -> Resumed:
+        """Ask in the background, leave after `most` events, and come back for the rest."""
+        before: list[int] = []
+        parts: list[str] = []
+        response: Response | None = None
+        leaving = await self._client.responses.create(
+            model=self._model, input=question, background=True, stream=True
+        )
+        async for event in leaving:
+            before.append(_number(event))
+            parts.append(_text(event))
+            if isinstance(event, ResponseCreatedEvent):
+                response = event.response
+            if len(before) == most:
+                break
+        await leaving.close()
+        if response is None:
+            raise openai.OpenAIError(f"the stream of {question!r} did not begin with response.created")
+        after: list[int] = []
+        rest = await self._client.responses.retrieve(response.id, stream=True, starting_after=before[-1])
+        async for event in rest:
+            after.append(_number(event))
+            parts.append(_text(event))
+        ended = await self._client.responses.retrieve(response.id)
+        return Resumed(ended, before, after, "".join(parts))
+
+
+def _number(event: ResponseStreamEvent) -> int:
+    return int(getattr(event, "sequence_number", -1))
+
+
+def _text(event: ResponseStreamEvent) -> str:
+    return event.delta if isinstance(event, ResponseTextDeltaEvent) else ""
 
 
 @contextlib.asynccontextmanager

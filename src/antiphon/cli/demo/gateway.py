@@ -57,7 +57,7 @@ class CountedUpstream:
 @contextlib.asynccontextmanager
 async def serving(settings: Settings) -> AsyncIterator[tuple[str, CountedUpstream]]:
     """Serve on a free port until the block ends; all writes are finished then. Yields the address and the upstream."""
-    application = Application(settings, environ={})
+    application = await Application.open(settings, environ={})
     source = application._sources[_PROVIDER]
     upstream = CountedUpstream(source.upstream)
     application._sources[_PROVIDER] = replace(source, upstream=upstream)

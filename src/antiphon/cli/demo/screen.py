@@ -43,12 +43,12 @@ class Screen:
         for line in lines:
             self._indented(Text(line))
 
-    def act(self, number: int, heading: str, code: str = "") -> None:
-        """Begin a part; `code` is what is done in it."""
+    def act(self, number: int, heading: str, *code: str) -> None:
+        """Begin a part; `code` is what is done in it, line by line."""
         self._console.print()
         self._indented(Text(heading, "bold"), f"{number}".ljust(len(_INDENT)))
-        if code:
-            self._indented(Text(code, "dim"))
+        for line in code:
+            self._indented(Text(line, "dim"))
 
     def say(self, text: str) -> None:
         """Explain something."""

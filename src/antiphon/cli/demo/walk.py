@@ -17,6 +17,9 @@ from antiphon.settings import Settings
 
 QUESTION = "What is this?"
 SHARED_QUESTION = "What do ten of us get?"
+BACKGROUND_QUESTION = "What if I leave?"
+CUT_AFTER = 20
+"""Events after which the client hangs up."""
 TOGETHER = 10
 APART = 2
 """Events of the first answer between two requests."""
@@ -48,6 +51,7 @@ async def _walk(screen: Screen, settings: Settings) -> None:
         await _hit(screen, asker, streamed)
         await _json(screen, asker, streamed)
         await _shared(screen, asker, upstream, streamed)
+        await _background(screen, asker)
     _ledger(screen, ledger(settings))
     screen.gap()
     screen.say("Your turn: `antiphon serve` or `make run`, and its base_url in your client.")
@@ -138,15 +142,33 @@ async def _together(asker: Asker, bars: Sequence[Bar]) -> list[Answer]:
     return await asyncio.gather(*map(ask, bars, turns))
 
 
+async def _background(screen: Screen, asker: Asker) -> None:
+    screen.act(
+        5,
+        "A background answer: the connection is cut, and the rest is fetched",
+        f'client.responses.create(model="{MODEL}", input=…, background=True, stream=True)',
+        "client.responses.retrieve(id, stream=True, starting_after=N)",
+    )
+    heard = await asker.cut_and_resume(BACKGROUND_QUESTION, CUT_AFTER)
+    before, after = heard.before, heard.after
+    screen.fact("Heard", f"events 0 to {before[-1]}, then {after[0]} to {after[-1]}")
+    _expect(
+        [*before, *after] == list(range(len(before) + len(after))), "there is a gap, or an event came twice"
+    )
+    _expect(heard.response.status == "completed", f"the answer is {heard.response.status}")
+    _expect(heard.text == heard.response.output_text, "the deltas do not make the text of the answer")
+    screen.check("no event is missing and none came twice: the answer went on alone")
+
+
 def _ledger(screen: Screen, sums: Sequence[Sum]) -> None:
-    screen.act(5, "What was saved: the ledger")
+    screen.act(6, "What was saved: the ledger")
     table = [
         (each.result, f"{each.requests}", f"{each.tokens:,}", _dollars(each.cost), _dollars(each.saved))
         for each in sums
     ]
     screen.table(("cache", "requests", "tokens", "paid*", "saved*"), table)
     counted = {each.result: each.requests for each in sums}
-    expected = {"miss": 2, "hit": 2, "collapsed": TOGETHER - 1}
+    expected = {"miss": 3, "hit": 2, "collapsed": TOGETHER - 1}
     _expect(counted == expected, f"the ledger has {counted}, not {expected}")
     tokens = sum(each.tokens for each in sums)
     saved = sum(each.tokens for each in sums if each.result in SAVING)

@@ -1,0 +1,99 @@
+"""Everything that is kept, in one SQLite file; implements `ports.storage.Storage`."""
+
+import asyncio
+import sqlite3
+import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+from antiphon.drivers.sqlite.cache import SqliteCache
+from antiphon.drivers.sqlite.database import Database, SchemaError, inspect
+from antiphon.drivers.sqlite.kept_secrets import SqliteSecrets
+from antiphon.drivers.sqlite.ledger import SqliteLedger
+from antiphon.drivers.sqlite.recordings import drop_orphans
+from antiphon.drivers.sqlite.responses import SqliteResponses
+from antiphon.drivers.sqlite.runs import SqliteRuns
+from antiphon.drivers.sqlite.worker_metrics import SqliteWorkerMetrics
+from antiphon.ports.storage import StorageUnusable
+from antiphon.settings import Settings
+
+
+class SqliteStorage:
+    """The stores that share one database."""
+
+    def __init__(self, database: Database, settings: Settings, wall_clock: Callable[[], float]) -> None:
+        """Compose the stores. Raises sqlite3.Error."""
+        cache, is_shared = settings.cache, settings.server.workers > 1
+        self.database = database
+        self.cache = (
+            SqliteCache(database, cache.max_bytes, is_shared=is_shared)
+            if cache is not None and cache.store == "storage"
+            else None
+        )
+        self.responses = SqliteResponses(database, wall_clock)
+        self.runs = SqliteRuns(database, settings.responses.background.lease, wall_clock)
+        self.ledger = SqliteLedger(database)
+        self.metrics = SqliteWorkerMetrics(database)
+        self.secrets = SqliteSecrets(database)
+
+    @classmethod
+    async def open(cls, settings: Settings, wall_clock: Callable[[], float] = time.time) -> "SqliteStorage":
+        """Open the file of `storage.url`, made if absent. Raises StorageUnusable."""
+        path = _path_of(settings)
+        database: Database | None = None
+        try:
+            # Not on the event loop: another process may be bringing the file forward.
+            database = await asyncio.to_thread(Database, path)
+            return cls(database, settings, wall_clock)
+        except (OSError, sqlite3.Error, SchemaError) as error:
+            if database is not None:
+                await database.close()
+            raise StorageUnusable(f"{path} cannot be opened: {error}") from error
+
+    @property
+    def queued(self) -> int:
+        """Writes that wait."""
+        return self.database.queued
+
+    @property
+    def dropped(self) -> int:
+        """Cache entries that were not written, because too many writes waited."""
+        return self.database.dropped
+
+    @property
+    def failed(self) -> int:
+        """Writes that were refused."""
+        return self.database.failed
+
+    async def deleted_since(self, time: float) -> list[str]:
+        """Return the recordings of responses deleted since `time`, by any worker. Raises StoreFault."""
+        return await self.responses.deleted_since(time)
+
+    def sweep(self, now: float) -> None:
+        """Delete, in the background, what has expired and what is beyond a bound."""
+        if self.cache is not None:
+            self.cache.sweep(now)
+        self.responses.sweep(now)
+        self.database.write(partial(drop_orphans, now=now))
+
+    async def check(self) -> None:
+        """Return if the file can be read. Raises StoreFault."""
+        await self.database.read(lambda connection: connection.execute("SELECT 1").fetchone())
+
+    async def close(self) -> None:
+        """Finish all writes, and close the file."""
+        await self.database.close()
+
+
+def inspect_storage(settings: Settings) -> str:
+    """Say where the file is and whether it is there, leaving everything as it is. Raises StorageUnusable."""
+    path = _path_of(settings)
+    try:
+        return f"{path} is there and can be opened" if inspect(path) else f"{path} would be made"
+    except (OSError, sqlite3.Error, SchemaError) as error:
+        raise StorageUnusable(f"{path} cannot be opened: {error}") from error
+
+
+def _path_of(settings: Settings) -> Path:
+    return Path(settings.storage.url.removeprefix("sqlite:///"))
