@@ -127,6 +127,7 @@ class Application:
             settings=settings.responses.background,
             retention=settings.responses.retention,
             finishes=settings.responses.on_disconnect == "finish",
+            claims=settings.server.is_worker,
             wall_clock=wall_clock,
         )
         contexts = Contexts(
@@ -184,8 +185,16 @@ class Application:
             Compacting(turns, RESPONSES_ROUTE, self.sealer, wall_clock=wall_clock),
             time.monotonic,
         )
-        handlers = {**operations.handlers(), **kept.handlers(), **around.handlers()}
-        self.gateway = Gateway(turns, keyring, handlers)
+        if settings.server.is_api:
+            handlers = {
+                **operations.handlers(),
+                **operations.models(),
+                **kept.handlers(),
+                **around.handlers(),
+            }
+            self.gateway = Gateway(turns, keyring, handlers)
+        else:
+            self.gateway = Gateway(turns, keyring, operations.handlers(), ())
 
         def keeps_upstream(model: str) -> bool:
             target = catalogue.resolve(model)
@@ -228,7 +237,7 @@ class Application:
         self.runs.start(RESPONSES_ROUTE, self._turns.answer)
         self._tasks.start(self._sweep(), "sweep")
         self._tasks.start(self._keep_alive(), "keep streams alive")
-        if self.settings.server.workers > 1:
+        if self.settings.server.has_others:
             self._tasks.start(self._publish(), "publish metrics")
             self._tasks.start(self._forget_deleted(), "forget deleted responses")
 
@@ -279,7 +288,7 @@ class Application:
     async def _render_metrics(self) -> bytes:
         await self.accounts.flush()
         others: list[bytes] = []
-        if self.settings.server.workers > 1:
+        if self.settings.server.has_others:
             try:
                 others = await self.storage.metrics.others(self._worker)
             except StoreFault as fault:

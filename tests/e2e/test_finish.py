@@ -275,7 +275,7 @@ def test_nothing_is_promised_where_nothing_can_be_kept(tmp_path):
     async def run():
         answer, _ = held()
         async with scene(tmp_path, answer, p="openai", responses=FINISH, cache=None) as at:
-            await at.gateway.application._database.close()
+            await at.gateway.application.storage.close()
             refused = await at.client.post(PATH, ASKED)
             assert (refused.status, refused.headers["retry-after"]) == (503, "5")
             await eventually(lambda: at.simulator.calls[0].aborted)

@@ -4,7 +4,7 @@ import itertools
 import logging
 import secrets
 import time
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 
 from antiphon.dialects.chat.dialect import CHAT
 from antiphon.dialects.completions.dialect import COMPLETIONS
@@ -53,8 +53,14 @@ ROUTES = (
 class Gateway:
     """Handles requests, whatever server they came through."""
 
-    def __init__(self, turns: Turns, keyring: Keyring, handlers: Mapping[tuple[str, str], Handler]) -> None:
-        """Serve the model routes, and `handlers` by (method, path).
+    def __init__(
+        self,
+        turns: Turns,
+        keyring: Keyring,
+        handlers: Mapping[tuple[str, str], Handler],
+        routes: Sequence[Route] = ROUTES,
+    ) -> None:
+        """Serve the model routes `routes`, and `handlers` by (method, path).
 
         A path may hold one `{}` for an identifier; `handlers` see the whole request.
         """
@@ -62,7 +68,7 @@ class Gateway:
         self._keyring = keyring
         self._exact: dict[bytes, dict[bytes, Handler]] = {}
         self._patterns: list[tuple[bytes, bytes, dict[bytes, Handler]]] = []
-        self._models = {route.path.encode(): route for route in ROUTES}
+        self._models = {route.path.encode(): route for route in routes}
         for (method, path), handler in handlers.items():
             self._add(method.encode(), path.encode(), handler)
         self._request_ids = request_ids()

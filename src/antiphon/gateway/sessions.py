@@ -40,6 +40,7 @@ class Sessions:
         """Let `turns` answer; `find_parent` looks for responses that a connection has not brought itself."""
         self._turns = turns
         self._keyring = keyring
+        self._is_api = limits.is_api
         self._request_ids = request_ids()
         self._conditions = Conditions(
             answer=self._answer,
@@ -56,7 +57,7 @@ class Sessions:
 
     def serves(self, path: bytes) -> bool:
         """Whether WebSockets are opened on `path`."""
-        return path == RESPONSES_ROUTE.path.encode()
+        return self._is_api and path == RESPONSES_ROUTE.path.encode()
 
     def request_id(self) -> bytes:
         """Return an id under which a handshake is refused."""

@@ -161,5 +161,8 @@ class RunStore(Protocol):
     async def queued(self) -> int:
         """Return how many runs wait."""
 
-    async def watch(self, changed: Callable[[], object]) -> None:
-        """Call `changed` when any run may have moved on; a call may come in vain, or be missed. Never returns."""
+    async def watch(self, changed: Callable[[Sequence[str]], object]) -> None:
+        """Call `changed` with the runs that others have written to, or with none where any may have moved on.
+
+        A call may come in vain, or be missed. Never returns.
+        """

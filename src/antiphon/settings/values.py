@@ -30,6 +30,7 @@ ProviderType = Literal[
     "together",
     "playback",
 ]
+Role = Literal["api,worker", "api", "worker"]
 
 
 class Server(Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):
@@ -41,6 +42,9 @@ class Server(Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):
     """0 takes a free one."""
     workers: PositiveInt = 1
     """Processes that share the port."""
+    role: Role = "api,worker"
+    """What they do: `api` answers clients and begins no background answer, `worker` answers no client and runs what
+    is queued, `api,worker` does both."""
     header_timeout: Timeout = Timeout(10)
     """Seconds from the first byte of a request to the end of its head."""
     body_timeout: Timeout = Timeout(30)
@@ -61,6 +65,21 @@ class Server(Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):
     """Clients connected at a time, for each worker."""
     websocket_lifetime: Timeout = Timeout(3600)
     """Seconds after which a WebSocket is closed; answers under way are finished."""
+
+    @property
+    def is_api(self) -> bool:
+        """Whether clients are answered."""
+        return self.role != "worker"
+
+    @property
+    def is_worker(self) -> bool:
+        """Whether background answers are run."""
+        return self.role != "api"
+
+    @property
+    def has_others(self) -> bool:
+        """Whether other processes must be there that use the same storage."""
+        return self.workers > 1 or not (self.is_api and self.is_worker)
 
 
 class Provider(Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):

@@ -247,7 +247,7 @@ class SqliteRuns:
         row = await self._database.read(lambda connection: connection.execute(_QUEUED).fetchone())
         return int(row[0])
 
-    async def watch(self, changed: Callable[[], object]) -> None:
+    async def watch(self, changed: Callable[[Sequence[str]], object]) -> None:
         """Call `changed` when another process has written to the file."""
         version = None
         while True:
@@ -255,7 +255,7 @@ class SqliteRuns:
                 lambda connection: connection.execute("PRAGMA data_version").fetchone()
             )
             if version is not None and seen != version:
-                changed()
+                changed(())
             version = seen
             await asyncio.sleep(_WATCH_SECONDS)
 

@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final
 
 from antiphon.engine.runs.log import RunLog
@@ -29,9 +29,10 @@ class Logs:
         self._here: set[str] = set()
         self._hinted = asyncio.Event()
 
-    def hint(self) -> None:
-        """Something may have moved on elsewhere."""
-        self._hinted.set()
+    def hint(self, run_ids: Sequence[str] = ()) -> None:
+        """These runs may have moved on elsewhere, or any, if none is named."""
+        if not run_ids or any(run_id in self._logs for run_id in run_ids):
+            self._hinted.set()
 
     def open(self, run_id: str, owner: str, status: str) -> RunLog:
         """Return the log of a run, known or not."""

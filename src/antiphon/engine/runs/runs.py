@@ -1,7 +1,7 @@
 """Background answers as clients know them: accepted, told as they stand, followed, cancelled, deleted."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from antiphon.dialects.native import NativeRequest
 from antiphon.dialects.responses.retelling import opening, queued_response
@@ -37,12 +37,14 @@ class Runs:
         settings: Background,
         retention: float,
         finishes: bool = False,
+        claims: bool = True,
         wall_clock: Callable[[], float] = time.time,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """Keep runs in `store` and their answers in `responses`, for `retention` seconds; `clock` is monotonic.
 
         `finishes`: foreground answers whose client leaves are finished too, if it says nothing else.
+        `claims`: background answers are run here, not only accepted.
         """
         self.logs = Logs(store, responses)
         self._store = store
@@ -57,6 +59,7 @@ class Runs:
             self.logs,
             self._settling,
             settings=settings,
+            claims=claims,
             wall_clock=wall_clock,
             clock=clock,
         )
@@ -76,7 +79,11 @@ class Runs:
         self._worker.start(route, answer)
         self._reaper.start()
         self._tasks.start(self.logs.follow(lambda: None), "follow runs")
-        self._tasks.start(self._store.watch(self.logs.hint), "watch runs")
+        self._tasks.start(self._store.watch(self._moved_elsewhere), "watch runs")
+
+    def _moved_elsewhere(self, run_ids: Sequence[str]) -> None:
+        self.logs.hint(run_ids)
+        self._worker.wake()
 
     # What clients ask for.
 

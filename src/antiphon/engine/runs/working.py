@@ -27,6 +27,7 @@ from antiphon.wire.json import write_members
 _log = logging.getLogger(__name__)
 
 _CLAIM_SECONDS: Final = 1.0
+_PAUSE_SECONDS: Final = 0.02
 OPENING: Final = 3
 """Events before anything of the answer: created, queued, in progress."""
 
@@ -43,10 +44,14 @@ class Worker:
         settling: Settling,
         *,
         settings: Background,
+        claims: bool,
         wall_clock: Callable[[], float] = time.time,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Take runs from `store`, whose input is among `responses`; `clock` is monotonic."""
+        """Take runs from `store`, whose input is among `responses`; `clock` is monotonic.
+
+        Without `claims` it only holds what begins elsewhere.
+        """
         self.name = secrets.token_hex(8)
         self._store = store
         self._responses = responses
@@ -54,6 +59,7 @@ class Worker:
         self._logs = logs
         self._settling = settling
         self._settings = settings
+        self._claims = claims
         self._now = wall_clock
         self._clock = clock
         self._writer = LogWriter(store, tasks, clock)
@@ -68,13 +74,14 @@ class Worker:
     def start(self, route: Route, answer: Callable[[Incoming], None]) -> None:
         """Begin to work: turns are asked on `route`, of `answer`."""
         self._route, self._answer = route, answer
-        self._tasks.start(self._claim(), "claim runs")
+        if self._claims:
+            self._tasks.start(self._claim(), "claim runs")
         self._tasks.start(self._renew(), "renew leases")
 
     @property
     def is_free(self) -> bool:
         """Whether there is a free slot."""
-        return self._free > 0 and not self._stopping
+        return self._claims and self._free > 0 and not self._stopping
 
     @property
     def _free(self) -> int:
@@ -166,10 +173,15 @@ class Worker:
             if not self.is_free:
                 continue
             try:
+                if not await self._store.queued():
+                    continue
                 for lease in await self._store.claim(self.name, self._free):
                     self.execute(lease, self._logs.open(lease.run_id, lease.owner, "in_progress"))
             except StoreFault as fault:
                 _log.warning("no run can be claimed: %s", fault.message)
+            finally:
+                # Where others write a lot there are as many hints.
+                await asyncio.sleep(_PAUSE_SECONDS)
 
     async def _renew(self) -> None:
         """Keep the leases; what is lost is stopped, and all if storage was silent for too long."""
