@@ -35,6 +35,7 @@ from antiphon.gateway.keys import Keyring
 from antiphon.gateway.metrics import Gauge, Metrics
 from antiphon.gateway.operations import Operations
 from antiphon.gateway.sessions import Sessions
+from antiphon.ports.hints import Hints
 from antiphon.ports.storage import Storage, StorageUnusable
 from antiphon.ports.upstream import Upstream
 from antiphon.routing.names import Resolver
@@ -120,6 +121,7 @@ class Application:
             wall_clock=wall_clock,
             clock=time.monotonic,
         )
+        self._hints = _hints(settings)
         self.runs = Runs(
             storage.runs,
             storage.responses,
@@ -128,6 +130,7 @@ class Application:
             retention=settings.responses.retention,
             finishes=settings.responses.on_disconnect == "finish",
             claims=settings.server.is_worker,
+            hints=self._hints,
             wall_clock=wall_clock,
         )
         contexts = Contexts(
@@ -252,6 +255,8 @@ class Application:
             await drained()
         await self.accounts.stop()
         await self._tasks.stop()
+        if self._hints is not None:
+            await self._hints.close()
         await self.storage.close()
 
     async def _sweep(self) -> None:
@@ -378,6 +383,20 @@ def _proxy_of(provider: Provider, environ: Mapping[str, str]) -> str | None:
         # Not the error itself: it may quote a piece of a password.
         raise ConfigurationError("the environment names a proxy that is none: see HTTPS_PROXY") from error
     return None if proxy is None else f"{proxy.host}:{proxy.port}"
+
+
+def _hints(settings: Settings) -> Hints | None:
+    if settings.redis is None:
+        return None
+    try:
+        from antiphon.drivers.redis_hints import RedisHints
+    except ImportError as error:
+        raise ConfigurationError("redis.url: antiphon[redis] is not installed") from error
+    try:
+        return RedisHints(settings.redis.url)
+    except ValueError as error:
+        # Not the error itself: it may quote a piece of a password.
+        raise ConfigurationError("redis.url: it is no address") from error
 
 
 async def _sealer(settings: Settings, storage: Storage) -> Sealer:

@@ -176,6 +176,13 @@ class Storage(Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):
     """`sqlite:///FILE`, relative to the working directory; a fourth slash makes it absolute."""
 
 
+class Redis(Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):
+    """Where processes tell each other at once what has moved on; what it loses is found in storage a little later."""
+
+    url: str
+    """`redis://USER:PASSWORD@HOST:PORT`, with TLS `rediss://`, or `unix://PATH`; `valkey://` is the same."""
+
+
 class Key(Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):
     """A key that a client may use: exactly one of `key` and `key_sha256`."""
 
@@ -257,6 +264,8 @@ class Settings(Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):
     """A file without this section has no cache; an empty one (`cache: {}`) takes the defaults."""
     admin: Admin = Admin()
     storage: Storage = Storage()
+    redis: Redis | None = None
+    """Redis or Valkey, which is only of use to several processes. Without it hints come through storage."""
     keys: tuple[Key, ...] = ()
     """Without any there is no authentication, and only loopback addresses may be bound."""
     responses: Responses = Responses()

@@ -16,6 +16,7 @@ from antiphon.engine.runs.working import Worker
 from antiphon.engine.tasks import Tasks
 from antiphon.engine.turn import mint_response_id
 from antiphon.engine.turns import Incoming, Route
+from antiphon.ports.hints import Hints
 from antiphon.ports.reply import Reply
 from antiphon.ports.runs import NewRun, RunStore
 from antiphon.ports.stores import ResponseStore
@@ -38,16 +39,19 @@ class Runs:
         retention: float,
         finishes: bool = False,
         claims: bool = True,
+        hints: Hints | None = None,
         wall_clock: Callable[[], float] = time.time,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """Keep runs in `store` and their answers in `responses`, for `retention` seconds; `clock` is monotonic.
 
         `finishes`: foreground answers whose client leaves are finished too, if it says nothing else.
-        `claims`: background answers are run here, not only accepted.
+        `claims`: background answers are run here, not only accepted. `hints`: what other processes say, beside
+        what storage does.
         """
-        self.logs = Logs(store, responses)
+        self.logs = Logs(store, responses, hints)
         self._store = store
+        self._hints = hints
         self._tasks = tasks
         self._settings = settings
         self._now = wall_clock
@@ -80,6 +84,9 @@ class Runs:
         self._reaper.start()
         self._tasks.start(self.logs.follow(lambda: None), "follow runs")
         self._tasks.start(self._store.watch(self._moved_elsewhere), "watch runs")
+        if self._hints is not None:
+            self._tasks.start(self._hints.send(), "send hints")
+            self._tasks.start(self._hints.watch(self._moved_elsewhere), "watch hints")
 
     def _moved_elsewhere(self, run_ids: Sequence[str]) -> None:
         self.logs.hint(run_ids)
@@ -123,6 +130,7 @@ class Runs:
             self.logs.release(log)
         if lease is None:
             self._worker.wake()
+            self.logs.moved([run_id])
 
     async def body(self, run_id: str, owner: str) -> bytes | None:
         """Return the response of the owner's run as it stands; None if there is no such run."""
@@ -166,6 +174,7 @@ class Runs:
             raise ClientFault("Cannot cancel a synchronous response.")
         if await self._store.end(run_id, "cancelled"):
             self._worker.stop_run(run_id)
+            self.logs.moved([run_id])
             self._settling.soon(run_id, owner)
         return True
 
@@ -174,6 +183,7 @@ class Runs:
         is_there = await self._store.delete(run_id, owner)
         if is_there:
             self._worker.stop_run(run_id)
+            self.logs.moved([run_id])
         return is_there
 
     async def _open(self, run_id: str, owner: str) -> RunLog | None:

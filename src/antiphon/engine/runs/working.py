@@ -62,7 +62,7 @@ class Worker:
         self._claims = claims
         self._now = wall_clock
         self._clock = clock
-        self._writer = LogWriter(store, tasks, clock)
+        self._writer = LogWriter(store, tasks, logs.tell_others, clock)
         self._executions: dict[str, Execution] = {}
         self._carried: set[str] = set()
         """Those of them that take no slot: somebody waits, or has waited, for their answer."""

@@ -7,7 +7,7 @@ given up: their leases run out, and whoever takes them over decides what becomes
 import asyncio
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final, Protocol
 
 from antiphon.engine.tasks import Tasks
@@ -39,8 +39,15 @@ class Writer(Protocol):
 class LogWriter:
     """Commits batches, one after the other."""
 
-    def __init__(self, store: RunStore, tasks: Tasks, clock: Callable[[], float] = time.monotonic) -> None:
-        """Write to `store`; `clock` is monotonic."""
+    def __init__(
+        self,
+        store: RunStore,
+        tasks: Tasks,
+        moved: Callable[[Sequence[str]], object],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """Write to `store`; `moved` hears of each batch which runs it was of; `clock` is monotonic."""
+        self._moved = moved
         self._store = store
         self._tasks = tasks
         self._clock = clock
@@ -82,6 +89,7 @@ class LogWriter:
                         writer.given_up()
                     return
                 await asyncio.sleep(_RETRY_SECONDS)
+        self._moved([append.run_id for append in appends])
         for (writer, append), is_written in zip(batch, results, strict=True):
             if is_written:
                 writer.written(append)
