@@ -136,7 +136,11 @@ class Application:
         contexts = Contexts(
             storage.responses,
             storage.runs,
-            Limits(settings.responses.max_history_items, settings.responses.max_history_bytes),
+            Limits(
+                settings.responses.max_history_items,
+                settings.responses.max_history_bytes,
+                settings.responses.history_memory,
+            ),
         )
         catalogue = Catalogue(Resolver(settings.providers, settings.models), self._sources)
         turns = Turns(
@@ -199,18 +203,13 @@ class Application:
         else:
             self.gateway = Gateway(turns, keyring, operations.handlers(), ())
 
-        def keeps_upstream(model: str) -> bool:
-            target = catalogue.resolve(model)
-            return target is not None and settings.providers[target.provider].state == "upstream"
-
         self.sessions = Sessions(
             turns,
             keyring,
             settings.server,
             tasks=self._tasks,
-            keeps_upstream=keeps_upstream,
             wall_clock=wall_clock,
-            find_parent=lambda response_id, owner: contexts.find_parent(response_id, owner.name),
+            resolve=contexts.resolve,
         )
 
     @classmethod
@@ -244,8 +243,17 @@ class Application:
             self._tasks.start(self._publish(), "publish metrics")
             self._tasks.start(self._forget_deleted(), "forget deleted responses")
 
+    def retire(self) -> None:
+        """Begin no more background runs: the process is about to stop."""
+        self.runs.retire()
+
     async def stop(self, drained: Callable[[], Awaitable[object]] | None = None) -> None:
-        """Break off what is still live, wait until clients were told (`drained`), and finish all writes."""
+        """Break off what is still live, wait until clients were told (`drained`), and finish all writes.
+
+        Runs are handed over before anything is broken off, so that they hear nothing of it.
+        """
+        self.runs.retire()
+        await self.runs.hand_over()
         self.producing.fail_all(
             GatewayError("The gateway is shutting down.", code="shutting_down", status=503)
         )

@@ -290,12 +290,15 @@ def test_of_the_upstreams_headers_only_those_for_clients_are_passed_on(perform: 
 
 @EVERY_API
 def test_what_the_client_asks_reaches_the_upstream(perform: Perform, api: str):
-    """Only the model's name, state, usage in streams and the cache controls are the gateway's."""
+    """Only the model's name, state, what chains need, usage in streams and the cache controls are the gateway's."""
     for play in all_plays(api):
         request = play.request()
         expected = {name: value for name, value in request.items() if name != "cache"}
         expected["model"] = request["model"].removeprefix("up/")
         if play.is_responses:
+            if request.get("store") is not False:
+                asked = request.get("include") or []
+                expected["include"] = list(dict.fromkeys([*asked, "reasoning.encrypted_content"]))
             expected["store"] = False
         if expected.get("stream") and api in {"openai.chat", "openai.completions"}:
             expected["stream_options"] = (request.get("stream_options") or {}) | {"include_usage": True}

@@ -572,7 +572,9 @@ def test_the_upstream_does_not_see_the_controls(tmp_path, path):
         async with scene(tmp_path) as play:
             headers = {"Cache_Control": "no-cache", "X_Antiphon_Cache": "on", "X_Antiphon_Cache_Tag": "a"}
             await play.ask(path, cache={"namespace": "blue"}, nomyo={"cache": True}, headers=headers)
-            expected = {**ASKED[path], "model": "m"} | ({"store": False} if path == RESPONSES else {})
+            expected = {**ASKED[path], "model": "m"} | (
+                {"store": False, "include": ["reasoning.encrypted_content"]} if path == RESPONSES else {}
+            )
             assert play.sent() == expected
             names = play.simulator.calls[0].headers
             assert not [name for name in names if name == "cache-control" or "antiphon" in name]

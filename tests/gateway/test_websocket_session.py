@@ -6,17 +6,11 @@ import json
 import pytest
 
 from antiphon.drivers.simulator import Answer, Fault
-from antiphon.engine.tasks import Tasks
-from antiphon.engine.turn import ANYBODY
-from antiphon.gateway.gateway import ROUTES
-from antiphon.gateway.websocket_session import Conditions, Session
-from antiphon.settings import Cache, Key, Secret, Server
-from antiphon.turn.chain import Parent
-from antiphon.wire.errors import StoreFault
+from antiphon.settings import Cache, Key, Responses, Secret, Server
 from e2e.samples import MODEL, frame, message_item, response, responses_body, responses_frames
 from e2e.scenes import play
 from gateway.talking import code_of, id_of, talks, types
-from waiting import eventually, settled
+from waiting import eventually
 
 HELLO = Answer(frames=responses_frames())
 CALL = {
@@ -124,7 +118,7 @@ def test_turns_are_answered_one_after_the_other(run):
         ('{"type":"response.create","model":"up9/gpt-test"}', "model_not_found", "model"),
         ('{"type":"response.create","model":"up/gpt-test","generate":1}', "invalid_type", "generate"),
         ('{"type":"response.create","stream_id":"a b"}', "invalid_stream_id", "stream_id"),
-        ('{"type":"response.create","model":"m","conversation":"c","previous_response_id":"r"}',
+        ('{"type":"response.create","model":"up/gpt-test","conversation":"c","previous_response_id":"r","input":"x"}',
          "mutually_exclusive_parameters", "previous_response_id"),
         ('{"type":"response.create","model":"m","previous_response_id":7}', "invalid_type", "previous_response_id"),
         ('{"type":"response.create","model":"up/gpt-test","input":"x","conversation":"c"}',
@@ -390,7 +384,7 @@ def test_a_context_that_has_become_too_large_is_refused(run):
         (event,) = await talk.turn(input="y" * 3000, previous_response_id=parent)
         assert (event["status"], code_of(event)) == (413, "request_too_large")
 
-    run(scenario, server=Server(port=0, max_body_bytes=5000))
+    run(scenario, responses=Responses(max_history_bytes=5000))
 
 
 def test_a_provider_that_keeps_responses_is_asked_for_those_that_are_not_known(run):
@@ -594,115 +588,3 @@ def test_the_handshakes_cache_control_holds_for_every_turn_unless_a_browser_wrot
                 assert len(there.simulator.calls) == calls
 
     play(scenario())
-
-
-# --------------------------------------------------------------------------- what others have kept
-
-
-class Found:
-    """A store of parents that waits until it is told to answer."""
-
-    def __init__(self, **parents):
-        self.parents = parents
-        self.asked = []
-        self.may_answer = asyncio.Event()
-
-    async def __call__(self, response_id, owner):
-        self.asked.append((response_id, owner))
-        await self.may_answer.wait()
-        found = self.parents.get(response_id)
-        if isinstance(found, Exception):
-            raise found
-        return found
-
-
-def session_with(find_parent):
-    """A session without a network behind it: what the engine is asked, and what the client hears."""
-    asked, heard = [], []
-
-    class Mouth:
-        congested = False
-
-        def send(self, text):
-            heard.append(json.loads(text))
-
-        def close(self, code, reason):
-            heard.append((code, reason))
-
-    conditions = Conditions(
-        answer=asked.append,
-        route=next(route for route in ROUTES if route.path == "/v1/responses"),
-        request_ids=iter([b"req_1", b"req_2"]),
-        tasks=Tasks(),
-        keeps_upstream=lambda model: False,
-        check=lambda body: None,
-        max_bytes=10_000,
-        lifetime=60,
-        find_parent=find_parent,
-    )
-    return Session(Mouth(), conditions, ANYBODY, {}, 0.0), asked, heard
-
-
-CONTINUING = b'{"type":"response.create","model":"m","previous_response_id":"resp_1","input":"two"}'
-
-
-def test_a_parent_may_be_found_elsewhere():
-    """While it is looked for the lane waits; then the context is the same as from the connection itself."""
-
-    async def scenario():
-        found = Found(resp_1=Parent((b'{"role":"user","content":"one"}',), ()))
-        session, asked, heard = session_with(found)
-        session.receive(CONTINUING)
-        session.receive(CONTINUING)
-        await eventually(lambda: found.asked)
-        assert (found.asked, asked) == ([("resp_1", ANYBODY)], [])
-        found.may_answer.set()
-        await eventually(lambda: asked)
-        body = json.loads(asked[0].body)
-        assert [item["content"] for item in body["input"]] == ["one", "two"]
-        assert "previous_response_id" not in body
-        assert heard == []
-
-    asyncio.run(scenario())
-
-
-@pytest.mark.parametrize(
-    ("parents", "code"),
-    [
-        ({}, "previous_response_not_found"),
-        ({"resp_1": StoreFault("Gone.", code="storage_gone")}, "storage_gone"),
-        ({"resp_1": ZeroDivisionError()}, "internal_error"),
-    ],
-)
-def test_a_parent_that_is_not_found_fails_the_turn(parents, code):
-    """So does a store that fails; the next turn begins."""
-
-    async def scenario():
-        found = Found(**parents)
-        found.may_answer.set()
-        session, asked, heard = session_with(found)
-        session.receive(CONTINUING)
-        session.receive(b'{"type":"response.create","model":"m","input":"three"}')
-        await eventually(lambda: asked)
-        assert [code_of(event) for event in heard] == [code]
-        assert json.loads(asked[0].body)["input"] == "three"
-
-    asyncio.run(scenario())
-
-
-def test_a_parent_that_is_found_too_late_is_not_asked_about():
-    """The client has left meanwhile."""
-
-    async def scenario():
-        found = Found(resp_1=Parent((), ()))
-        session, asked, heard = session_with(found)
-        session.receive(CONTINUING)
-        await eventually(lambda: found.asked)
-        session.gone()
-        session.receive(CONTINUING)
-        session.stop()
-        found.may_answer.set()
-        await settled(lambda: len(asked), 0.05)
-        assert (asked, heard) == ([], [])
-
-    asyncio.run(scenario())

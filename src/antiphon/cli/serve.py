@@ -99,7 +99,10 @@ async def _run(
     await server.start(sock)
     ready()
     await stop.wait()
-    unfinished = await server.stop(loop.time() + settings.server.shutdown_timeout)
+    deadline = loop.time() + settings.server.shutdown_timeout
+    application.retire()
+    unfinished = await server.stop(deadline)
+    await application.runs.finish(deadline - loop.time())
     if unfinished:
         _log.warning("stopping: %d answers are broken off", unfinished)
 

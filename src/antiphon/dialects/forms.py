@@ -53,9 +53,11 @@ class FormRequest(NativeRequest):
         content_type = (b"content-type", self.form.content_type)
         return (content_type,) if self.stream else (content_type, (b"accept", b"*/*"))
 
-    def upstream_body(self, model: str, *, keep_state: bool, ask_usage: bool) -> bytes:
+    def upstream_body(
+        self, model: str, *, keep_state: bool, ask_usage: bool, ask_encrypted: bool = False
+    ) -> bytes:
         """Write the form for an upstream that calls the model `model`; all other parts stay as they came."""
-        del keep_state, ask_usage
+        del keep_state, ask_usage, ask_encrypted
         if model == self.model and not self.control_parts:
             return self.body
         named = model.encode()

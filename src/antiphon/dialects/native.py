@@ -20,6 +20,7 @@ _STATEFUL = ("previous_response_id", "conversation", "background")
 _NULL = b"null"
 _TRUE = b"true"
 _FALSE = b"false"
+_ENCRYPTED = b'"reasoning.encrypted_content"'
 _ABSENT = msgspec.Raw(b"null")
 
 
@@ -60,6 +61,11 @@ class NativeRequest:
         return None if value is None else bytes(value)
 
     @property
+    def asks_encrypted(self) -> bool:
+        """Responses: whether the client itself asks for encrypted reasoning."""
+        return _ENCRYPTED in bytes(self.members.get("include", _ABSENT))
+
+    @property
     def upstream_echo(self) -> dict[str, bytes]:
         """Members that the upstream echoes: those of `echo` that it is told of."""
         return {name: value for name, value in self.echo.items() if name in self.members}
@@ -79,11 +85,13 @@ class NativeRequest:
         """Headers that the upstream needs to read the body."""
         return ()
 
-    def upstream_body(self, model: str, *, keep_state: bool, ask_usage: bool) -> bytes:
+    def upstream_body(
+        self, model: str, *, keep_state: bool, ask_usage: bool, ask_encrypted: bool = False
+    ) -> bytes:
         """Write the request for an upstream that calls the model `model`.
 
         `keep_state`: the gateway keeps responses, so the upstream is told not to. `ask_usage`: chat streams
-        are asked for usage.
+        are asked for usage. `ask_encrypted`: reasoning is asked for in a form that can be sent back.
         """
         members: dict[str, bytes | msgspec.Raw] = dict(self.members)
         if model != self.model:
@@ -96,6 +104,8 @@ class NativeRequest:
         if ask_usage and self.stream and not self.include_usage and self.dialect in {"chat", "completions"}:
             options = _object(self.members, "stream_options")
             members["stream_options"] = msgspec.json.encode({**(options or {}), "include_usage": True})
+        if ask_encrypted:
+            members["include"] = _with_encrypted(members.get("include", _ABSENT))
         if members == self.members and not repeats_members(self.body, self.members):
             return self.body
         # Where a member stood twice, the upstream sees the one that the cache key was made from.
@@ -132,6 +142,18 @@ def with_context(request: NativeRequest, given: bytes, echo: Mapping[str, bytes]
     made = read_request(request.dialect, write_members({**members, "input": given}))
     made.echo = {**made.echo, **echo}
     return made
+
+
+def _with_encrypted(include: bytes | msgspec.Raw) -> bytes:
+    """Return an `include` that names encrypted reasoning too; one that is no list is the upstream's to refuse."""
+    raw = bytes(include)
+    if raw == _NULL:
+        return b"[%b]" % _ENCRYPTED
+    try:
+        asked = msgspec.json.decode(raw, type=list[str])
+    except msgspec.DecodeError:
+        return raw
+    return msgspec.json.encode([*asked, msgspec.Raw(_ENCRYPTED)])
 
 
 def is_limited(members: Members) -> bool:

@@ -13,6 +13,7 @@ from antiphon.dialects.chat.dialect import is_usage_only
 from antiphon.dialects.native import changed_echo
 from antiphon.dialects.responses.frames import under_open_name
 from antiphon.dialects.responses.replay import asked_by, under_id
+from antiphon.engine.error_answers import in_own_places
 from antiphon.engine.live import LiveRecording
 from antiphon.engine.rendition import JSON_TYPE, STREAM_HEADERS, Header, hides_usage, render
 from antiphon.engine.turn import Turn
@@ -248,13 +249,17 @@ class LiveAnswer:
         self._status, self._error = answer.status, "upstream_error"
         ask = self.turn.ask
         content_type, body = answer.told(
-            ask.dialect.errors, self.turn.request_id.decode(), is_native=ask.upstream_dialect is None
+            ask.dialect.errors,
+            self.turn.request_id.decode(),
+            is_native=ask.upstream_dialect is None,
+            context=self.turn.context,
         )
         headers = ((b"content-type", content_type), *self._headers(self.turn, self._live))
         self._send(answer.status, headers, body)
 
     def _refuse(self, fault: GatewayError) -> None:
         self._status, self._error = fault.status, fault.code
+        fault = in_own_places(fault, self.turn.context)
         headers = (JSON_TYPE, *fault.headers, *self._headers(self.turn, self._live))
         self._send(
             fault.status, headers, self.turn.ask.dialect.errors.write(fault, self.turn.request_id.decode())

@@ -11,14 +11,15 @@ from typing import Final
 import msgspec
 
 from antiphon.dialects.native import NativeRequest, with_context
-from antiphon.dialects.responses.dialect import RESPONSES
+from antiphon.dialects.responses.dialect import RESPONSES, items_done
+from antiphon.engine.histories import Histories
 from antiphon.engine.rendition import render
 from antiphon.engine.turn import Asked
 from antiphon.ports.runs import RunStore
 from antiphon.ports.stores import KeptResponse, ResponseStore
 from antiphon.recording import Mode, State
 from antiphon.turn.chain import Items, Parent, continued, input_items, write_items
-from antiphon.turn.history import Context, Head, grow
+from antiphon.turn.history import Context, Head, head_of
 from antiphon.wire.errors import ClientFault
 from antiphon.wire.json import Members
 
@@ -38,6 +39,8 @@ class Limits:
 
     max_items: int
     max_bytes: int
+    memory: int
+    """Bytes of histories that are kept at hand."""
 
 
 class Contexts:
@@ -48,11 +51,15 @@ class Contexts:
         self._responses = responses
         self._runs = runs
         self._limits = limits
+        self._histories = Histories(limits.memory)
 
-    async def resolve(self, request: NativeRequest, owner: str) -> tuple[NativeRequest, Context]:
+    async def resolve(
+        self, request: NativeRequest, owner: str, parent: Parent | None = None
+    ) -> tuple[NativeRequest, Context]:
         """Return `request` with all that it refers to in its `input`, and what the model is shown.
 
-        Raises ClientFault, StoreFault.
+        `parent` is the response that it continues, where whoever brings the request has it at hand. Raises
+        ClientFault, StoreFault.
         """
         parent_id = _parent_id(request.members)
         new = input_items(request.given)
@@ -61,21 +68,24 @@ class Contexts:
                 f"'{_CONVERSATION}' is not supported yet.", code="unsupported_parameter", param=_CONVERSATION
             )
         if parent_id is None:
-            return request, Context(None, new)
-        head, shown, output = await self._parent(parent_id, owner)
+            return request, Context(None, new, new)
+        head, shown, output = (
+            await self._parent(parent_id, owner) if parent is None else (None, parent.input, parent.output)
+        )
         items = continued(shown, output, new)
-        context = Context(head, items[len(shown) :])
+        context = Context(
+            head,
+            items if head is None else items[len(shown) :],
+            items,
+            len(items) - len(new),
+            is_text=(request.given or b"").startswith(b'"'),
+        )
         self._check_limits(context)
+        now = head_of(owner, head, context.new)
+        if now is not None and parent is None:
+            self._histories.put(now, items)
         echo = {_PREVIOUS: b'"%b"' % parent_id.encode()}
         return with_context(request, write_items(items), echo), context
-
-    async def find_parent(self, response_id: str, owner: str) -> Parent | None:
-        """Return a response that can be continued, if there is one. Raises ClientFault, StoreFault."""
-        try:
-            _, shown, output = await self._parent(response_id, owner)
-        except UnknownParent:
-            return None
-        return Parent(shown, output)
 
     async def _parent(self, response_id: str, owner: str) -> tuple[Head | None, Items, Items]:
         """Return where the response's input is kept, its items, and its output."""
@@ -85,6 +95,8 @@ class Contexts:
                 raise ClientFault(
                     f"Previous response with id '{response_id}' has not ended yet.", param=_PREVIOUS
                 )
+            kept = await self._responses.get(response_id, owner)  # perhaps it has ended just now
+        if kept is None:
             raise UnknownParent(response_id)
         output = _output_of(kept)
         if kept.recording.outcome.state not in _CONTINUABLE and not output:
@@ -94,15 +106,27 @@ class Contexts:
         head, shown = await self.shown(kept)
         return head, shown, output
 
+    async def shown_for(self, response_id: str, owner: str) -> Items | None:
+        """Return the input of the owner's response, ended or not; None if there is none. Raises StoreFault."""
+        kept = await self._responses.get(response_id, owner)
+        if kept is None:
+            history = await self._runs.shown(response_id, owner)
+            if history is not None:
+                return await self._responses.history(history) if history else ()
+            kept = await self._responses.get(response_id, owner)  # perhaps it has ended just now
+        return None if kept is None else (await self.shown(kept))[1]
+
     async def shown(self, kept: KeptResponse) -> tuple[Head | None, Items]:
         """Return where the input of a response is kept, and its items. Raises StoreFault."""
-        if kept.context is None:
-            return kept.head, () if kept.head is None else await self._responses.history(kept.head.id)
-        # It is not written yet; what it continues is.
-        before, new = kept.context.before, kept.context.new
-        nodes = grow(kept.owner, before, new)
-        items = () if before is None else await self._responses.history(before.id)
-        return nodes[-1].head if nodes else before, items + new
+        context = kept.context
+        head = kept.head if context is None else head_of(kept.owner, context.before, context.new)
+        if head is None:
+            return None, ()
+        items = self._histories.get(head.id)
+        if items is None:
+            items = await self._responses.history(head.id)
+            self._histories.put(head, items)
+        return head, items
 
     def _check_limits(self, context: Context) -> None:
         depth, size = (0, 0) if context.before is None else context.before[1:]
@@ -154,8 +178,12 @@ def _parent_id(members: Members) -> str | None:
 
 
 def _output_of(kept: KeptResponse) -> Items:
+    """Return what a response has brought; where it broke off, only the items that were finished."""
+    recording = kept.recording
+    if recording.outcome.state not in _CONTINUABLE and recording.mode is Mode.STREAM:
+        return tuple(items_done(recording.frames))
     try:
-        body = render(kept.recording, RESPONSES, Asked(Mode.JSON)).fill(kept.id.encode(), None, {})
+        body = render(recording, RESPONSES, Asked(Mode.JSON)).fill(kept.id.encode(), None, {})
         return tuple(map(bytes, msgspec.json.decode(body, type=_Output).output))
     except ValueError:
         return ()

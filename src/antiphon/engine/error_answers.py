@@ -7,8 +7,11 @@ from typing import Any
 import msgspec
 
 from antiphon.recording import Head
+from antiphon.turn.chain import in_own_input, is_inherited
+from antiphon.turn.history import Context
 from antiphon.wire.error_forms import ErrorForm
-from antiphon.wire.errors import ClientFault, UpstreamFault
+from antiphon.wire.errors import ClientFault, GatewayError, UpstreamFault
+from antiphon.wire.objects import read_object, write_object
 from antiphon.wire.upstream_errors import read_error
 
 MAX_ERROR_BYTES = 1024 * 1024
@@ -28,13 +31,15 @@ class ErrorAnswer:
     body: bytes
     """As the upstream wrote it."""
 
-    def told(self, form: ErrorForm, request_id: str, *, is_native: bool = True) -> tuple[bytes, bytes]:
-        """Return content type and body for a client that expects `form`.
+    def told(
+        self, form: ErrorForm, request_id: str, *, is_native: bool = True, context: Context | None = None
+    ) -> tuple[bytes, bytes]:
+        """Return content type and body for a client that expects `form`, about a request that was sent in `context`.
 
         They are as they came where a native error is in that form; one of another dialect may only look like it.
         """
         if is_native and form.holds(self.body):
-            return self.content_type, self.body
+            return self.content_type, self._in_own_places(context)
         error = read_error(self.body, self.content_type)
         told = (ClientFault if self.status < 500 else UpstreamFault)(
             error.message or f"The upstream answered with status {self.status}.",
@@ -43,7 +48,36 @@ class ErrorAnswer:
             status=self.status,
             kind=error.type,
         )
-        return _JSON_TYPE, form.write(told, request_id)
+        return _JSON_TYPE, form.write(in_own_places(told, context), request_id)
+
+    def _in_own_places(self, context: Context | None) -> bytes:
+        if context is None or not context.inherited or b"input" not in self.body:
+            return self.body
+        told = read_object(self.body)
+        error = told["error"]
+        fault = ClientFault(str(error.get("message") or ""), param=error.get("param"))
+        mended = in_own_places(fault, context)
+        if (mended.message, mended.param) == (fault.message, fault.param):
+            return self.body
+        return write_object(told | {"error": error | {"message": mended.message, "param": mended.param}})
+
+
+def in_own_places(fault: GatewayError, context: Context | None) -> GatewayError:
+    """Return a fault whose places are those in the client's own `input`, which may have been continued from more."""
+    if context is None or not context.inherited:
+        return fault
+    before, is_text, param = context.inherited, context.is_text, fault.param
+    if isinstance(param, str):
+        is_before = is_inherited(param, before)
+        param = "previous_response_id" if is_before else in_own_input(param, before, is_text=is_text)
+    return type(fault)(
+        in_own_input(fault.message, before, is_text=is_text),
+        code=fault.code,
+        param=param,
+        status=fault.status,
+        kind=fault.type,
+        headers=fault.headers,
+    )
 
 
 class _Answer(msgspec.Struct):

@@ -12,12 +12,13 @@ from antiphon.dialects.native import changed_echo
 from antiphon.drivers.memory import MemoryCache
 from antiphon.engine.accounts import Accounts
 from antiphon.engine.answers import Ending, LiveAnswer
+from antiphon.engine.encrypted import AskedForMore, Refusals
 from antiphon.engine.live import LiveRecording
 from antiphon.engine.rendition import Header
 from antiphon.engine.source import Source
 from antiphon.engine.turn import Turn
 from antiphon.ports.stores import CacheLevel, KeptResponse, ResponseStore
-from antiphon.ports.upstream import UpstreamRequest
+from antiphon.ports.upstream import AnswerSink, UpstreamRequest
 from antiphon.recording import Recording, State
 from antiphon.settings import Cache
 from antiphon.turn.history import Context
@@ -67,6 +68,7 @@ class Producing:
         self._recording_ids = _recording_ids()
         self._flights: dict[tuple[str, bytes], LiveRecording] = {}
         self._live: set[LiveRecording] = set()
+        self._refusals = Refusals()
         self._unpaid: dict[str, list[tuple[Turn, Ending]]] = {}
 
     @property
@@ -124,21 +126,18 @@ class Producing:
         if turn.ask.upstream_dialect is not None:
             self._translate(turn, live, source)
             return
-        request, settings = turn.ask.request, source.settings
-        body = request.upstream_body(
-            turn.ask.target.model,
-            keep_state=settings.state == "gateway",
-            ask_usage=settings.usage_in_streams and source.profile.stream_options,
+        target = (source.name, turn.ask.target.model)
+        asks_more = (
+            turn.is_for_chains and not turn.ask.request.asks_encrypted and target not in self._refusals
         )
-        variant = turn.ask.variant
-        upstream_request = UpstreamRequest(
-            turn.ask.dialect.name,
-            source.profile.native_prefix + turn.ask.route + variant.query,
-            body,
-            request.stream,
-            headers=variant.headers or request.upstream_headers,
-        )
-        live.started(source.upstream.send(upstream_request, live))
+        sink: AnswerSink = live
+        if asks_more:
+            sink = AskedForMore(
+                live,
+                lambda again: source.upstream.send(_native_request(turn, source), again),
+                lambda: self._refusals.add(target),
+            )
+        live.started(source.upstream.send(_native_request(turn, source, ask_encrypted=asks_more), sink))
 
     def withdraw(self, turn: Turn, live: LiveRecording, key: CacheKey) -> list[Turn]:
         """Give up `live` before anything was sent upstream, and return the turns that wait for it."""
@@ -234,6 +233,23 @@ class Producing:
             return
         # Who pays has left while others listen: what it cost is known when the answer has ended.
         self._unpaid.setdefault(recording.id, []).append((turn, ending))
+
+
+def _native_request(turn: Turn, source: Source, *, ask_encrypted: bool = False) -> UpstreamRequest:
+    request, settings, variant = turn.ask.request, source.settings, turn.ask.variant
+    body = request.upstream_body(
+        turn.ask.target.model,
+        keep_state=settings.state == "gateway",
+        ask_usage=settings.usage_in_streams and source.profile.stream_options,
+        ask_encrypted=ask_encrypted,
+    )
+    return UpstreamRequest(
+        turn.ask.dialect.name,
+        source.profile.native_prefix + turn.ask.route + variant.query,
+        body,
+        request.stream,
+        headers=variant.headers or request.upstream_headers,
+    )
 
 
 def _recording_ids() -> Iterator[str]:

@@ -66,6 +66,8 @@ class Turn:
     """The id minted for this answer, where the dialect has stored responses."""
     keeps: bool = False
     """Whether the answer is to be kept for retrieval."""
+    is_for_chains: bool = False
+    """Whether the answer may be continued later, and so has to bring what that needs."""
     context: Context | None = None
     """What the request has referred to, resolved; None: it stands alone."""
     is_kept_upstream: bool = False

@@ -8,6 +8,8 @@ import time
 from collections.abc import Awaitable, Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 
+import msgspec
+
 from antiphon.cache.controls import Controls, read_controls
 from antiphon.cache.entry import Entry, Verdict, judge
 from antiphon.cache.key import CacheKey, Circumstance, cache_key
@@ -32,7 +34,8 @@ from antiphon.recording import Mode
 from antiphon.recording.pace import INSTANT, Pace, parse_pace
 from antiphon.routing.names import Target
 from antiphon.settings import Cache
-from antiphon.turn.history import Context
+from antiphon.turn.chain import Items, Parent
+from antiphon.turn.history import Context, head_of
 from antiphon.wire.errors import ClientFault, GatewayError, StoreFault
 from antiphon.wire.sealing import ENVELOPE
 
@@ -67,6 +70,10 @@ class Incoming:
     query: bytes = b""
     response_id: bytes = b""
     """The id that the answer is to have; without it one is minted."""
+    parent: Parent | None = None
+    """The response that is continued, where whoever brings the request has it at hand."""
+    shown: Items | None = None
+    """What the model is shown, as soon as that is known."""
 
 
 Accept = Callable[[Incoming, NativeRequest, Context], Awaitable[None]]
@@ -120,7 +127,7 @@ class Turns:
         request = _read(incoming)
         target = self._catalogue.resolve(request.model)
         stateful = request.stateful_member
-        if target is None or (stateful is not None and not self._is_kept_upstream(target)):
+        if target is None or (stateful is not None and not self._is_passed_on(incoming, target)):
             self._tasks.start(
                 self._answer_later(incoming, request, target),
                 f"resolve {incoming.request_id.decode()}",
@@ -139,13 +146,14 @@ class Turns:
         try:
             if target is None:
                 target = await self._catalogue.resolve_listed(request.model)  # perhaps a provider lists it
-            if request.stateful_member is None or self._is_kept_upstream(target):
+            if request.stateful_member is None or self._is_passed_on(incoming, target):
                 self._look_up(self._turn(incoming, request, target), incoming.headers, None)
                 return
             is_background = bytes(request.members.get("background", b"")) == b"true"
             if is_background and not request.store:
                 raise ClientFault("A background response needs `store: true`.", param="background")
-            resolved, context = await self._contexts.resolve(request, incoming.owner.name)
+            resolved, context = await self._contexts.resolve(request, incoming.owner.name, incoming.parent)
+            incoming.shown = context.shown
             if is_background:
                 await self._accept(incoming, resolved, context)
                 return
@@ -186,12 +194,15 @@ class Turns:
                 turn.keeps = request.store
                 if turn.keeps:
                     self._carry(turn, incoming.headers)
+                turn.is_for_chains = request.store or bool(incoming.response_id)
             else:
                 turn.is_kept_upstream = True
         return turn
 
-    def _is_kept_upstream(self, target: Target) -> bool:
+    def _is_passed_on(self, incoming: Incoming, target: Target) -> bool:
         """Whether the provider keeps responses itself, and so knows what a request refers to."""
+        if incoming.parent is not None:
+            return False  # that one is known here
         source = self._sources[target.provider]
         is_native = upstream_dialect(source.profile, RESPONSES.name, CLIENTS) is None
         return is_native and source.settings.state == "upstream"
@@ -272,7 +283,13 @@ class Turns:
             variant=turn.ask.variant.key,
         )
         own_cache = turn.ask.request.cache_member is not None
-        return cache_key(circumstance, turn.ask.request.members, own_cache=own_cache)
+        members = turn.ask.request.members
+        if turn.context is not None and turn.context.inherited:
+            # Entries keep what their key was made from: with the whole history in each, a chain would cost its square.
+            head = head_of(owner.name, turn.context.before, turn.context.new)
+            if head is not None:
+                members = {**members, "input": msgspec.Raw(b'{"history":"%b"}' % head.id.hex().encode())}
+        return cache_key(circumstance, members, own_cache=own_cache)
 
     async def _search(
         self, turn: Turn, live: LiveRecording, source: Source, key: CacheKey, level: CacheLevel

@@ -2,19 +2,20 @@
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from urllib.parse import parse_qs, quote, unquote
+from urllib.parse import quote, unquote
 
 import msgspec
 
 from antiphon.drivers.memory import MemoryCache
 from antiphon.engine.contexts import Contexts
 from antiphon.engine.passing import Passing
+from antiphon.engine.runs.replay import KeptReplay
 from antiphon.engine.runs.runs import Runs
 from antiphon.engine.runs.settling import body_of
-from antiphon.engine.runs.tail import replay
 from antiphon.engine.source import Source
 from antiphon.engine.tasks import Tasks
 from antiphon.gateway.gateway import Handler, answer_later
+from antiphon.gateway.kept_query import Change, change_of, check_include, flag, read_query, starting_after
 from antiphon.gateway.keys import Keyring
 from antiphon.gateway.request import Request
 from antiphon.ports.reply import Headers, Reply
@@ -67,10 +68,13 @@ class KeptResponses:
             async def answer() -> tuple[int, Headers, bytes] | None:
                 try:
                     body = await body_for(asked)
-                except _UnknownResponse:
+                except ClientFault as fault:
+                    # What a provider keeps is asked for in its provider's terms.
+                    if not isinstance(fault, _UnknownResponse) and await self._is_here(asked):
+                        raise
                     source = await self._keeper(request, asked.owner)
                     if source is None:
-                        raise
+                        raise _UnknownResponse(asked.response_id) from fault
                     Passing(source, _passed_on(request), request_id, reply)
                     return None
                 return None if body is None else (200, ((b"content-type", b"application/json"),), body)
@@ -79,14 +83,18 @@ class KeptResponses:
 
         return handler
 
+    async def _is_here(self, asked: "_Asked") -> bool:
+        return await self._contexts.shown_for(asked.response_id, asked.owner) is not None
+
     async def _keeper(self, request: Request, owner: str) -> Source | None:
         provider = await self._store.upstream_of(_response_id(request), owner)
         return None if provider is None else self._sources.get(provider)
 
     async def _retrieve(self, asked: "_Asked") -> bytes | None:
-        query = parse_qs(asked.request.query.decode("latin-1"))
-        if query.get("stream", ["false"])[-1] in {"true", "1"}:
-            await self._stream(asked, _starting_after(query, asked.request))
+        query = asked.query
+        check_include(query)
+        if flag(query, "stream"):
+            await self._stream(asked, starting_after(query, asked.request.headers), change_of(query))
             return None
         kept = await self._store.get(asked.response_id, asked.owner)
         if kept is None:
@@ -96,13 +104,14 @@ class KeptResponses:
             kept = await self._kept(asked)  # perhaps it has ended just now
         return body_of(kept)
 
-    async def _stream(self, asked: "_Asked", after: int) -> None:
-        kept = await self._store.get(asked.response_id, asked.owner)
+    async def _stream(self, asked: "_Asked", after: int, change: Change | None) -> None:
+        response_id, owner, reply, request_id = asked.response_id, asked.owner, asked.reply, asked.request_id
+        kept = await self._store.get(response_id, owner)
         if kept is None:
-            if await self._runs.tail(asked.response_id, asked.owner, after, asked.reply, asked.request_id):
+            if await self._runs.tail(response_id, owner, after, reply, request_id, change):
                 return
             kept = await self._kept(asked)
-        replay(kept, after, asked.reply, asked.request_id)
+        KeptReplay(kept, after, reply, request_id, change)
 
     async def _delete(self, asked: "_Asked") -> bytes:
         if not await self._runs.delete(asked.response_id, asked.owner):
@@ -125,11 +134,11 @@ class KeptResponses:
         return body
 
     async def _input_items(self, asked: "_Asked") -> bytes:
-        kept = await self._store.get(asked.response_id, asked.owner)
-        if kept is None:
+        check_include(asked.query)
+        items = await self._contexts.shown_for(asked.response_id, asked.owner)
+        if items is None:
             raise _UnknownResponse(asked.response_id)
-        _, items = await self._contexts.shown(kept)
-        return list_items(items, parse_qs(asked.request.query.decode("latin-1")))
+        return list_items(items, asked.query)
 
     async def _kept(self, asked: "_Asked") -> KeptResponse:
         kept = await self._store.get(asked.response_id, asked.owner)
@@ -146,6 +155,10 @@ class _Asked:
     owner: str
     request_id: bytes
     reply: Reply
+
+    @property
+    def query(self) -> dict[str, list[str]]:
+        return read_query(self.request.query)
 
     @property
     def response_id(self) -> str:
@@ -176,16 +189,3 @@ def _passed_on(request: Request) -> UpstreamRequest:
         body=request.body,
         method="GET" if request.method == b"HEAD" else request.method.decode(),
     )
-
-
-def _starting_after(query: Mapping[str, list[str]], request: Request) -> int:
-    """Return the number of the last event that the client has; -1 for none. Raises ClientFault."""
-    given = query.get("starting_after")
-    text = given[-1] if given else request.headers.get(b"last-event-id", b"").decode("latin-1")
-    if not text:
-        return -1
-    if not (text.isascii() and text.isdigit() and len(text) < 16):
-        raise ClientFault(
-            "'starting_after' must be the number of an event.", code="invalid_value", param="starting_after"
-        )
-    return int(text)

@@ -2,11 +2,8 @@
 
 import logging
 from collections.abc import Callable, Mapping
-from functools import partial
 from urllib.parse import urlsplit
 
-from antiphon.dialects.native import read_request
-from antiphon.dialects.responses.dialect import RESPONSES
 from antiphon.engine.refusals import internal_error, refuse
 from antiphon.engine.tasks import Tasks
 from antiphon.engine.turn import Owner
@@ -14,7 +11,7 @@ from antiphon.engine.turns import Incoming, Turns
 from antiphon.gateway.gateway import RESPONSES_ROUTE, request_ids
 from antiphon.gateway.keys import Keyring
 from antiphon.gateway.request import Request
-from antiphon.gateway.websocket_session import Conditions, FindParent, Session
+from antiphon.gateway.websocket_session import Conditions, Resolve, Session
 from antiphon.gateway.websocket_turn import Socket
 from antiphon.settings import Server
 from antiphon.settings.checks import is_loopback
@@ -33,11 +30,10 @@ class Sessions:
         limits: Server,
         *,
         tasks: Tasks,
-        keeps_upstream: Callable[[str], bool],
         wall_clock: Callable[[], float],
-        find_parent: FindParent | None = None,
+        resolve: Resolve,
     ) -> None:
-        """Let `turns` answer; `find_parent` looks for responses that a connection has not brought itself."""
+        """Let `turns` answer; `resolve` finds what a warm-up continues."""
         self._turns = turns
         self._keyring = keyring
         self._is_api = limits.is_api
@@ -47,11 +43,9 @@ class Sessions:
             route=RESPONSES_ROUTE,
             request_ids=self._request_ids,
             tasks=tasks,
-            keeps_upstream=keeps_upstream,
-            check=partial(read_request, RESPONSES.name),
             max_bytes=limits.max_body_bytes,
             lifetime=limits.websocket_lifetime,
-            find_parent=find_parent,
+            resolve=resolve,
             wall_clock=wall_clock,
         )
 

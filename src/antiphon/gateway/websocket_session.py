@@ -14,6 +14,8 @@ from typing import Final
 
 import msgspec
 
+from antiphon.dialects.native import NativeRequest, read_request
+from antiphon.dialects.responses.dialect import RESPONSES
 from antiphon.dialects.responses.prepared import prepared_events
 from antiphon.engine.refusals import internal_error
 from antiphon.engine.tasks import Tasks
@@ -23,7 +25,8 @@ from antiphon.gateway.lanes import Lanes
 from antiphon.gateway.recent import RecentResponses
 from antiphon.gateway.websocket_turn import Socket, TurnReply
 from antiphon.ports.reply import Reply
-from antiphon.turn.chain import Items, Parent, continued, input_items, write_items
+from antiphon.turn.chain import Items, Parent, input_items
+from antiphon.turn.history import Context
 from antiphon.wire.errors import ClientFault, GatewayError, error_body
 from antiphon.wire.json import Members, write_members
 from antiphon.wire.websocket import (
@@ -40,11 +43,8 @@ _NOT_FOR_UPSTREAMS: Final = frozenset(
     {"type", "stream_id", "generate", "stream", "stream_options", "background"}
 )
 
-_KEPT_ELSEWHERE: Final = frozenset({"previous_response_id", "conversation"})
-"""Members of a request whose context only the provider knows."""
-
-FindParent = Callable[[str, Owner], Awaitable[Parent | None]]
-"""(response id, who asks): the seam for responses that are kept longer than a connection."""
+Resolve = Callable[[NativeRequest, str, Parent | None], Awaitable[tuple[NativeRequest, Context]]]
+"""(request, owner, the response that it continues if that is at hand): what the model would be shown."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,16 +56,16 @@ class Conditions:
     route: Route
     request_ids: Iterator[bytes]
     tasks: Tasks
-    keeps_upstream: Callable[[str], bool]
-    """Whether the provider of a model keeps responses itself, and with them chains."""
-    check: Callable[[bytes], object]
-    """Raises ClientFault for a body that is no request."""
+    resolve: Resolve
     max_bytes: int
     """Bound of a request, of what waits, and of what is remembered."""
     lifetime: float
     """Seconds."""
-    find_parent: FindParent | None = None
     wall_clock: Callable[[], float] = time.time
+
+
+_REFERRING: Final = frozenset({"previous_response_id", "conversation"})
+"""Members that stand for items which are kept somewhere."""
 
 
 class Session:
@@ -151,8 +151,9 @@ class Session:
 
     def on_response(self, turn: TurnReply, response_id: str, output: Items) -> None:
         """Remember what can be continued."""
-        if turn.input is not None:
-            self._recent.put(response_id, Parent(turn.input, output), turn.stream_id)
+        shown = turn.shown
+        if shown is not None:
+            self._recent.put(response_id, Parent(shown, output), turn.stream_id)
 
     def on_failed(self, turn: TurnReply) -> None:
         """Forget the response that was to be continued; a fork on another lane does it no harm."""
@@ -204,41 +205,11 @@ class Session:
         turn = TurnReply(self._socket, self, frame.stream_id)
         self._turns[turn] = None
         try:
-            turn.parent_id = parent_id = _parent_id(frame.members)
+            turn.parent_id = parent_id = _string(frame.members, "previous_response_id")
             recent = None if parent_id is None else self._recent.get(parent_id)
-            if recent is not None:
-                self._ask(turn, frame, recent.parent)
-            elif parent_id is None or self._is_kept_upstream(frame.members):
-                turn.parent_id = None  # who keeps it tells it
-                self._ask(turn, frame, None)
-            else:
-                self._search(turn, frame, parent_id)
+            self._ask(turn, frame, None if recent is None else recent.parent)
         except GatewayError as fault:
             _refuse(turn, fault)
-
-    def _is_kept_upstream(self, members: Members) -> bool:
-        model = _string(members, "model")
-        return model is not None and self._conditions.keeps_upstream(model)
-
-    def _search(self, turn: TurnReply, frame: ClientFrame, parent_id: str) -> None:
-        """Ask for a response that this connection has not brought."""
-        find = self._conditions.find_parent
-        if find is None:
-            raise _not_found(parent_id)
-
-        async def search() -> None:
-            try:
-                parent = await find(parent_id, self._owner)
-                if parent is None:
-                    raise _not_found(parent_id)
-                if not self._is_over:
-                    self._ask(turn, frame, parent)
-            except GatewayError as fault:
-                _refuse(turn, fault)
-
-        self._conditions.tasks.start(
-            search(), "find a parent response", on_death=lambda: _refuse(turn, internal_error())
-        )
 
     def _ask(self, turn: TurnReply, frame: ClientFrame, parent: Parent | None) -> None:
         """Let the engine answer."""
@@ -246,38 +217,47 @@ class Session:
         members: dict[str, bytes | msgspec.Raw] = {
             name: value for name, value in frame.members.items() if name not in _NOT_FOR_UPSTREAMS
         }
+        members["stream"] = b"true"
         given = members.get("input")
         items = input_items(None if given is None else bytes(given))
-        if parent is not None:
-            items = continued(parent.input, parent.output, items)
-            members["input"] = write_items(items)
-            del members["previous_response_id"]
-        if not any(_is_given(frame.members, name) for name in _KEPT_ELSEWHERE & members.keys()):
-            turn.input = items
-        members["stream"] = b"true"
         body = write_members(members)
-        if len(body) > conditions.max_bytes:
-            raise ClientFault(
-                f"With what it continues, the request is larger than {conditions.max_bytes} bytes.",
-                code="request_too_large",
-                param="input",
-                status=413,
-            )
         if _is_warm_up(frame.members):
-            conditions.check(body)
-            made = prepared_events(frame.members, mint_response_id().decode(), int(conditions.wall_clock()))
-            turn.tell(made)
+            self._warm_up(turn, frame, read_request(RESPONSES.name, body), parent)
             return
-        conditions.answer(
-            Incoming(
-                route=conditions.route,
-                owner=self._owner,
-                request_id=next(conditions.request_ids),
-                headers=self._headers,
-                body=body,
-                reply=turn,
-                received_at=time.monotonic(),
-            )
+        incoming = Incoming(
+            route=conditions.route,
+            owner=self._owner,
+            request_id=next(conditions.request_ids),
+            headers=self._headers,
+            body=body,
+            reply=turn,
+            received_at=time.monotonic(),
+            parent=parent,
+        )
+        if not any(_is_given(frame.members, name) for name in _REFERRING):
+            incoming.shown = items
+        turn.incoming = incoming
+        conditions.answer(incoming)
+
+    def _warm_up(
+        self, turn: TurnReply, frame: ClientFrame, request: NativeRequest, parent: Parent | None
+    ) -> None:
+        """Answer without an upstream, with a response that can be continued."""
+        conditions = self._conditions
+        made = prepared_events(frame.members, mint_response_id().decode(), int(conditions.wall_clock()))
+
+        async def prepare() -> None:
+            try:
+                _, context = await conditions.resolve(request, self._owner.name, parent)
+            except GatewayError as fault:
+                _refuse(turn, fault)
+            else:
+                turn.prepared = context.shown
+                if not self._is_over:
+                    turn.tell(made)
+
+        conditions.tasks.start(
+            prepare(), "prepare a response", on_death=lambda: _refuse(turn, internal_error())
         )
 
     # Leaving.
@@ -307,28 +287,8 @@ def _shutting_down() -> GatewayError:
     return GatewayError("The gateway is shutting down.", code="shutting_down", status=503)
 
 
-def _not_found(response_id: str) -> ClientFault:
-    return ClientFault(
-        f"Previous response with id '{response_id[:128]}' not found.",
-        code="previous_response_not_found",
-        param="previous_response_id",
-    )
-
-
 def _refuse(reply: Reply, fault: GatewayError) -> None:
     reply.send(fault.status, fault.headers, error_body(fault))
-
-
-def _parent_id(members: Members) -> str | None:
-    """Return the response that is to be continued. Raises ClientFault."""
-    parent_id = _string(members, "previous_response_id")
-    if parent_id is not None and _is_given(members, "conversation"):
-        raise ClientFault(
-            "'previous_response_id' and 'conversation' exclude each other.",
-            code="mutually_exclusive_parameters",
-            param="previous_response_id",
-        )
-    return parent_id
 
 
 def _is_given(members: Members, name: str) -> bool:

@@ -14,6 +14,7 @@ from typing import Final, Protocol
 import msgspec
 
 from antiphon.dialects.responses.frames import RESPONSE_KEY, EventData, read_event
+from antiphon.engine.turns import Incoming
 from antiphon.ports.reply import Headers, ReplyWatcher
 from antiphon.turn.chain import Items
 from antiphon.turn.events import LIFECYCLE, TERMINAL
@@ -77,8 +78,9 @@ class TurnReply:
         "_socket",
         "_told",
         "_watcher",
-        "input",
+        "incoming",
         "parent_id",
+        "prepared",
         "stream_id",
     )
 
@@ -87,8 +89,10 @@ class TurnReply:
         self.stream_id = stream_id
         self.parent_id: str | None = None
         """The response that is continued."""
-        self.input: Items | None = None
-        """The resolved input; None where it is not known."""
+        self.incoming: Incoming | None = None
+        """What the engine was asked."""
+        self.prepared: Items | None = None
+        """What the model would have been shown, had it been asked."""
         self._socket = socket
         self._events = events
         self._watcher: ReplyWatcher | None = None
@@ -172,6 +176,11 @@ class TurnReply:
 
     # What the session calls.
 
+    @property
+    def shown(self) -> Items | None:
+        """The resolved input; None where it is not known."""
+        return self.prepared if self.incoming is None else self.incoming.shown
+
     def tell(self, events: list[bytes]) -> None:
         """Answer with events that the gateway has made itself, the last of them terminal."""
         for data in events:
@@ -226,8 +235,6 @@ class TurnReply:
         self._put(data)
 
     def _pass_response(self, told: EventData, data: bytes) -> None:
-        if self.parent_id is not None:
-            data = splice(data, {("response", "previous_response_id"): b'"%b"' % self.parent_id.encode()})
         if self._held_number is not None:
             data = splice(data, {("sequence_number",): b"%d" % self._held_number})
         if told.type in TERMINAL:

@@ -5,7 +5,8 @@ the number of the last event that its writer knows; a write that names others is
 
     queued --claim--> in_progress --append(status), end--> completed | incomplete | failed | cancelled --settle--> gone
       ^                    |
-      +------restart-------+   only while nothing that it has written was shown
+      +------restart-------+   without what its worker has written, if nobody was promised that;
+                               or with all of it, where its upstream carries on
 """
 
 from collections.abc import Callable, Sequence
@@ -17,6 +18,17 @@ from antiphon.turn.history import Context
 
 ENDED: Final = frozenset({"completed", "incomplete", "failed", "cancelled"})
 """States that never change."""
+
+
+@dataclass(frozen=True, slots=True)
+class Carried:
+    """Where an upstream carries an answer in its own background mode, whoever listens."""
+
+    provider: str
+    response_id: str
+    """The upstream's."""
+    last_seq: int
+    """The upstream's number of the last event that is in the log; -1: none is."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,6 +73,8 @@ class Lease:
     request: bytes
     history: bytes | None
     """The last item of what the model is to be shown."""
+    carried: Carried | None = None
+    """Where the answer goes on that an earlier worker has asked for."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,6 +94,8 @@ class Append:
     """Whether something of the answer is among `frames`."""
     has_effect: bool = False
     """Whether something was done that must not be done twice."""
+    carried: Carried | None = None
+    """Where the upstream's answer stands after `frames`, if it carries it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +106,7 @@ class RunState:
     epoch: int
     last_seq: int
     created_at: float
+    carried: Carried | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +121,8 @@ class StaleRun:
     is_public: bool
     has_effect: bool
     why: str
-    """`lease`: its worker is gone; `queue_deadline`, `deadline`: it is too late; `ended`: it is not settled yet."""
+    """`lease`: its worker is gone; `released`: its worker has let it go; `queue_deadline`, `deadline`: it is too
+    late; `ended`: it is not settled yet."""
 
 
 @dataclass(slots=True)
@@ -118,7 +136,13 @@ class Page:
 
 
 class RunStore(Protocol):
-    """Runs of all workers. Everything raises StoreFault when storage is gone."""
+    """Runs of all workers. Everything that is awaited raises StoreFault when storage is gone."""
+
+    def enter(self) -> str:
+        """Name a worker of this process, which begins now. Where the store can, it sees at once when the process dies."""
+
+    def leave(self, worker: str) -> None:
+        """The worker works no more: whatever it holds may be taken over."""
 
     async def create(self, new: NewRun, worker: str | None) -> Lease | None:
         """Accept a run: it is on disk when this returns. `worker`, if given, has it from the beginning."""
@@ -132,19 +156,28 @@ class RunStore(Protocol):
     async def append(self, appends: Sequence[Append]) -> list[bool]:
         """Add events; False where the writer is fenced. Prolongs the leases."""
 
+    async def release(self, held: Sequence[tuple[str, int]]) -> None:
+        """Let runs go, by id and epoch, as if their leases had run out: they are stale at once."""
+
     async def end(
         self, run_id: str, status: str, frames: Sequence[bytes] = (), expected: RunState | None = None
     ) -> bool:
         """End somebody else's run, in a new epoch; False if it has moved on from what was `expected`, or has ended."""
 
     async def restart(self, run_id: str, state: RunState, keep: int) -> bool:
-        """Queue a run again with its first `keep` events; False if it has moved on from `state`."""
+        """Queue a run again with its first `keep` events, in a new epoch.
+
+        False if it has moved on from `state`, or if others of its events are promised to somebody.
+        """
 
     async def stale(self, limit: int) -> list[StaleRun]:
         """Return runs whose worker is gone, that are too late, or that have ended and are not settled."""
 
     async def state(self, run_id: str, owner: str) -> RunState | None:
         """Return where the owner's run stands; None once it is settled."""
+
+    async def shown(self, run_id: str, owner: str) -> bytes | None:
+        """Return the last item of what the owner's run is shown, "" if that is nothing; None: there is no such run."""
 
     async def read(self, run_id: str, after: int) -> Page:
         """Return the events after the number `after`, and where the run stands."""

@@ -223,6 +223,8 @@ class Responses(Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):
     on_disconnect: Literal["cancel", "finish"] = "cancel"
     """What becomes of a `store: true` answer whose client leaves: given up, with nothing kept, or finished and kept;
     a request chooses with `X-Antiphon-On-Disconnect`."""
+    history_memory: Size = Size(64 * 1024 * 1024)
+    """Bound of the histories that each worker has at hand, so that it need not read them to continue them."""
     background: Background = Background()
     secret: Secret | None = None
     """Seals what clients carry back as `encrypted_content`: 32 characters or more; without it `storage` keeps one."""

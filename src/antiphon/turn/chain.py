@@ -5,6 +5,7 @@ what a client or an upstream has written stays as it was, but for what no upstre
 """
 
 import json
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -44,6 +45,9 @@ _PLAIN: Final = frozenset({"message", "reasoning", *_CALLS, *_OUTPUTS})
 """Items of which no member has to be there as null."""
 
 
+_PLACE: Final = re.compile(r"(?<![\w.])input\.?\[(\d{1,9})\]((?:\.\w+|\.?\[\d+\])*)")
+
+
 def input_items(value: bytes | None) -> Items:
     """Read a request's `input`: a string is one message of the user. Raises ClientFault."""
     if value is None or value == b"null":
@@ -62,8 +66,30 @@ def continued(parent_input: Iterable[bytes], parent_output: Iterable[bytes], new
     """
     told = tuple(item for written in parent_output if (item := _told_again(written)) is not None)
     context = (*parent_input, *told, *new_input)
-    _check_calls(context, len(context) - len(new_input))
+    if any(known is not None and known.type in _OUTPUTS for known in map(_known, new_input)):
+        _check_calls(context, len(context) - len(new_input))
     return context
+
+
+def in_own_input(text: str, inherited: int, *, is_text: bool) -> str:
+    """Return a fault's words in which places in a resolved input are those in the client's own.
+
+    `inherited` items stand in front of it; `is_text` is whether it is a string.
+    """
+
+    def own(found: re.Match[str]) -> str:
+        place = int(found[1]) - inherited
+        if place < 0:
+            return f"item {found[1]} of what is continued"
+        return "input" if is_text else f"input[{place}]{found[2]}"
+
+    return _PLACE.sub(own, text)
+
+
+def is_inherited(param: str, inherited: int) -> bool:
+    """Whether a path into a resolved input leads to an item that the client has not sent."""
+    found = _PLACE.match(param)
+    return found is not None and int(found[1]) < inherited
 
 
 def write_items(items: Iterable[bytes]) -> bytes:

@@ -49,6 +49,12 @@ class Context:
 
     before: Head | None
     new: Items
+    shown: Items | None = None
+    """All items, where they are at hand."""
+    inherited: int = 0
+    """How many items stand in front of the request's own `input`."""
+    is_text: bool = False
+    """Whether that `input` is a string."""
 
     @classmethod
     def of(cls, given: bytes | None) -> "Context":
@@ -57,6 +63,12 @@ class Context:
             return cls(None, input_items(given))
         except ClientFault:
             return cls(None, ())  # an upstream has understood it, whatever it is
+
+
+def head_of(owner: str, before: Head | None, items: Iterable[bytes]) -> Head | None:
+    """Return where a history ends in which `items` come after `before`; None where there is no item at all."""
+    nodes = grow(owner, before, items)
+    return nodes[-1].head if nodes else before
 
 
 def grow(owner: str, before: Head | None, items: Iterable[bytes]) -> list[Node]:

@@ -5,7 +5,7 @@ Specification, sections 2.5 and 2.8.
 
 from collections.abc import Mapping, Sequence
 from hashlib import blake2b
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 
@@ -18,8 +18,41 @@ _MOST: Final = 100
 _USUAL: Final = 20
 
 
-def listed(item: bytes, place: int) -> Item:
-    """Return the item number `place` of an input, as a list shows it."""
+class _Named(msgspec.Struct):
+    id: Any = None
+    type: Any = None
+    role: Any = None
+
+
+_NAMED: Final = msgspec.json.Decoder(_Named)
+
+
+def ids_of(items: Sequence[bytes]) -> list[str]:
+    """Return an id for each item of an input: its own, or the same one each time for an item that has none.
+
+    No two are equal, or else a list could not go on after one of them.
+    """
+    ids: dict[str, None] = {}
+    for place, item in enumerate(items):
+        named = _named(item)
+        own = named.id
+        if not isinstance(own, str) or own in ids:
+            kind = named.type or ("message" if named.role is not None else None)
+            prefix = _PREFIXES.get(kind, "item_") if isinstance(kind, str) else "item_"
+            own = prefix + blake2b(b"%d:%b" % (place, item), digest_size=20).hexdigest()
+        ids[own] = None
+    return [*ids]
+
+
+def _named(item: bytes) -> _Named:
+    try:
+        return _NAMED.decode(item)
+    except (ValueError, RecursionError):
+        return _Named()
+
+
+def listed(item: bytes, item_id: str) -> Item:
+    """Return an item of an input as a list shows it, under this id."""
     shown = {name: value for name, value in read_object(item).items() if value is not None}
     kind = shown.setdefault("type", "message" if "role" in shown else "item_reference")
     if kind == "message":
@@ -28,10 +61,7 @@ def listed(item: bytes, place: int) -> Item:
             part = "output_text" if shown.get("role") == "assistant" else "input_text"
             shown["content"] = [{**user_message(content)["content"][0], "type": part}]
         shown.setdefault("status", "completed")
-    if not isinstance(shown.get("id"), str):
-        prefix = _PREFIXES.get(kind, "item_")
-        shown["id"] = prefix + blake2b(b"%d:%b" % (place, item), digest_size=20).hexdigest()
-    return shown
+    return shown | {"id": item_id}
 
 
 _PREFIXES: Final = {
@@ -52,15 +82,14 @@ def list_items(items: Sequence[bytes], query: Mapping[str, list[str]]) -> bytes:
     order = query.get("order", ["desc"])[-1]
     if order not in {"asc", "desc"}:
         raise ClientFault("'order' is asc or desc.", code="invalid_value", param="order")
-    shown = [listed(item, place) for place, item in enumerate(items)]
-    if order == "desc":
-        shown.reverse()
-    start, end = 0, len(shown)
+    ids = ids_of(items)
+    places = range(len(items)) if order == "asc" else range(len(items) - 1, -1, -1)
+    start, end = 0, len(items)
     if "after" in query:
-        start = _place_of(shown, query["after"][-1], "after") + 1
+        start = places.index(_place_of(ids, query["after"][-1], "after")) + 1
     if "before" in query:
-        end = _place_of(shown, query["before"][-1], "before")
-    page = shown[start:end][:limit]
+        end = places.index(_place_of(ids, query["before"][-1], "before"))
+    page = [listed(items[place], ids[place]) for place in places[start:end][:limit]]
     return write_object(
         {
             "object": "list",
@@ -82,8 +111,7 @@ def _limit(query: Mapping[str, list[str]]) -> int:
     return limit
 
 
-def _place_of(shown: Sequence[Item], item_id: str, name: str) -> int:
-    for place, item in enumerate(shown):
-        if item["id"] == item_id:
-            return place
+def _place_of(ids: Sequence[str], item_id: str, name: str) -> int:
+    if item_id in ids:
+        return ids.index(item_id)
     raise ClientFault(f"There is no item '{item_id[:128]}' here.", code="invalid_value", param=name)

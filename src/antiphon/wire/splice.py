@@ -56,6 +56,36 @@ def with_member(document: bytes, name: str, value: bytes) -> bytes:
     return b"%b%b:%b%b%b" % (opening[0], msgspec.json.encode(name), value, comma, rest)
 
 
+def without_member(document: bytes, name: str) -> bytes:
+    """Leave a member of the outermost object out, if it is there."""
+    opening = _OPENING.match(document)
+    end = None if opening is None else opening.end()
+    while end is not None and (key := _KEY.match(document, end)):
+        stop = _end_of_value(document, key.end())
+        comma = None if stop is None else _NEXT.match(document, stop)
+        if stop is not None and _unescape(key[1]) == name:
+            if comma is not None:
+                return document[:end] + document[comma.end() :].lstrip()
+            # The last one goes with the comma in front of it.
+            return document[:end].rstrip(b", \t\r\n") + document[stop:]
+        end = None if comma is None else comma.end()
+    return document
+
+
+def after_opening(document: bytes, path: Path) -> int | None:
+    """Say where a first member of the object at `path` would stand; None if there is no object, or an empty one."""
+    start = 0
+    if path:
+        span = member_spans(document, [path]).get(path)
+        if span is None:
+            return None
+        start = span[0]
+    opening = _OPENING.match(document, start)
+    if opening is None or _KEY.match(document, opening.end()) is None:
+        return None
+    return opening.end()
+
+
 def replace_string(document: bytes, old: bytes, new: bytes) -> bytes:
     """Replace each JSON string that is exactly `old`, for an `old` without quotes, backslashes and commas."""
     quoted = b'"%b"' % old

@@ -4,14 +4,13 @@ import asyncio
 import contextlib
 import sqlite3
 import stat
-import subprocess
-import sys
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from antiphon.drivers.sqlite.database import Database, SchemaError, inspect
+from antiphon.drivers.sqlite.database import Database, inspect
 from antiphon.wire.errors import StoreFault
+from drivers.sqlite.at_once import run_at_once
 from drivers.sqlite.opening import change, committed, held, opened, rows_of, run
 from waiting import eventually
 
@@ -265,16 +264,6 @@ def test_a_loop_that_has_closed_harms_nobody(tmp_path):
     assert workers_in(tmp_path) == ["a", "b", "c"]
 
 
-@pytest.mark.parametrize("version", [3, 99, -1])
-def test_a_file_of_another_version_is_refused(tmp_path, version):
-    """Saying which version it has and which is known; the file stays as it was."""
-    change(tmp_path, f"PRAGMA user_version = {version}")
-    with pytest.raises(SchemaError, match=f"version {version}.* knows 2"):
-        Database(tmp_path / "antiphon.db")
-    assert rows_of(tmp_path, "PRAGMA user_version") == [(version,)]
-    assert rows_of(tmp_path, "SELECT * FROM sqlite_master") == []
-
-
 def test_what_is_no_database_is_refused(tmp_path):
     """And stays as it was."""
     path = tmp_path / "antiphon.db"
@@ -331,32 +320,14 @@ from pathlib import Path
 from antiphon.drivers.sqlite.database import Database
 
 async def main():
+    input()
     database = Database(Path({str(tmp_path)!r}) / "antiphon.db")
     await database.written(lambda connection: connection.execute({INSERT!r}, (str(id(database)),)) and None)
     await database.close()
 
-input()
 asyncio.run(main())
 """
-    workers = [
-        subprocess.Popen([sys.executable, "-c", program], stdin=subprocess.PIPE, stderr=subprocess.PIPE)
-        for _ in range(3)
-    ]
-    try:
-        for worker in workers:
-            assert worker.stdin is not None
-            worker.stdin.write(b"\n")
-            worker.stdin.flush()
-        for worker in workers:
-            _, said = worker.communicate(timeout=20)
-            assert (worker.returncode, said) == (0, b"")
-    finally:
-        for worker in workers:
-            worker.kill()
-            worker.wait()
-            for pipe in (worker.stdin, worker.stderr):
-                if pipe is not None:
-                    pipe.close()
+    run_at_once([program] * 3)
     assert workers_in(tmp_path)
 
 

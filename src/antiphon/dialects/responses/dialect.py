@@ -88,7 +88,7 @@ class Responses:
         failed = response | {
             "status": "failed",
             "error": {"code": code, "message": message} if error is None else _error_of(error, code, message),
-            "output": [msgspec.json.decode(item) for item in _items_done(seen)],
+            "output": [msgspec.json.decode(item) for item in items_done(seen)],
         }
         events.append({"type": "response.failed", "response": failed})
         numbered = (
@@ -146,13 +146,13 @@ def _complete(response: bytes, status: str, frames: Sequence[bytes]) -> bytes:
     if bytes(told.status) in (b"", b"null"):
         response = with_member(response, "status", msgspec.json.encode(status))
     if bytes(told.output) in _EMPTY:
-        items = _items_done(frames)
+        items = items_done(frames)
         if items or bytes(told.output) != b"[]":
             response = with_member(response, "output", b"[%b]" % b",".join(items))
     return response
 
 
-def _items_done(frames: Sequence[bytes]) -> list[bytes]:
+def items_done(frames: Sequence[bytes]) -> list[bytes]:
     """Return the finished items, in the order of their places in the output."""
     items: dict[int, bytes] = {}
     for data in events_with(frames, b"output_item.done"):

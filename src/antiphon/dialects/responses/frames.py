@@ -19,6 +19,7 @@ _OPEN_NAMES = {
     "response.reasoning_text.done": "response.reasoning.done",
 }
 
+_NUMBER = re.compile(rb'\{[^{]*?"sequence_number"[ ]?:[ ]?(\d{1,18})')
 _DATA = re.compile(rb"(?:\A(?:\xef\xbb\xbf)?|[\r\n])data: ?([^\r\n]*)")
 _LIFECYCLE_TYPE = re.compile(rb'"type"[ \t]*:[ \t]*"(response\.[a-z_]+)"')
 
@@ -45,6 +46,26 @@ def read_event(event: Event) -> EventData:
     if not isinstance(data.type, str):
         data.type = event.type
     return data
+
+
+def is_event(frame: bytes) -> bool:
+    """Whether a frame carries an event: not a comment, and not `[DONE]`."""
+    span = _usual_span(frame)
+    if span is not None:
+        return frame[span[0]] == 0x7B
+    event = parse_frame(frame)
+    return event is not None and event.data.lstrip().startswith(b"{")
+
+
+def number_of(frame: bytes) -> int | None:
+    """Return the sequence number of an event; None for one that has none. Raises ValueError."""
+    span = data_span(frame)
+    found = None if span is None else _NUMBER.match(frame, *span)
+    if found is not None:
+        return int(found[1])
+    event = parse_frame(frame)
+    number = None if event is None else read_event(event).sequence_number
+    return number if isinstance(number, int) else None
 
 
 def claims_lifecycle(event: Event) -> bool:

@@ -10,7 +10,16 @@ from typing import Final
 
 from antiphon.dialects.responses.frames import RESPONSE_KEY, data_span
 from antiphon.recording.recording import Mode
-from antiphon.wire.splice import Path, Span, member_spans, replace_string, splice, string_spans
+from antiphon.wire.splice import (
+    Path,
+    Span,
+    after_opening,
+    member_spans,
+    replace_string,
+    splice,
+    string_spans,
+    with_member,
+)
 from antiphon.wire.sse import parse_frame, write_frame
 
 ECHOED: Final = {
@@ -28,7 +37,12 @@ ECHOED: Final = {
 `service_tier` is not among them: it tells what was used.
 """
 
+OWN: Final = ("previous_response_id", "conversation")
+"""Those of them that no upstream is told of: they are added where the recorded answer does not have them."""
+
 _NOTHING: Final[Mapping[str, bytes]] = {}
+_NULL: Final = b"null"
+_INSIDE: Final[Path] = ("response",)
 _ID: Final = "id"
 _CREATED_AT: Final = "created_at"
 
@@ -36,23 +50,38 @@ _CREATED_AT: Final = "created_at"
 def asked_by(document: bytes, mode: Mode, changes: Mapping[str, bytes]) -> bytes:
     """Replace members of the response in a body (Mode.JSON) or one frame, with raw JSON of one line.
 
-    Members that the response does not have are not added; frames without a response stay as they are.
+    Members that the response does not have are not added, but for those in `OWN`; frames without a response stay
+    as they are.
     """
     if mode is Mode.JSON:
-        top: dict[Path, bytes] = {(name,): value for name, value in changes.items()}
-        return splice(document, top)
+        return _changed(document, (), changes)
     if RESPONSE_KEY not in document:
         return document
-    inside: dict[Path, bytes] = {("response", name): value for name, value in changes.items()}
     span = data_span(document)
     if span is not None:
         start, end = span
-        changed = splice(document[start:end], inside)
+        changed = _changed(document[start:end], _INSIDE, changes)
         return b"%b%b%b" % (document[:start], changed, document[end:])
     event = parse_frame(document)
     if event is None:
         return document
-    return write_frame(splice(event.data, inside).replace(b"\n", b" "), event.type)
+    return write_frame(_changed(event.data, _INSIDE, changes).replace(b"\n", b" "), event.type)
+
+
+def _changed(document: bytes, inside: Path, changes: Mapping[str, bytes]) -> bytes:
+    """Change members of the object at the path `inside`."""
+    changed = splice(document, {(*inside, name): value for name, value in changes.items()})
+    for name in OWN:
+        value = changes.get(name, _NULL)
+        if value == _NULL or member_spans(document, [(*inside, name)]):
+            continue
+        if not inside:
+            changed = with_member(changed, name, value)
+        elif (span := member_spans(changed, [inside]).get(inside)) is not None:
+            start, end = span
+            added = with_member(changed[start:end], name, value)
+            changed = b"%b%b%b" % (changed[:start], added, changed[end:])
+    return changed
 
 
 def under_id(frame: bytes, recorded: bytes, response_id: bytes) -> bytes:
@@ -72,7 +101,8 @@ class Template:
 
     pieces: tuple[bytes, ...]
     slots: tuple[tuple[int, str], ...]
-    """Which pieces may be replaced, and the member of the response that each is the value of."""
+    """Which pieces may be replaced, and the member of the response that each is the value of; an empty one is the
+    place for a member that is not there."""
 
     def fill(
         self, response_id: bytes, created_at: bytes | None, echoed: Mapping[str, bytes] = _NOTHING
@@ -89,7 +119,11 @@ class Template:
                 if created_at is not None:
                     pieces[index] = created_at
             elif name in echoed:
-                pieces[index] = echoed[name]
+                value = echoed[name]
+                if pieces[index]:
+                    pieces[index] = value
+                elif value != _NULL:
+                    pieces[index] = b'"%b":%b,' % (name.encode(), value)
         return b"".join(pieces)
 
 
@@ -100,12 +134,17 @@ def template(frames: Sequence[bytes], mode: Mode, response_id: str | None = None
     """
     whole = b"".join(frames)
     bases = _documents(frames) if mode is Mode.STREAM else iter([(0, whole)])
-    inside: Path = ("response",) if mode is Mode.STREAM else ()
+    inside: Path = _INSIDE if mode is Mode.STREAM else ()
     paths = [(*inside, name) for name in (_ID, _CREATED_AT, *ECHOED)]
     slots: set[tuple[Span, str]] = set()
     known = {response_id.encode()} if response_id else set()
     for base, document in bases:
-        for path, (start, end) in member_spans(document, paths).items():
+        spans = member_spans(document, paths)
+        missing = [name for name in OWN if (*inside, name) not in spans]
+        place = after_opening(document, inside) if missing else None
+        if place is not None:
+            slots.update(((base + place, base + place), name) for name in missing)
+        for path, (start, end) in spans.items():
             if path[-1] != _ID:
                 slots.add(((base + start, base + end), path[-1]))
             elif document[start] == 0x22:

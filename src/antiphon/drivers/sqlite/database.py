@@ -14,17 +14,16 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from importlib.resources import files
 from pathlib import Path
 from typing import TypeVar
 
+from antiphon.drivers.sqlite.migrating import bring_forward, is_behind
 from antiphon.wire.errors import StoreFault
 
 _log = logging.getLogger(__name__)
 _T = TypeVar("_T")
 Write = Callable[[sqlite3.Connection], None]
 
-_SCHEMA_VERSION = 2
 _BATCH = 512
 _PRAGMAS = (
     "PRAGMA journal_mode = WAL",  # readers and the writer do not wait for each other
@@ -33,10 +32,6 @@ _PRAGMAS = (
     "PRAGMA cache_size = -8192",
     "PRAGMA wal_autocheckpoint = 4000",  # pages written several times meanwhile are copied once
 )
-
-
-class SchemaError(RuntimeError):
-    """The file was written by another version."""
 
 
 def inspect(path: Path) -> bool:
@@ -56,8 +51,7 @@ def inspect(path: Path) -> bool:
     log = path.with_name(path.name + "-wal")
     mode = "mode=ro" if log.exists() else "immutable=1"
     with contextlib.closing(sqlite3.connect(f"{path.absolute().as_uri()}?{mode}", uri=True)) as connection:
-        (version,) = connection.execute("PRAGMA user_version").fetchone()
-    _check_version(version)
+        is_behind(connection)
     return True
 
 
@@ -71,12 +65,12 @@ class Database:
 
         `busy_seconds` is how long another process that writes is waited for.
         """
-        self._path = path
+        self.path = path
         self._busy_seconds = busy_seconds
         _make_private(path)
         with contextlib.ExitStack() as opened:
             connection = opened.enter_context(contextlib.closing(self._connect()))
-            _migrate(connection)
+            bring_forward(connection)
             self._reader = self._connect()
             opened.pop_all()
         self._read_pool = ThreadPoolExecutor(1, "antiphon-read")
@@ -176,9 +170,10 @@ class Database:
 
     def _connect(self) -> sqlite3.Connection:
         connection = sqlite3.connect(
-            self._path, timeout=self._busy_seconds, isolation_level=None, check_same_thread=False
+            self.path, timeout=self._busy_seconds, isolation_level=None, check_same_thread=False
         )
         try:
+            is_behind(connection)  # it says if this is no file for us, before anything is written
             for pragma in _PRAGMAS:
                 connection.execute(pragma)
         except sqlite3.Error:
@@ -274,23 +269,3 @@ def _make_private(path: Path) -> None:
             os.fchmod(descriptor, 0o600)
     finally:
         os.close(descriptor)
-
-
-def _migrate(connection: sqlite3.Connection) -> None:
-    connection.execute("BEGIN IMMEDIATE")
-    (version,) = connection.execute("PRAGMA user_version").fetchone()
-    if version == 0:
-        schema = files("antiphon.drivers.sqlite").joinpath("schema.sql").read_text("utf-8")
-        for statement in schema.split(";"):
-            if statement.strip():
-                connection.execute(statement)
-        connection.execute(f"PRAGMA user_version = {_SCHEMA_VERSION}")
-    connection.execute("COMMIT")
-    _check_version(version)
-
-
-def _check_version(version: int) -> None:
-    if version not in {0, _SCHEMA_VERSION}:
-        raise SchemaError(
-            f"the database has schema version {version}; this release of Antiphon knows {_SCHEMA_VERSION}"
-        )

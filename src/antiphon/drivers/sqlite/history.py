@@ -4,13 +4,14 @@ import sqlite3
 from collections.abc import Sequence
 
 from antiphon.turn.chain import Items
-from antiphon.turn.history import Head, Node
+from antiphon.turn.history import Context, Head, Node, grow
 
 _IS_THERE = "SELECT 1 FROM history WHERE id = ?"
 _INSERT = "INSERT INTO history (id, previous, depth, size, item) VALUES (?, ?, ?, ?, ?)"
 _HOLD = "UPDATE history SET holders = holders + 1 WHERE id = ?"
 _RELEASE = "UPDATE history SET holders = holders - 1 WHERE id = ? RETURNING holders"
 _DROP = "DELETE FROM history WHERE id = ? RETURNING previous"
+_RELEASED = "DELETE FROM released_histories RETURNING id"
 _HEAD = "SELECT id, depth, size FROM history WHERE id = ?"
 _WALK = """
 WITH RECURSIVE shown (depth, previous, item) AS (
@@ -20,8 +21,21 @@ WITH RECURSIVE shown (depth, previous, item) AS (
 """
 
 
-def keep_history(connection: sqlite3.Connection, before: Head | None, nodes: Sequence[Node]) -> bytes | None:
-    """Write what is not there yet, and hold it for one more response, until `release`. Returns the last item."""
+def keep_history(
+    connection: sqlite3.Connection, owner: str, context: Context, nodes: Sequence[Node]
+) -> bytes | None:
+    """Write what is not there yet, and hold it for one more response, until `release`. Returns the last item.
+
+    `nodes` are those of what is new in `context`.
+    """
+    before = context.before
+    if (
+        before is not None
+        and context.shown is not None
+        and connection.execute(_IS_THERE, (before.id,)).fetchone() is None
+    ):
+        # What is continued was deleted while the answer was made.
+        nodes = grow(owner, None, context.shown)
     head = nodes[-1].id if nodes else before.id if before is not None else None
     if head is None:
         return None
@@ -30,8 +44,7 @@ def keep_history(connection: sqlite3.Connection, before: Head | None, nodes: Seq
         first -= 1
     missing = nodes[first:]
     connection.executemany(_INSERT, missing)
-    if missing and missing[0].previous is not None:
-        connection.execute(_HOLD, (missing[0].previous,))
+    connection.executemany(_HOLD, [(node.previous,) for node in missing if node.previous is not None])
     connection.execute(_HOLD, (head,))
     return head
 
@@ -43,6 +56,12 @@ def release(connection: sqlite3.Connection, head: bytes | None) -> None:
         if row is None or row[0] > 0:
             return
         (head,) = connection.execute(_DROP, (head,)).fetchone()
+
+
+def drop_released(connection: sqlite3.Connection) -> None:
+    """Let go of the histories that deleted responses have held."""
+    for (head,) in connection.execute(_RELEASED).fetchall():
+        release(connection, head)
 
 
 def read_head(connection: sqlite3.Connection, head: bytes | None) -> Head | None:

@@ -8,12 +8,12 @@ from typing import Any
 
 from antiphon.drivers.sqlite.cache import read_echo, write_echo
 from antiphon.drivers.sqlite.database import Database
-from antiphon.drivers.sqlite.history import keep_history, read_head, read_history, release
+from antiphon.drivers.sqlite.history import drop_released, keep_history, read_head, read_history
 from antiphon.drivers.sqlite.recordings import keep_recording
 from antiphon.ports.stores import KeptResponse
 from antiphon.recording.codec import decode
 from antiphon.turn.chain import Items
-from antiphon.turn.history import Node, grow
+from antiphon.turn.history import Context, Node, grow
 from antiphon.wire.errors import StoreFault
 
 _log = logging.getLogger(__name__)
@@ -26,11 +26,11 @@ SELECT data, responses.created_at, echo, expires_at, history
 FROM responses JOIN recordings ON recordings.id = recording_id WHERE responses.id = ? AND owner = ?
 """
 _HELD = "SELECT recording_id FROM responses WHERE id = ? AND owner = ? AND expires_at >= ?"
-_DELETE = "DELETE FROM responses WHERE id = ? AND owner = ? RETURNING history"
+_DELETE = "DELETE FROM responses WHERE id = ? AND owner = ?"
 _DELETED = "REPLACE INTO deleted_recordings (recording_id, deleted_at) VALUES (?, ?)"
 _DELETED_SINCE = "SELECT recording_id FROM deleted_recordings WHERE deleted_at >= ?"
 _FORGET_DELETED = "DELETE FROM deleted_recordings WHERE deleted_at < ?"
-_EXPIRED = "DELETE FROM responses WHERE expires_at < ? RETURNING history"
+_EXPIRED = "DELETE FROM responses WHERE expires_at < ?"
 _NOTE = "REPLACE INTO upstream_responses (id, owner, provider, expires_at) VALUES (?, ?, ?, ?)"
 _NOTED = "SELECT provider FROM upstream_responses WHERE id = ? AND owner = ?"
 _EXPIRED_NOTES = "DELETE FROM upstream_responses WHERE expires_at < ?"
@@ -61,12 +61,12 @@ class SqliteResponses:
         """Keep a response."""
         name = (kept.id, kept.owner)
         self._pending[name] = kept
-        before, new = (None, ()) if kept.context is None else (kept.context.before, kept.context.new)
-        nodes = grow(kept.owner, before, new)
+        context = kept.context or Context(None, ())
+        nodes = grow(kept.owner, context.before, context.new)
         self._unwritten.update((node.id, node) for node in nodes)
 
         def work(connection: sqlite3.Connection) -> None:
-            keep_response(connection, kept, keep_history(connection, before, nodes))
+            keep_response(connection, kept, keep_history(connection, kept.owner, context, nodes))
 
         def done() -> None:
             for node in nodes:
@@ -114,8 +114,8 @@ class SqliteResponses:
             row = connection.execute(_HELD, (response_id, owner, now)).fetchone()
             if row is None:
                 return None
-            (history,) = connection.execute(_DELETE, (response_id, owner)).fetchone()
-            release(connection, history)
+            connection.execute(_DELETE, (response_id, owner))
+            drop_released(connection)
             connection.execute(_DELETED, (row[0], now))
             return str(row[0])
 
@@ -157,7 +157,7 @@ def keep_response(connection: sqlite3.Connection, kept: KeptResponse, history: b
     """Write a response whose history is held for it."""
     keep_recording(connection, kept.recording)
     # With `ids: original` one may be there: it is replaced, and what it held is let go.
-    replaced = connection.execute(_DELETE, (kept.id, kept.owner)).fetchone()
+    connection.execute(_DELETE, (kept.id, kept.owner))
     connection.execute(
         _INSERT,
         (
@@ -170,13 +170,12 @@ def keep_response(connection: sqlite3.Connection, kept: KeptResponse, history: b
             history,
         ),
     )
-    if replaced is not None:
-        release(connection, replaced[0])
+    drop_released(connection)
 
 
 def _delete_expired(connection: sqlite3.Connection, now: float) -> None:
-    for (history,) in connection.execute(_EXPIRED, (now,)).fetchall():
-        release(connection, history)
+    connection.execute(_EXPIRED, (now,))
+    drop_released(connection)
     connection.execute(_EXPIRED_NOTES, (now,))
     connection.execute(_FORGET_DELETED, (now - _DELETED_SECONDS,))
 

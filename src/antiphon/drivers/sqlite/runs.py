@@ -1,15 +1,17 @@
 """Runs in SQLite; implements `ports.runs.RunStore`. Several processes of one host may share the file."""
 
 import asyncio
+import json
 import sqlite3
 import time
 from collections.abc import Callable, Sequence
-from typing import Final
+from typing import Any, Final
 
+from antiphon.drivers.sqlite.attendance import Attendance
 from antiphon.drivers.sqlite.database import Database
 from antiphon.drivers.sqlite.history import keep_history, release
 from antiphon.drivers.sqlite.responses import keep_response
-from antiphon.ports.runs import Append, Lease, NewRun, Page, RunState, StaleRun
+from antiphon.ports.runs import Append, Carried, Lease, NewRun, Page, RunState, StaleRun
 from antiphon.ports.stores import KeptResponse
 from antiphon.turn.history import grow
 
@@ -21,18 +23,23 @@ VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0, ?, ?, ?, ?)
 _CREATE_REQUEST = "INSERT INTO run_requests (id, request, history) VALUES (?, ?, ?)"
 _EVENT = "INSERT INTO run_events (id, seq, time, frame) VALUES (?, ?, ?, ?)"
 _CLAIM = """
-UPDATE runs SET status = 'in_progress', epoch = epoch + 1, attempt = attempt + 1, worker = ?, lease_until = ?
+UPDATE runs SET status = 'in_progress', epoch = epoch + 1, worker = ?, lease_until = ?,
+    attempt = attempt + CASE WHEN upstream_id IS NULL THEN 1 ELSE 0 END
 WHERE id IN (
     SELECT id FROM runs WHERE status = 'queued' AND queue_deadline > ? ORDER BY priority DESC, created_at LIMIT ?
 )
-RETURNING id, owner, epoch, last_seq, attempt, created_at, deadline
+RETURNING id, owner, epoch, last_seq, attempt, created_at, deadline, provider, upstream_id, upstream_seq
 """
 _REQUEST = "SELECT request, history FROM run_requests WHERE id = ?"
 _RENEW = "UPDATE runs SET lease_until = ? WHERE id = ? AND epoch = ? AND status = 'in_progress'"
 _APPEND = """
 UPDATE runs SET last_seq = last_seq + ?, status = coalesce(?, status), lease_until = ?,
-    is_shown = is_shown OR ?, has_effect = has_effect OR ?
+    is_shown = is_shown OR ?, has_effect = has_effect OR ?,
+    provider = coalesce(?, provider), upstream_id = coalesce(?, upstream_id), upstream_seq = coalesce(?, upstream_seq)
 WHERE id = ? AND epoch = ? AND last_seq = ? AND status = 'in_progress'
+"""
+_RELEASE = """
+UPDATE runs SET worker = NULL, lease_until = 0 WHERE id = ? AND epoch = ? AND status = 'in_progress'
 """
 _END = """
 UPDATE runs SET status = ?, epoch = epoch + 1, last_seq = last_seq + ?
@@ -40,25 +47,32 @@ WHERE id = ? AND status IN ('queued', 'in_progress') AND (? IS NULL OR (epoch = 
 RETURNING last_seq, created_at
 """
 _RESTART = """
-UPDATE runs SET status = 'queued', last_seq = ?, is_shown = 0, worker = NULL, queue_deadline = deadline
-WHERE id = ? AND epoch = ? AND last_seq = ? AND status = 'in_progress'
+UPDATE runs SET status = 'queued', epoch = epoch + 1, last_seq = :last, is_shown = is_shown AND :last = last_seq, worker = NULL,
+    queue_deadline = deadline
+WHERE id = :id AND epoch = :epoch AND last_seq = :expected AND status = 'in_progress'
+AND (:last = last_seq OR NOT (is_public AND is_shown))
 """
 _CUT = "DELETE FROM run_events WHERE id = ? AND seq > ?"
 _STALE = """
-SELECT id, owner, status, epoch, last_seq, created_at, attempt, is_shown, is_public, has_effect, CASE
+SELECT id, owner, attempt, is_shown, is_public, has_effect, CASE
     WHEN status NOT IN ('queued', 'in_progress') THEN 'ended'
     WHEN deadline <= :now THEN 'deadline'
     WHEN status = 'queued' THEN 'queue_deadline'
+    WHEN worker IS NULL THEN 'released'
     ELSE 'lease'
-END
+END, status, epoch, last_seq, created_at, provider, upstream_id, upstream_seq
 FROM runs
-WHERE (status = 'in_progress' AND (lease_until < :now OR deadline <= :now))
+WHERE (status = 'in_progress' AND (lease_until < :now OR deadline <= :now OR worker IN (SELECT value FROM json_each(:gone))))
 OR (status = 'queued' AND queue_deadline <= :now)
-OR (status NOT IN ('queued', 'in_progress') AND lease_until < :now)
+OR (status NOT IN ('queued', 'in_progress') AND (lease_until < :now OR worker IN (SELECT value FROM json_each(:gone))))
 ORDER BY created_at LIMIT :limit
 """
-_STATE = "SELECT status, epoch, last_seq, created_at FROM runs WHERE id = ?"
+_WORKERS = "SELECT DISTINCT worker FROM runs WHERE worker IS NOT NULL"
+_STATE = (
+    "SELECT status, epoch, last_seq, created_at, provider, upstream_id, upstream_seq FROM runs WHERE id = ?"
+)
 _STATE_OF = _STATE + " AND owner = ?"
+_SHOWN = "SELECT history FROM runs JOIN run_requests USING (id) WHERE runs.id = ? AND owner = ?"
 _READ = "SELECT frame, time FROM run_events WHERE id = ? AND seq > ? ORDER BY seq"
 _PUBLISH = "UPDATE runs SET is_public = 1 WHERE id = ?"
 _DELETE_RUN = "DELETE FROM runs WHERE id = ? RETURNING status"
@@ -78,15 +92,24 @@ class SqliteRuns:
         self._database = database
         self._lease = lease
         self._now = wall_clock
+        self._attendance = Attendance(database.path.with_name(database.path.name + "-workers"))
+
+    def enter(self) -> str:
+        """Name a worker of this process, which begins now. It is seen at once when the process dies."""
+        return self._attendance.enter()
+
+    def leave(self, worker: str) -> None:
+        """The worker works no more: whatever it holds may be taken over."""
+        self._attendance.leave(worker)
 
     async def create(self, new: NewRun, worker: str | None) -> Lease | None:
         """Accept a run: it is on disk when this returns. `worker`, if given, has it from the beginning."""
         status, epoch = ("queued", 0) if worker is None else ("in_progress", 1)
         last_seq = len(new.frames) - 1
-        before, nodes = new.context.before, grow(new.owner, new.context.before, new.context.new)
+        nodes = grow(new.owner, new.context.before, new.context.new)
 
         def work(connection: sqlite3.Connection) -> bytes | None:
-            history = keep_history(connection, before, nodes)
+            history = keep_history(connection, new.owner, new.context, nodes)
             connection.execute(
                 _CREATE,
                 (
@@ -144,6 +167,10 @@ class SqliteRuns:
             lambda connection: [_append(connection, append, until) for append in appends]
         )
 
+    async def release(self, held: Sequence[tuple[str, int]]) -> None:
+        """Let runs go, by id and epoch, as if their leases had run out: they are stale at once."""
+        await self._database.written(lambda connection: connection.executemany(_RELEASE, held))
+
     async def end(
         self, run_id: str, status: str, frames: Sequence[bytes] = (), expected: RunState | None = None
     ) -> bool:
@@ -163,30 +190,43 @@ class SqliteRuns:
         return await self._database.written(work)
 
     async def restart(self, run_id: str, state: RunState, keep: int) -> bool:
-        """Queue a run again with its first `keep` events; False if it has moved on from `state`."""
+        """Queue a run again with its first `keep` events, in a new epoch.
+
+        False if it has moved on from `state`, or if others of its events are promised to somebody.
+        """
+        last = keep - 1
+        named = {"id": run_id, "epoch": state.epoch, "expected": state.last_seq, "last": last}
 
         def work(connection: sqlite3.Connection) -> bool:
-            changed = connection.execute(_RESTART, (keep - 1, run_id, state.epoch, state.last_seq)).rowcount
+            changed = connection.execute(_RESTART, named).rowcount
             if changed:
-                connection.execute(_CUT, (run_id, keep - 1))
+                connection.execute(_CUT, (run_id, last))
             return bool(changed)
 
         return await self._database.written(work)
 
     async def stale(self, limit: int) -> list[StaleRun]:
         """Return runs whose worker is gone, that are too late, or that have ended and are not settled."""
-        rows = await self._database.read(
-            lambda connection: connection.execute(_STALE, {"now": self._now(), "limit": limit}).fetchall()
-        )
+        now, is_gone = self._now(), self._attendance.is_gone
+
+        def work(connection: sqlite3.Connection) -> list[tuple[Any, ...]]:
+            gone = [worker for (worker,) in connection.execute(_WORKERS).fetchall() if is_gone(worker)]
+            return connection.execute(
+                _STALE, {"now": now, "limit": limit, "gone": json.dumps(gone)}
+            ).fetchall()
+
         return [
             StaleRun(
-                *(row[0], row[1], RunState(*row[2:6]), row[6]),
-                is_shown=bool(row[7]),
-                is_public=bool(row[8]),
-                has_effect=bool(row[9]),
-                why=row[10],
+                id=row[0],
+                owner=row[1],
+                attempt=row[2],
+                is_shown=bool(row[3]),
+                is_public=bool(row[4]),
+                has_effect=bool(row[5]),
+                why=row[6],
+                state=_state(row[7:]),
             )
-            for row in rows
+            for row in await self._database.read(work)
         ]
 
     async def state(self, run_id: str, owner: str) -> RunState | None:
@@ -194,7 +234,14 @@ class SqliteRuns:
         row = await self._database.read(
             lambda connection: connection.execute(_STATE_OF, (run_id, owner)).fetchone()
         )
-        return None if row is None else RunState(*row)
+        return None if row is None else _state(row)
+
+    async def shown(self, run_id: str, owner: str) -> bytes | None:
+        """Return the last item of what the owner's run is shown, "" if that is nothing; None: there is no such run."""
+        row = await self._database.read(
+            lambda connection: connection.execute(_SHOWN, (run_id, owner)).fetchone()
+        )
+        return None if row is None else row[0] or b""
 
     async def read(self, run_id: str, after: int) -> Page:
         """Return the events after the number `after`, and where the run stands."""
@@ -207,7 +254,7 @@ class SqliteRuns:
             finally:
                 connection.execute("COMMIT")
             frames, times = [row[0] for row in rows], [row[1] for row in rows]
-            return Page(frames, times, None if state is None else RunState(*state))
+            return Page(frames, times, None if state is None else _state(state))
 
         return await self._database.read(work)
 
@@ -265,6 +312,7 @@ def _append(connection: sqlite3.Connection, append: Append, until: float) -> boo
         _APPEND,
         (
             *(len(append.frames), append.status, until, append.is_shown, append.has_effect),
+            *_columns(append.carried),
             *(append.run_id, append.epoch, append.last_seq),
         ),
     ).rowcount
@@ -285,8 +333,21 @@ def _add_events(
     )
 
 
-def _lease(connection: sqlite3.Connection, row: tuple[str, str, int, int, int, float, float]) -> Lease:
-    run_id, owner, epoch, last_seq, attempt, created_at, deadline = row
+def _columns(carried: Carried | None) -> tuple[str | None, str | None, int | None]:
+    return (None,) * 3 if carried is None else (carried.provider, carried.response_id, carried.last_seq)
+
+
+def _carried(columns: Sequence[Any]) -> Carried | None:
+    return None if columns[1] is None else Carried(*columns)
+
+
+def _state(row: tuple[Any, ...]) -> RunState:
+    status, epoch, last_seq, created_at, *carried = row
+    return RunState(status, epoch, last_seq, created_at, _carried(carried))
+
+
+def _lease(connection: sqlite3.Connection, row: tuple[Any, ...]) -> Lease:
+    run_id, owner, epoch, last_seq, attempt, created_at, deadline, *carried = row
     request, history = connection.execute(_REQUEST, (run_id,)).fetchone()
     return Lease(
         run_id=run_id,
@@ -298,4 +359,5 @@ def _lease(connection: sqlite3.Connection, row: tuple[str, str, int, int, int, f
         deadline=deadline,
         request=request,
         history=history,
+        carried=_carried(carried),
     )

@@ -7,8 +7,9 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
+from antiphon.drivers.migrations import SchemaError
 from antiphon.drivers.sqlite.cache import SqliteCache
-from antiphon.drivers.sqlite.database import Database, SchemaError, inspect
+from antiphon.drivers.sqlite.database import Database, inspect
 from antiphon.drivers.sqlite.kept_secrets import SqliteSecrets
 from antiphon.drivers.sqlite.ledger import SqliteLedger
 from antiphon.drivers.sqlite.recordings import drop_orphans

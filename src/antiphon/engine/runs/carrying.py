@@ -91,6 +91,7 @@ class Carrying:
         lease = await self._store.create(new, self._worker.name)
         assert lease is not None
         log = self._logs.open(run_id, owner, "in_progress")
+        log.epoch = lease.epoch
         log.grow(0, opening, [0] * len(opening), "in_progress")
         return self._worker.carry(lease, log, retelling)
 

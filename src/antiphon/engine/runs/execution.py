@@ -6,6 +6,8 @@ leased --> asking --> telling --terminal event, fault--> ending --committed--> o
 """
 
 import asyncio
+import enum
+import logging
 from collections.abc import Callable
 from typing import Final, Protocol
 
@@ -18,16 +20,29 @@ from antiphon.turn.snapshot import Snapshot
 from antiphon.wire.sse import FrameReader, FrameTooLargeError
 from antiphon.wire.upstream_errors import read_error
 
+_log = logging.getLogger(__name__)
+
 _BACKLOG_BYTES: Final = 1024 * 1024
 """Of a run's events that are not committed; with more its upstream is held back."""
 _MOST_FRAME_BYTES: Final = 128 * 1024 * 1024
 
 
+class End(enum.Enum):
+    """Why nothing more happens to a run here."""
+
+    COMMITTED = enum.auto()
+    """Its end is in the log."""
+    ELSEWHERE = enum.auto()
+    """It has ended, or goes on, elsewhere."""
+    GIVEN_UP = enum.auto()
+    """Storage did not take what it had to tell; it goes on from what was committed."""
+
+
 class RunEvents(Protocol):
     """Who wants to know what becomes of a run."""
 
-    def on_over(self, execution: "Execution", *, is_settled: bool) -> None:
-        """Nothing more happens to it here; `is_settled` is whether its end is committed."""
+    def on_over(self, execution: "Execution", end: End) -> None:
+        """Nothing more happens to it here."""
 
 
 class Execution:
@@ -131,7 +146,7 @@ class Execution:
 
     def stop(self) -> None:
         """Do nothing more for the run: it has ended elsewhere, or is somebody else's."""
-        self._over(is_settled=False)
+        self._over(End.ELSEWHERE)
 
     # The log.
 
@@ -160,17 +175,21 @@ class Execution:
         first = append.last_seq + 1
         self.log.grow(first, append.frames, append.times, append.status or "in_progress")
         if append.status is not None:
-            self._over(is_settled=True)
+            self._over(End.COMMITTED)
         elif self._watcher is not None and not self.congested:
             self._watcher.on_writable()
 
     def fenced(self) -> None:
         """The run belongs to somebody else, or has ended."""
+        if not self._is_over:
+            _log.warning(
+                "run %s is executed elsewhere, or has ended: nothing more is written", self.lease.run_id
+            )
         self.stop()
 
     def given_up(self) -> None:
         """Storage does not take it: whoever takes the run over finds what was committed."""
-        self.stop()
+        self._over(End.GIVEN_UP)
 
     # Inside.
 
@@ -191,14 +210,14 @@ class Execution:
         self._unwritten += sum(map(len, frames))
         self._writer.want(self)
 
-    def _over(self, *, is_settled: bool) -> None:
+    def _over(self, end: End) -> None:
         if self._is_over:
             return
         self._is_over = True
         self._pending, self._times, self._unwritten = [], [], 0
-        if self._retelling.status is None or not is_settled:
+        if self._retelling.status is None or end is not End.COMMITTED:
             self._leave()  # else the turn ends by itself
-        self._events.on_over(self, is_settled=is_settled)
+        self._events.on_over(self, end)
 
     def _sent(self) -> None:
         """The turn has told all that it has to tell."""

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Protocol
 
-from antiphon.ports.runs import ENDED
+from antiphon.ports.runs import ENDED, Page
 from antiphon.turn.snapshot import Snapshot
 from antiphon.wire.objects import read_object
 from antiphon.wire.sse import parse_frame
@@ -15,6 +15,9 @@ class LogListener(Protocol):
     def on_grown(self) -> None:
         """There are more events, or the run has ended."""
 
+    def on_cut(self) -> None:
+        """Nothing more comes from this process, though the run goes on."""
+
 
 class RunLog:
     """Events from number 0 on. Whoever learns of more, the worker here or a look into storage, lets it grow."""
@@ -23,6 +26,8 @@ class RunLog:
         """Know nothing of the run yet but its status."""
         self.run_id = run_id
         self.status = status
+        self.epoch = -1
+        """In which the events were read; what was not promised may be taken back in a later one."""
         self.frames: list[bytes] = []
         self.times: list[int] = []
         self.listeners: list[LogListener] = []
@@ -46,11 +51,27 @@ class RunLog:
         for listener in tuple(self.listeners):
             listener.on_grown()
 
-    def cut(self, length: int) -> None:
-        """Forget events that were taken back, which nobody was shown."""
-        if length < len(self.frames):
-            del self.frames[length:], self.times[length:]
-            self._snapshot, self._folded = Snapshot(), 0
+    def take(self, page: Page) -> None:
+        """Take what was read of the run; one of an earlier epoch than was known is of no use."""
+        state = page.state
+        assert state is not None
+        first = state.last_seq + 1 - len(page.frames)
+        if state.epoch < self.epoch or (state.epoch > self.epoch and first > 0 and self.frames):
+            return
+        if state.epoch > self.epoch:
+            self.epoch = state.epoch
+            self._forget()
+        self.grow(first, page.frames, page.times, state.status)
+
+    def replace(self, frames: Sequence[bytes], times: Sequence[int], status: str) -> None:
+        """Take the whole log of a run that has ended."""
+        self._forget()
+        self.grow(0, frames, times, status)
+
+    def _forget(self) -> None:
+        """Forget what may have been taken back; whatever somebody was shown comes again as it was."""
+        del self.frames[:], self.times[:]
+        self._snapshot, self._folded = Snapshot(), 0
 
     def snapshot(self) -> Snapshot:
         """Return the response as the events tell it."""

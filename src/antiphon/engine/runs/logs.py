@@ -75,9 +75,10 @@ class Logs:
     async def refresh(self, log: RunLog) -> None:
         """Read what the log does not hold yet. Raises StoreFault."""
         page = await self._store.read(log.run_id, len(log.frames) - 1)
+        if page.state is not None and page.state.epoch > log.epoch and log.frames:
+            page = await self._store.read(log.run_id, -1)
         if page.state is not None:
-            log.cut(page.state.last_seq + 1)
-            log.grow(page.state.last_seq + 1 - len(page.frames), page.frames, page.times, page.state.status)
+            log.take(page)
             return
         kept = await self._responses.get(log.run_id, self._owners.get(log.run_id, ""))
         if kept is None:
@@ -86,7 +87,24 @@ class Logs:
             recording = kept.recording
             state = recording.outcome.state
             status = "failed" if state is State.LIVE else state.value
-            log.grow(0, recording.frames, recording.times, status)
+            log.replace(recording.frames, recording.times, status)
+
+    def cut(self, *, elsewhere: bool) -> None:
+        """Let go of all who follow, or only of those who follow what is written `elsewhere`: they may come back."""
+        for run_id, log in tuple(self._logs.items()):
+            if not elsewhere or run_id not in self._here:
+                for listener in tuple(log.listeners):
+                    listener.on_cut()
+
+    async def look(self) -> None:
+        """Let the logs that are followed, of runs elsewhere, grow."""
+        for run_id, log in tuple(self._logs.items()):
+            if run_id in self._here or not log.listeners:
+                continue
+            try:
+                await self.refresh(log)
+            except StoreFault as fault:
+                _log.warning("a run cannot be followed: %s", fault.message)
 
     async def follow(self, keep_alive: Callable[[], object]) -> None:
         """Let the logs of runs elsewhere grow, for ever."""
@@ -97,10 +115,4 @@ class Logs:
             except TimeoutError:
                 keep_alive()
             self._hinted.clear()
-            for run_id, log in tuple(self._logs.items()):
-                if run_id in self._here or not log.listeners:
-                    continue
-                try:
-                    await self.refresh(log)
-                except StoreFault as fault:
-                    _log.warning("a run cannot be followed: %s", fault.message)
+            await self.look()

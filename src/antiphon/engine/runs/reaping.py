@@ -19,10 +19,12 @@ _log = logging.getLogger(__name__)
 
 _REAP_SECONDS: Final = 5.0
 _STALE_AT_ONCE: Final = 100
-_WHY: Final[Mapping[str, tuple[str, str]]] = {
-    "lease": ("server_error", "The worker that made this answer was lost; what it had told is kept."),
-    "queue_deadline": ("server_error", "It waited too long to be begun."),
-    "deadline": ("server_error", "It took too long."),
+_LOST: Final = frozenset({"lease", "released"})
+_WHY: Final[Mapping[str, str]] = {
+    "lease": "The worker that made this answer was lost; what it had told is kept.",
+    "released": "The worker that made this answer was stopped; what it had told is kept.",
+    "queue_deadline": "It waited too long to be begun: its queue deadline has passed.",
+    "deadline": "It took too long: its deadline has passed.",
 }
 
 
@@ -60,13 +62,19 @@ class Reaper:
         if stale.why == "ended":
             await self._settling.settle(stale.id, stale.owner)
             return
-        is_last = stale.attempt >= self._settings.max_attempts
-        may_restart = not (stale.is_shown and stale.is_public) and not stale.has_effect and not is_last
-        if stale.why == "lease" and may_restart:
-            await self._store.restart(stale.id, stale.state, min(OPENING, stale.state.last_seq + 1))
-            self._worker.wake()
+        length = stale.state.last_seq + 1
+        if stale.why in _LOST and stale.state.carried is not None:
+            # Its upstream goes on with it.
+            await self._restart(stale, length)
             return
-        code, message = _WHY[stale.why]
+        is_promised = stale.is_shown and stale.is_public
+        is_last = stale.attempt >= self._settings.max_attempts
+        if stale.why in _LOST and not is_promised and not stale.has_effect and not is_last:
+            await self._restart(stale, min(OPENING, length))
+            return
+        code, message = "server_error", _WHY[stale.why]
+        if stale.why in _LOST and not is_promised and not stale.has_effect:
+            message = f"It was begun {stale.attempt} times, and each time its worker was lost."
         log = RunLog(stale.id, stale.state.status)
         page = await self._store.read(stale.id, -1)
         log.grow(0, page.frames, page.times, stale.state.status)
@@ -74,3 +82,8 @@ class Reaper:
         if await self._store.end(stale.id, "failed", [frame], stale.state):
             self._worker.stop_run(stale.id)
             await self._settling.settle(stale.id, stale.owner)
+
+    async def _restart(self, stale: StaleRun, keep: int) -> None:
+        """Queue a run again; if somebody was promised its events meanwhile, it is decided about again."""
+        if await self._store.restart(stale.id, stale.state, keep):
+            self._worker.wake()

@@ -1,5 +1,6 @@
 """Background answers as clients know them: accepted, told as they stand, followed, cancelled, deleted."""
 
+import logging
 import time
 from collections.abc import Callable, Sequence
 
@@ -22,8 +23,10 @@ from antiphon.ports.runs import NewRun, RunStore
 from antiphon.ports.stores import ResponseStore
 from antiphon.settings import Background
 from antiphon.turn.history import Context
-from antiphon.wire.errors import ClientFault
+from antiphon.wire.errors import ClientFault, StoreFault
 from antiphon.wire.objects import write_object
+
+_log = logging.getLogger(__name__)
 
 
 class Runs:
@@ -92,6 +95,26 @@ class Runs:
         self.logs.hint(run_ids)
         self._worker.wake()
 
+    def retire(self) -> None:
+        """Begin no more runs; who follows those of others may do so elsewhere."""
+        self._worker.retire()
+        self.logs.cut(elsewhere=True)
+
+    async def finish(self, seconds: float) -> None:
+        """Wait until the runs of this process have ended, but no longer than `seconds`."""
+        await self._worker.finish(seconds)
+
+    async def hand_over(self) -> None:
+        """Let go of the runs that have not ended, and decide about them; who follows what goes on may come back."""
+        try:
+            await self._worker.hand_over()
+            await self._reaper.look()
+            await self.logs.look()
+        except StoreFault as fault:
+            _log.warning("runs cannot be handed over: %s", fault.message)
+        self.logs.cut(elsewhere=False)
+        self._worker.leave()
+
     # What clients ask for.
 
     async def accept(self, incoming: Incoming, request: NativeRequest, context: Context) -> None:
@@ -118,6 +141,7 @@ class Runs:
         )
         lease = await self._store.create(new, self._worker.name if is_begun else None)
         log = self.logs.open(run_id, owner.name, "in_progress" if is_begun else "queued")
+        log.epoch = 0 if lease is None else lease.epoch
         log.grow(0, frames, [0] * len(frames), log.status)
         headers = ((b"x-request-id", incoming.request_id),)
         if lease is not None:
@@ -139,7 +163,8 @@ class Runs:
             return None
         snapshot = log.snapshot()
         response = cancelled(snapshot) if log.status == "cancelled" else snapshot.response
-        if response is not None and log.status == "in_progress":
+        is_begun = log.status == "in_progress" or (log.status == "queued" and log.epoch > 0)
+        if response is not None and is_begun:
             response = response | {"status": "in_progress"}
         self.logs.release(log)
         return write_object(response or {})
@@ -192,6 +217,6 @@ class Runs:
         if state is None:
             return None
         log = self.logs.open(run_id, owner, state.status)
-        if len(log.frames) <= state.last_seq or log.status != state.status:
+        if len(log.frames) <= state.last_seq or log.status != state.status or log.epoch != state.epoch:
             await self.logs.refresh(log)
         return log

@@ -3,15 +3,10 @@
 from collections.abc import Callable
 from typing import Final
 
-from antiphon.dialects.responses.dialect import RESPONSES
-from antiphon.dialects.responses.frames import read_event
-from antiphon.engine.rendition import STREAM_HEADERS, render
+from antiphon.engine.rendition import STREAM_HEADERS
 from antiphon.engine.runs.log import RunLog
-from antiphon.engine.turn import Asked
 from antiphon.ports.reply import Headers, Reply
-from antiphon.ports.stores import KeptResponse
-from antiphon.recording import Mode
-from antiphon.wire.sse import DONE, FrameReader, parse_frame
+from antiphon.wire.sse import DONE
 
 _BATCH_FRAMES: Final = 256
 
@@ -54,6 +49,12 @@ class Tail:
             reply.write(DONE)
             reply.end()
 
+    def on_cut(self) -> None:
+        """Break off, so that the client knows that there is more, and comes back for it."""
+        if not self._is_over:
+            self._leave()
+            self._reply.abort()
+
     def keep_alive(self, comment: bytes) -> None:
         """Let the client hear something."""
         if not self._is_over and not self._reply.congested:
@@ -75,23 +76,3 @@ class Tail:
             self._is_over = True
             self._log.listeners.remove(self)
             self._on_over(self._log)
-
-
-def replay(kept: KeptResponse, after: int, reply: Reply, request_id: bytes) -> None:
-    """Stream a kept response again, from the event after number `after` on."""
-    rendition = render(kept.recording, RESPONSES, Asked(Mode.STREAM))
-    whole = rendition.fill(kept.id.encode(), kept.created_at, kept.echoed)
-    reader = FrameReader(len(whole) + 1)
-    frames = [*reader.feed(whole), reader.close()]
-    log = RunLog(kept.id, "in_progress")
-    log.grow(0, [frame for frame in frames if _number(frame) > after], (), "completed")
-    Tail(log, reply, -1, ((b"x-request-id", request_id),), lambda _: None)
-
-
-def _number(frame: bytes) -> int:
-    """Return the number of an event; -1 for what is none."""
-    event = parse_frame(frame)
-    if event is None or not event.data.startswith(b"{"):
-        return -1
-    number = read_event(event).sequence_number
-    return number if isinstance(number, int) else 0

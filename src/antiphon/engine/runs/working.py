@@ -2,13 +2,12 @@
 
 import asyncio
 import logging
-import secrets
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 from antiphon.dialects.responses.retelling import Retelling, opening
-from antiphon.engine.runs.execution import Execution
+from antiphon.engine.runs.execution import End, Execution
 from antiphon.engine.runs.log import RunLog
 from antiphon.engine.runs.logs import Logs
 from antiphon.engine.runs.settling import Settling
@@ -28,6 +27,10 @@ _log = logging.getLogger(__name__)
 
 _CLAIM_SECONDS: Final = 1.0
 _PAUSE_SECONDS: Final = 0.02
+_UNRENEWED: Final = 2 / 3
+"""Of a lease, without a successful renewal: then its runs are given up, before somebody else may have them."""
+_AGAIN: Final = 1 / 15
+"""Of a lease, between attempts to renew after one has failed."""
 OPENING: Final = 3
 """Events before anything of the answer: created, queued, in progress."""
 
@@ -52,7 +55,7 @@ class Worker:
 
         Without `claims` it only holds what begins elsewhere.
         """
-        self.name = secrets.token_hex(8)
+        self.name = store.enter()
         self._store = store
         self._responses = responses
         self._tasks = tasks
@@ -62,11 +65,14 @@ class Worker:
         self._claims = claims
         self._now = wall_clock
         self._clock = clock
-        self._writer = LogWriter(store, tasks, logs.tell_others, clock)
+        self._writer = LogWriter(store, tasks, settings.lease * _UNRENEWED, logs.tell_others)
         self._executions: dict[str, Execution] = {}
         self._carried: set[str] = set()
         """Those of them that take no slot: somebody waits, or has waited, for their answer."""
+        self._given_up: list[tuple[str, int]] = []
+        """Runs, by id and epoch, that storage did not take: they are let go as soon as it does."""
         self._wanted = asyncio.Event()
+        self._idle = asyncio.Event()
         self._stopping = False
         self._route: Route | None = None
         self._answer: Callable[[Incoming], None] | None = None
@@ -86,6 +92,33 @@ class Worker:
     @property
     def _free(self) -> int:
         return self._settings.concurrency - len(self._executions) + len(self._carried)
+
+    def retire(self) -> None:
+        """Begin no more runs."""
+        self._stopping = True
+        if not self._executions:
+            self._idle.set()
+
+    async def finish(self, seconds: float) -> None:
+        """Wait until the runs have ended that are executed, but no longer than `seconds`."""
+        try:
+            async with asyncio.timeout(seconds):
+                await self._idle.wait()
+        except TimeoutError:
+            _log.warning("stopping: %d runs are handed over", len(self._executions))
+
+    async def hand_over(self) -> None:
+        """Stop what is executed still, and let it go: somebody else may have it at once. Raises StoreFault."""
+        executions = tuple(self._executions.values())
+        for execution in executions:
+            execution.stop()
+        await self._writer.flush()
+        held = [(execution.lease.run_id, execution.lease.epoch) for execution in executions]
+        await self._release([*held, *self._given_up])
+
+    def leave(self) -> None:
+        """Be gone."""
+        self._store.leave(self.name)
 
     def wake(self) -> None:
         """There may be something to claim."""
@@ -125,12 +158,16 @@ class Worker:
         lease = execution.lease
         members: dict[str, bytes] = {**stored.members, "stream": b"true", "store": b"false"}
         try:
-            if len(execution.log.frames) <= lease.last_seq:
-                await self._logs.refresh(execution.log)
+            log = execution.log
+            if log.epoch != lease.epoch or len(log.frames) <= lease.last_seq:
+                await self._logs.refresh(log)
+            if log.epoch != lease.epoch:
+                execution.fenced()  # it has moved on already
+                return
             if lease.history is not None:
                 members["input"] = write_items(await self._responses.history(lease.history))
-            if len(execution.log.frames) == OPENING - 1:
-                response = execution.log.snapshot().response or {}
+            if len(log.frames) == OPENING - 1:
+                response = log.snapshot().response or {}
                 execution.add(opening(response, ["in_progress"], OPENING - 1))
             assert self._route is not None and self._answer is not None  # noqa: PT018
             self._answer(
@@ -146,11 +183,11 @@ class Worker:
                 )
             )
         except StoreFault:
-            execution.stop()  # its lease runs out, and somebody tries again
+            execution.given_up()
         except ClientFault as fault:
             execution.fail(fault.code or "invalid_prompt", fault.message)
 
-    def on_over(self, execution: Execution, *, is_settled: bool) -> None:
+    def on_over(self, execution: Execution, end: End) -> None:
         """Make room for the next run."""
         run_id = execution.lease.run_id
         if self._executions.get(run_id) is execution:
@@ -158,8 +195,12 @@ class Worker:
             self._carried.discard(run_id)
         self._logs.written_here(execution.log, is_so=False)
         self._wanted.set()
-        if is_settled:
+        if end is End.COMMITTED:
             self._settling.soon(run_id, execution.lease.owner)
+        elif end is End.GIVEN_UP:
+            self._given_up.append((run_id, execution.lease.epoch))
+        if self._stopping and not self._executions:
+            self._idle.set()
 
     async def _claim(self) -> None:
         """Take queued runs while there are free slots."""
@@ -188,16 +229,33 @@ class Worker:
         lease = self._settings.lease
         renewed_at = self._clock()
         while True:
-            await asyncio.sleep(lease / 3)
+            is_late = self._clock() - renewed_at > lease / 3
+            await asyncio.sleep(lease * (_AGAIN if is_late else 1 / 3))
+            asked_at = self._clock()
             executions = dict(self._executions)
-            held = [(run_id, each.lease.epoch) for run_id, each in executions.items()]
             try:
-                kept = await self._store.renew(held) if held else set()
-                renewed_at = self._clock()
-            except StoreFault:
-                if self._clock() - renewed_at < lease * 2 / 3:
+                async with asyncio.timeout(max(renewed_at + lease * _UNRENEWED - asked_at, lease * _AGAIN)):
+                    await self._renew_once(executions)
+                renewed_at = asked_at
+            except (StoreFault, TimeoutError):
+                if self._clock() < renewed_at + lease * _UNRENEWED:
                     continue
-                kept = set()
+                if executions:
+                    _log.error("storage takes no renewals: %d runs are given up", len(executions))
+                for execution in executions.values():
+                    execution.given_up()
+
+    async def _renew_once(self, executions: Mapping[str, Execution]) -> None:
+        """Prolong what is held, and let go of what was given up. Raises StoreFault."""
+        held = [(run_id, each.lease.epoch) for run_id, each in executions.items()]
+        if held:
+            kept = await self._store.renew(held)
             for run_id, execution in executions.items():
                 if run_id not in kept:
-                    execution.stop()
+                    execution.fenced()
+        await self._release(tuple(self._given_up))
+
+    async def _release(self, held: Sequence[tuple[str, int]]) -> None:
+        if held:
+            await self._store.release(held)
+            self._given_up = [run for run in self._given_up if run not in held]

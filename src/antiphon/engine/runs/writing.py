@@ -17,6 +17,7 @@ from antiphon.wire.errors import StoreFault
 _log = logging.getLogger(__name__)
 
 _PATIENCE_SECONDS: Final = 2.0
+"""With storage that refuses."""
 _RETRY_SECONDS: Final = 0.1
 
 
@@ -43,14 +44,17 @@ class LogWriter:
         self,
         store: RunStore,
         tasks: Tasks,
+        patience: float,
         moved: Callable[[Sequence[str]], object],
-        clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Write to `store`; `moved` hears of each batch which runs it was of; `clock` is monotonic."""
+        """Write to `store`, which is waited for up to `patience` seconds if it says nothing.
+
+        `moved` hears of each batch which runs it was of.
+        """
         self._moved = moved
         self._store = store
         self._tasks = tasks
-        self._clock = clock
+        self._patience = patience
         self._dirty: dict[Writer, None] = {}
         self._task: asyncio.Task[None] | None = None
 
@@ -76,22 +80,30 @@ class LogWriter:
             self._task = None
 
     async def _commit(self, batch: list[tuple[Writer, Append]]) -> None:
-        appends = [append for _, append in batch]
-        give_up_at = self._clock() + _PATIENCE_SECONDS
-        while True:
-            try:
-                results = await self._store.append(appends)
-                break
-            except StoreFault as fault:
-                if self._clock() >= give_up_at:
-                    _log.error("%d runs are given up: %s", len(batch), fault.message)
-                    for writer, _ in batch:
-                        writer.given_up()
-                    return
-                await asyncio.sleep(_RETRY_SECONDS)
-        self._moved([append.run_id for append in appends])
+        try:
+            async with asyncio.timeout(self._patience):
+                results = await self._append([append for _, append in batch])
+        except (StoreFault, TimeoutError) as error:
+            why = error.message if isinstance(error, StoreFault) else "storage does not answer"
+            # It may be written after all, if nothing was said: that is as if this process had died just after.
+            _log.error("%d runs are given up: %s", len(batch), why)
+            for writer, _ in batch:
+                writer.given_up()
+            return
+        self._moved([append.run_id for _, append in batch])
         for (writer, append), is_written in zip(batch, results, strict=True):
             if is_written:
                 writer.written(append)
             else:
                 writer.fenced()
+
+    async def _append(self, appends: Sequence[Append]) -> list[bool]:
+        """Append, again and again for a while. Raises StoreFault."""
+        give_up_at = time.monotonic() + _PATIENCE_SECONDS
+        while True:
+            try:
+                return await self._store.append(appends)
+            except StoreFault:
+                if time.monotonic() >= give_up_at:
+                    raise
+                await asyncio.sleep(_RETRY_SECONDS)

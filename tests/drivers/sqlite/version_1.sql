@@ -1,4 +1,4 @@
--- Version 2. A recording is kept once, however many names it is found under.
+-- Version 1. A recording is kept once, however many names it is found under.
 CREATE TABLE recordings (
     id         TEXT PRIMARY KEY,
     size       INTEGER NOT NULL,
@@ -31,57 +31,10 @@ CREATE TABLE responses (
     created_at   INTEGER,
     echo         BLOB NOT NULL,
     expires_at   REAL NOT NULL,
-    history      BLOB,
     PRIMARY KEY (id, owner)
 ) WITHOUT ROWID;
 CREATE INDEX responses_by_recording ON responses (recording_id);
 CREATE INDEX responses_by_expiry ON responses (expires_at);
-
--- What models were shown: each item once, after the one before it. It is held by responses, by runs, and by the
--- items that come after it, and goes with the last of them.
-CREATE TABLE history (
-    id       BLOB PRIMARY KEY,
-    previous BLOB,
-    depth    INTEGER NOT NULL,
-    size     INTEGER NOT NULL,
-    holders  INTEGER NOT NULL DEFAULT 0,
-    item     BLOB NOT NULL
-) WITHOUT ROWID;
-
--- Answers that must survive their process. This table is narrow because it is written with every batch of events.
-CREATE TABLE runs (
-    id             TEXT PRIMARY KEY,
-    owner          TEXT NOT NULL,
-    status         TEXT NOT NULL,
-    epoch          INTEGER NOT NULL,
-    last_seq       INTEGER NOT NULL,
-    worker         TEXT,
-    lease_until    REAL NOT NULL,
-    attempt        INTEGER NOT NULL,
-    is_shown       INTEGER NOT NULL,
-    is_public      INTEGER NOT NULL,
-    has_effect     INTEGER NOT NULL,
-    priority       INTEGER NOT NULL,
-    created_at     REAL NOT NULL,
-    queue_deadline REAL NOT NULL,
-    deadline       REAL NOT NULL
-) WITHOUT ROWID;
-CREATE INDEX runs_queued ON runs (priority DESC, created_at) WHERE status = 'queued';
-CREATE INDEX runs_in_progress ON runs (lease_until) WHERE status = 'in_progress';
-
-CREATE TABLE run_requests (
-    id      TEXT PRIMARY KEY,
-    request BLOB NOT NULL,
-    history BLOB
-) WITHOUT ROWID;
-
-CREATE TABLE run_events (
-    id    TEXT NOT NULL,
-    seq   INTEGER NOT NULL,
-    time  INTEGER NOT NULL,
-    frame BLOB NOT NULL,
-    PRIMARY KEY (id, seq)
-) WITHOUT ROWID;
 
 -- What was deleted lately, for the workers that may still have it in memory.
 CREATE TABLE deleted_recordings (

@@ -1,0 +1,27 @@
+"""Programs that begin at the same moment, each in a process of its own."""
+
+import subprocess
+import sys
+
+
+def run_at_once(programs: list[str], seconds: float = 30) -> None:
+    """Run programs that begin with `input()`, once all are there. What one says on standard error is a failure."""
+    processes = [
+        subprocess.Popen([sys.executable, "-c", program], stdin=subprocess.PIPE, stderr=subprocess.PIPE)
+        for program in programs
+    ]
+    try:
+        for process in processes:
+            assert process.stdin is not None
+            process.stdin.write(b"\n")
+            process.stdin.flush()
+        for process in processes:
+            _, said = process.communicate(timeout=seconds)
+            assert (process.returncode, said.decode()) == (0, "")
+    finally:
+        for process in processes:
+            process.kill()
+            process.wait()
+            for pipe in (process.stdin, process.stderr):
+                if pipe is not None:
+                    pipe.close()
