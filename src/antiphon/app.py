@@ -39,6 +39,7 @@ from antiphon.ports.hints import Hints
 from antiphon.ports.storage import Storage, StorageUnusable
 from antiphon.ports.upstream import Upstream
 from antiphon.routing.names import Resolver
+from antiphon.routing.placing import Placing
 from antiphon.settings import ConfigurationError, Provider, Settings, checked
 from antiphon.turn.usage import Usage
 from antiphon.wire.errors import GatewayError, StoreFault
@@ -161,6 +162,7 @@ class Application:
             contexts=contexts,
             accept=self.runs.accept,
             carry=self.runs.carrying.carry,
+            placing=Placing(settings.responses.background, settings.providers, settings.models),
             tasks=self._tasks,
             wall_clock=wall_clock,
         )
@@ -300,6 +302,7 @@ class Application:
 
     async def _render_metrics(self) -> bytes:
         await self.accounts.flush()
+        await self._count_runs()
         others: list[bytes] = []
         if self.settings.server.has_others:
             try:
@@ -307,6 +310,12 @@ class Application:
             except StoreFault as fault:
                 _log.warning("metrics of the other workers are missing: %s", fault)
         return await asyncio.to_thread(self.metrics.render, others)
+
+    async def _count_runs(self) -> None:
+        try:
+            await self.runs.count()
+        except StoreFault as fault:
+            _log.warning("how many runs wait is not known: %s", fault)
 
     async def _readiness(self) -> dict[str, str]:
         try:
@@ -318,6 +327,8 @@ class Application:
     def _gauges(self) -> Iterable[Gauge]:
         storage = self.storage
         return (
+            Gauge("runs_queued", "Background answers that wait to be begun.", self.runs.queued, across="max"),
+            Gauge("runs_in_progress", "Background answers that are being made.", self.runs.running),
             Gauge("live_recordings", "Answers that are being recorded now.", self.producing.count),
             Gauge("cache_memory_entries", "Entries in the memory level of the cache.", len(self.memory)),
             Gauge("cache_memory_bytes", "Bytes in the memory level of the cache.", self.memory.size),

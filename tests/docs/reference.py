@@ -92,6 +92,8 @@ def without_none(wanted):
 
 
 def takes(wanted):
+    if get_origin(wanted) in (Union, types.UnionType) and type(None) not in get_args(wanted):
+        return " or ".join(map(takes, get_args(wanted)))
     wanted = without_none(wanted)
     origin = get_origin(wanted)
     if origin is Literal:

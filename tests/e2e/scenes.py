@@ -66,10 +66,20 @@ def read_rows(folder: Path, query: str) -> list[dict[str, Any]]:
 
 @contextlib.asynccontextmanager
 async def scene(
-    folder: Path, *answers: Answer, clock: Any = None, p: str | None = None, **changes: Any
+    folder: Path,
+    *answers: Answer,
+    clock: Any = None,
+    p: str | None = None,
+    providers_at: Any = None,
+    **changes: Any,
 ) -> AsyncIterator[Scene]:
-    """Set up with these answers and changed settings; with `p`, the only provider is `p`, of that type."""
+    """Set up with these answers and changed settings.
+
+    With `p`, the only provider is `p`, of that type; `providers_at` makes providers from the upstream's URL.
+    """
     async with Simulator(answers) as simulator:
+        if providers_at is not None:
+            changes["providers"] = providers_at(simulator.base_url)
         if p is not None:
             changes["providers"] = {"p": Provider(type=p, base_url=simulator.base_url, models=())}  # type: ignore[arg-type]
         settings = settings_for(folder, simulator.base_url, **changes)

@@ -55,6 +55,14 @@ class NativeRequest:
         return None
 
     @property
+    def previous_response_id(self) -> str | None:
+        """Responses: the id of what is continued; None where there is none, or no string."""
+        try:
+            return msgspec.json.decode(self.members.get("previous_response_id", _ABSENT), type=str | None)
+        except msgspec.DecodeError:
+            return None
+
+    @property
     def given(self) -> bytes | None:
         """Responses: the `input`, as JSON."""
         value = self.members.get("input")
@@ -154,6 +162,13 @@ def _with_encrypted(include: bytes | msgspec.Raw) -> bytes:
     except msgspec.DecodeError:
         return raw
     return msgspec.json.encode([*asked, msgspec.Raw(_ENCRYPTED)])
+
+
+def with_members(request: NativeRequest, members: Mapping[str, bytes | msgspec.Raw]) -> NativeRequest:
+    """Return a request that has these members too. Raises ClientFault."""
+    made = read_request(request.dialect, write_members({**request.members, **members}))
+    made.echo = {**made.echo, **request.echo}
+    return made
 
 
 def is_limited(members: Members) -> bool:

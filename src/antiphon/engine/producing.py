@@ -115,7 +115,7 @@ class Producing:
 
     def join(self, turn: Turn, live: LiveRecording) -> None:
         """Let `turn` be answered by what `live` records."""
-        answer = LiveAnswer(turn, live, live.echo, _headers, self._account, self._clock)
+        answer = LiveAnswer(turn, live, live.echo, self._headers, self._account, self._clock)
         live.attach(answer)
         if live.recording.frames:
             answer.on_frames()
@@ -164,10 +164,6 @@ class Producing:
         recording.ended_at = self._now()
         self._forget(turn, live, key)
         self._count_unpaid(recording)
-        if recording.outcome.response_id and turn.is_kept_upstream and self._shelves.responses is not None:
-            expires_at = self._now() + self._shelves.retention
-            owner, provider = turn.ask.owner.name, recording.provider
-            self._shelves.responses.note_upstream(recording.outcome.response_id, owner, provider, expires_at)
         if live.error_answer is not None or recording.outcome.state not in _KEPT:
             return
         public_id = turn.response_id.decode()
@@ -176,6 +172,14 @@ class Producing:
         for listener in live.listeners:
             if isinstance(listener, LiveAnswer):
                 self.keep(listener.turn, recording, live.echo, None)
+
+    def _headers(self, turn: Turn, live: LiveRecording) -> tuple[Header, ...]:
+        """Return what goes out with an answer that begins: from now on its client knows its id."""
+        if live.response_id and turn.is_kept_upstream and self._shelves.responses is not None:
+            expires_at = self._now() + self._shelves.retention
+            owner, provider = turn.ask.owner.name, live.recording.provider
+            self._shelves.responses.note_upstream(live.response_id, owner, provider, expires_at)
+        return _headers(turn, live)
 
     def _forget(self, turn: Turn, live: LiveRecording, key: CacheKey | None) -> None:
         self._live.discard(live)
@@ -239,7 +243,7 @@ def _native_request(turn: Turn, source: Source, *, ask_encrypted: bool = False) 
     request, settings, variant = turn.ask.request, source.settings, turn.ask.variant
     body = request.upstream_body(
         turn.ask.target.model,
-        keep_state=settings.state == "gateway",
+        keep_state=not turn.is_kept_upstream,
         ask_usage=settings.usage_in_streams and source.profile.stream_options,
         ask_encrypted=ask_encrypted,
     )

@@ -2,6 +2,8 @@
 
 import secrets
 from dataclasses import dataclass
+from hashlib import blake2b
+from typing import Final
 
 from antiphon.cache.controls import PLAIN, Controls
 from antiphon.cache.key import CacheKey
@@ -13,6 +15,11 @@ from antiphon.recording import Mode
 from antiphon.recording.pace import INSTANT, Pace
 from antiphon.routing.names import Target
 from antiphon.turn.history import Context
+
+_PREFIX: Final = b"resp_"
+_SECRET_BYTES: Final = 20
+_CHECK_BYTES: Final = 4
+"""Of an id's 48 digits the last eight follow from the others."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,5 +91,20 @@ class Turn:
 
 
 def mint_response_id() -> bytes:
-    """Return an id that nobody can guess."""
-    return b"resp_" + secrets.token_hex(24).encode()
+    """Return an id that nobody can guess, and that `is_minted` knows."""
+    secret = secrets.token_hex(_SECRET_BYTES).encode()
+    return _PREFIX + secret + _check(secret)
+
+
+def is_minted(response_id: str) -> bool:
+    """Whether an id is one that a gateway like this has made: those of providers are not, as far as chance goes.
+
+    It proves nothing about who made it, or that there is such a response.
+    """
+    digits = response_id.encode(errors="replace").removeprefix(_PREFIX)
+    secret, check = digits[: 2 * _SECRET_BYTES], digits[2 * _SECRET_BYTES :]
+    return response_id.startswith(_PREFIX.decode()) and check == _check(secret)
+
+
+def _check(secret: bytes) -> bytes:
+    return blake2b(secret, digest_size=_CHECK_BYTES, person=b"antiphon").hexdigest().encode()

@@ -14,7 +14,7 @@ from antiphon.cache.controls import Controls, read_controls
 from antiphon.cache.entry import Entry, Verdict, judge
 from antiphon.cache.key import CacheKey, Circumstance, cache_key
 from antiphon.dialects.dialect import Dialect
-from antiphon.dialects.native import NativeRequest, read_request
+from antiphon.dialects.native import NativeRequest, read_request, with_members
 from antiphon.dialects.providers import upstream_dialect
 from antiphon.dialects.registry import CLIENTS
 from antiphon.dialects.responses.dialect import RESPONSES
@@ -26,13 +26,14 @@ from antiphon.engine.refusals import internal_error, refuse
 from antiphon.engine.replaying import Replaying
 from antiphon.engine.source import Source
 from antiphon.engine.tasks import Tasks
-from antiphon.engine.turn import Ask, Asked, Owner, Turn, mint_response_id
+from antiphon.engine.turn import Ask, Asked, Owner, Turn, is_minted, mint_response_id
 from antiphon.engine.variant import NO_VARIANT, read_variant, shortcut
 from antiphon.ports.reply import Reply
 from antiphon.ports.stores import CacheLevel
 from antiphon.recording import Mode
 from antiphon.recording.pace import INSTANT, Pace, parse_pace
 from antiphon.routing.names import Target
+from antiphon.routing.placing import Place, Placing
 from antiphon.settings import Cache
 from antiphon.turn.chain import Items, Parent
 from antiphon.turn.history import Context, head_of
@@ -97,14 +98,15 @@ class Turns:
         contexts: Contexts,
         accept: Accept,
         carry: Carry,
+        placing: Placing,
         tasks: Tasks,
         wall_clock: Callable[[], float] = time.time,
     ) -> None:
-        """Answer from `sources`, or from `shelves`.
+        """Answer from `sources`, or from `shelves`; `contexts` resolve references.
 
-        `contexts` resolve references, `accept` takes background turns,
-        and `carry` those that are kept.
+        `accept` takes the background turns that `placing` wants to be run here, and `carry` all that are kept.
         """
+        self._placing = placing
         self._contexts = contexts
         self._carry = carry
         self._accept = accept
@@ -152,6 +154,16 @@ class Turns:
             is_background = bytes(request.members.get("background", b"")) == b"true"
             if is_background and not request.store:
                 raise ClientFault("A background response needs `store: true`.", param="background")
+            place = self._placing.place(request.model, target) if is_background else None
+            if place is Place.UPSTREAM or await self._continues_upstream(request, incoming.owner, target):
+                await self._pass_on(incoming, request, target)
+                return
+            if place is Place.NOWHERE:
+                raise ClientFault(
+                    f"Background answers of '{request.model}' are not made here: ask without 'background'.",
+                    code="unsupported_parameter",
+                    param="background",
+                )
             resolved, context = await self._contexts.resolve(request, incoming.owner.name, incoming.parent)
             incoming.shown = context.shown
             if is_background:
@@ -162,6 +174,30 @@ class Turns:
             self._look_up(turn, incoming.headers, None)
         except GatewayError as fault:
             _refuse(incoming, fault)
+
+    async def _continues_upstream(self, request: NativeRequest, owner: Owner, target: Target) -> bool:
+        """Whether a request continues a response that its provider keeps. Raises StoreFault."""
+        parent_id, responses = request.previous_response_id, self._shelves.responses
+        if parent_id is None or is_minted(parent_id) or responses is None:
+            return False
+        return await responses.upstream_of(parent_id, owner.name) == target.provider
+
+    async def _pass_on(self, incoming: Incoming, request: NativeRequest, target: Target) -> None:
+        """Let the provider keep the answer, whoever keeps its others. Raises ClientFault, StoreFault."""
+        parent_id = request.previous_response_id
+        if parent_id is not None and is_minted(parent_id):
+            background = request.members.get("background")
+            resolved, _ = await self._contexts.resolve(request, incoming.owner.name)
+            request = resolved if background is None else with_members(resolved, {"background": background})
+        turn = self._turn(incoming, request, target)
+        if turn.ask.upstream_dialect is not None:
+            raise ClientFault(
+                f"The provider of '{request.model}' cannot be passed this request for a background answer.",
+                code="unsupported_parameter",
+                param="background",
+            )
+        turn.response_id, turn.keeps, turn.is_kept_upstream = b"", False, True
+        self._look_up(turn, incoming.headers, None)
 
     def _shortcut_key(self, incoming: Incoming) -> tuple[Hashable, ...] | None:
         headers = incoming.headers

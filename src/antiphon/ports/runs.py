@@ -32,6 +32,27 @@ class Carried:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RunLimits:
+    """How much of everything there may be, over all workers; None is without bound."""
+
+    in_progress_per_owner: int | None = None
+    queued: int | None = None
+    queued_per_owner: int | None = None
+
+
+UNLIMITED: Final = RunLimits()
+
+
+class QueueFull(Exception):
+    """As many runs wait as may."""
+
+    def __init__(self, *, is_owners: bool) -> None:
+        """Say whose bound it is: the owner's, or that of all."""
+        super().__init__("the owner's runs" if is_owners else "the runs of all owners")
+        self.is_owners = is_owners
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class NewRun:
     """A run that is accepted."""
 
@@ -43,6 +64,8 @@ class NewRun:
     context: Context
     frames: Sequence[bytes]
     """The first events."""
+    begun: Sequence[bytes] = ()
+    """Those that follow if it is begun at once."""
     is_public: bool
     """Whether its events, and not only its answer, are promised to somebody: then none may be taken back."""
     is_shown: bool = False
@@ -144,11 +167,21 @@ class RunStore(Protocol):
     def leave(self, worker: str) -> None:
         """The worker works no more: whatever it holds may be taken over."""
 
-    async def create(self, new: NewRun, worker: str | None) -> Lease | None:
-        """Accept a run: it is on disk when this returns. `worker`, if given, has it from the beginning."""
+    async def create(self, new: NewRun, worker: str | None, limits: RunLimits = UNLIMITED) -> Lease | None:
+        """Accept a run: it is on disk when this returns.
 
-    async def claim(self, worker: str, limit: int) -> list[Lease]:
-        """Take up to `limit` queued runs, the most urgent and the oldest first."""
+        `worker`, if given, has it from the beginning, unless its owner has enough in progress or something that
+        could be claimed is as urgent; what is shown already always begins. Raises QueueFull if it would have to wait and must not.
+        """
+
+    async def claim(self, worker: str, limit: int, limits: RunLimits = UNLIMITED) -> list[Lease]:
+        """Take up to `limit` queued runs: the most urgent, and of these by turns one of each owner, the oldest first.
+
+        No owner has more in progress than `limits` say.
+        """
+
+    async def mine(self, held: Sequence[tuple[str, int]]) -> set[str]:
+        """Return which of the runs, by id and epoch, are still held: cheaper than `renew`, and prolongs nothing."""
 
     async def renew(self, held: Sequence[tuple[str, int]]) -> set[str]:
         """Prolong the leases of runs, by id and epoch, and return those that are still held."""

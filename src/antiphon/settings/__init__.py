@@ -21,6 +21,7 @@ from antiphon.settings.values import (
     Server,
     Settings,
     Storage,
+    Webhook,
 )
 
 __all__ = [
@@ -47,6 +48,7 @@ __all__ = [
     "Size",
     "Storage",
     "Timeout",
+    "Webhook",
     "checked",
     "describe",
     "is_loopback",

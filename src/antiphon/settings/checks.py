@@ -1,10 +1,11 @@
 """What settings must be together: rules that no single type can hold, and defaults that depend on other values."""
 
+import base64
 import hashlib
 import ipaddress
 import re
 from collections.abc import Iterator
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, get_args
 from urllib.parse import urlsplit
 
 from msgspec.structs import replace
@@ -12,7 +13,7 @@ from msgspec.structs import replace
 from antiphon.settings.faults import ConfigurationError
 from antiphon.settings.ollama_host import ollama_url
 from antiphon.settings.quantities import Secret
-from antiphon.settings.values import Key, Model, Provider, Responses, Settings
+from antiphon.settings.values import Key, Model, Provider, ProviderType, Responses, Settings, Webhook
 
 BASE_URLS: Final = {
     "openai": "https://api.openai.com/v1",
@@ -39,6 +40,7 @@ _HOST: Final = re.compile(r"[0-9A-Za-z_-]+(\.[0-9A-Za-z_-]+)*", re.ASCII)
 _STORAGE_URL: Final = re.compile(r"sqlite:///.+|postgres(ql)?://.+", re.DOTALL)
 _REDIS_URL: Final = re.compile(r"(redis|valkey)s?://.+|unix:///.+", re.DOTALL)
 _SECRET_LENGTH: Final = 32
+_WEBHOOK_PREFIX: Final = "whsec_"
 _HEADER_VALUE: Final = re.compile(r"[\t\x20-\x7e]*", re.ASCII)
 
 
@@ -67,6 +69,12 @@ def problems(settings: Settings) -> Iterator[Problem]:
         yield from _of_model(name, model, settings.providers)
     yield from _of_keys(settings.keys)
     yield from _of_responses(settings.responses)
+    yield from _of_background(settings)
+    for i, webhook in enumerate(settings.webhooks):
+        yield from _of_webhook(("webhooks", i), webhook)
+    for i, key in enumerate(settings.keys):
+        for j, webhook in enumerate(key.webhooks):
+            yield from _of_webhook(("keys", i, "webhooks", j), webhook)
     for i, entry in enumerate(settings.downloads.allow):
         if not _is_host_or_network(entry):
             yield Problem(
@@ -149,6 +157,10 @@ def _of_provider(name: str, provider: Provider) -> Iterator[Problem]:
 
 
 def _is_base_url(url: str) -> bool:
+    return _is_address(url) and "?" not in url
+
+
+def _is_address(url: str) -> bool:
     if not _SENDABLE.fullmatch(url):
         return False
     try:
@@ -157,7 +169,7 @@ def _is_base_url(url: str) -> bool:
     except ValueError:
         return False
     whole = parts.scheme in ("http", "https") and bool(parts.hostname) and has_port
-    return whole and "@" not in parts.netloc and "?" not in url and "#" not in url
+    return whole and "@" not in parts.netloc and "#" not in url
 
 
 def _of_model(name: str, model: Model, providers: dict[str, Provider]) -> Iterator[Problem]:
@@ -185,6 +197,36 @@ def _of_responses(responses: Responses) -> Iterator[Problem]:
                 path,
                 f"{at} is shorter than {_SECRET_LENGTH} characters; `openssl rand -base64 32` makes a good one",
             )
+
+
+def _of_background(settings: Settings) -> Iterator[Problem]:
+    listed = settings.responses.background.providers
+    known = {*settings.providers, *get_args(ProviderType)}
+    for i, name in enumerate(() if isinstance(listed, str) else listed):
+        if name not in known:
+            at = f"responses.background.providers[{i}]"
+            yield Problem(
+                ("responses", "background", "providers", i),
+                f"{at}: neither a provider that is configured nor a type of provider; "
+                f"there is {', '.join(settings.providers) or 'none'}",
+            )
+
+
+def _of_webhook(path: tuple[str | int, ...], webhook: Webhook) -> Iterator[Problem]:
+    at = "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in path).lstrip(".")
+    if not _is_address(webhook.url):
+        # The value may hold a password: it is not shown.
+        yield Problem((*path, "url"), f"{at}.url: expected http(s)://HOST[:PORT]/PATH without a password")
+    try:
+        key = base64.b64decode(webhook.secret.removeprefix(_WEBHOOK_PREFIX), validate=True)
+    except ValueError:
+        key = b""
+    if not webhook.secret.startswith(_WEBHOOK_PREFIX) or not 24 <= len(key) <= 64:
+        yield Problem(
+            (*path, "secret"),
+            f"{at}.secret: expected whsec_ and the base64 of 24 to 64 bytes; "
+            '`echo "whsec_$(openssl rand -base64 32)"` makes one',
+        )
 
 
 def _is_host_or_network(entry: str) -> bool:

@@ -114,6 +114,9 @@ class Document:
 
     def _value(self, node: yaml.Node, wanted: Any, path: Path) -> object:
         self._marks[path] = node.start_mark
+        choice = _choice_or_list(wanted)
+        if choice is not None:
+            return self._choice(node, *choice, path)
         wanted, optional = _without_none(wanted)
         if isinstance(wanted, type) and issubclass(wanted, Struct):
             return self._struct(node, wanted, path, optional=optional)
@@ -154,6 +157,18 @@ class Document:
         if not isinstance(node, yaml.SequenceNode):
             raise self._at(node.start_mark, f"{shown(path)}: expected a list, got {_kind(node)}")
         return tuple(self._value(member, wanted, (*path, i)) for i, member in enumerate(node.value))
+
+    def _choice(self, node: yaml.Node, words: Any, names: Any, path: Path) -> object:
+        if isinstance(node, yaml.SequenceNode):
+            return self._list(node, get_args(names)[0], path, optional=False)
+        if not isinstance(node, yaml.ScalarNode) or self._scalar(node, path)[0] not in {
+            *get_args(words),
+            False,
+        }:
+            written = _written(node) if isinstance(node, yaml.ScalarNode) else _kind(node)
+            message = f"{shown(path)}: expected {', '.join(get_args(words))} or a list, got {written}"
+            raise self._at(node.start_mark, message)
+        return self._leaf(node, words, path, optional=False)
 
     def _members(self, node: yaml.Node, path: Path) -> list[tuple[yaml.ScalarNode, yaml.Node]]:
         if not isinstance(node, yaml.MappingNode):
@@ -239,6 +254,15 @@ def _written(node: yaml.ScalarNode) -> str:
     if len(node.value) > 60 or not node.value.isprintable():
         return "something else"
     return f"'{node.value}'" if node.tag == _TAG + "str" else str(node.value)
+
+
+def _choice_or_list(wanted: Any) -> tuple[Any, Any] | None:
+    """Return the words and the list of a value that is either."""
+    if get_origin(wanted) not in (Union, types.UnionType):
+        return None
+    words = [member for member in get_args(wanted) if get_origin(member) is Literal]
+    lists = [member for member in get_args(wanted) if get_origin(member) is tuple]
+    return (words[0], lists[0]) if words and lists else None
 
 
 def _without_none(wanted: Any) -> tuple[Any, bool]:

@@ -183,6 +183,19 @@ class Redis(Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):
     """`redis://USER:PASSWORD@HOST:PORT`, with TLS `rediss://`, or `unix://PATH`; `valkey://` is the same."""
 
 
+class Webhook(Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):
+    """Who is told when a background answer has ended, as Standard Webhooks has it."""
+
+    url: Secret
+    """Where it is told, by POST; not shown, since such addresses often authenticate."""
+    secret: Secret
+    """`whsec_` and the base64 of 24 to 64 random bytes: signs what is told, so that the receiver can be sure."""
+    events: tuple[
+        Literal["response.completed", "response.incomplete", "response.failed", "response.cancelled"], ...
+    ] = ()
+    """What is told of; without any everything."""
+
+
 class Key(Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):
     """A key that a client may use: exactly one of `key` and `key_sha256`."""
 
@@ -194,13 +207,27 @@ class Key(Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):
     """The key itself."""
     key_sha256: Secret | None = None
     """64 hexadecimal digits."""
+    webhooks: tuple[Webhook, ...] = ()
+    """Told of the background answers of this key, beside those at the top of the file; each has the same members."""
 
 
 class Background(Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):
     """Answers that are made while nobody waits for them."""
 
+    providers: Literal["off", "all"] | tuple[str, ...] = "all"
+    """Whose models the gateway runs in the background itself: of no provider, of all, or of those in a list of their
+    names or types. An entry that is the name of a type means the type."""
+    native_models: tuple[str, ...] = ()
+    """Models, named exactly as clients write them, whose provider has a background mode of its own and keeps their
+    background answers; this goes before `providers`."""
     concurrency: PositiveInt = 64
     """Runs at a time, for each worker; others are queued."""
+    concurrency_per_key: PositiveInt | None = None
+    """Runs of one key at a time, over all workers."""
+    max_queued: PositiveInt = 10_000
+    """Runs that may wait, over all workers; more are refused."""
+    max_queued_per_key: PositiveInt | None = None
+    """Runs of one key that may wait."""
     lease: Timeout = Timeout(15)
     """Seconds after which a run whose worker says nothing belongs to another."""
     max_attempts: PositiveInt = 3
@@ -209,6 +236,10 @@ class Background(Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):
     """Seconds that a run may wait to be begun."""
     timeout: Timeout = Timeout(3600)
     """Seconds from the request to the end of its answer."""
+    ttl: Timeout | None = None
+    """Seconds for which a background answer can be read again after its last update; without it `responses.retention`."""
+    on_unterminated: Literal["failed", "completed"] = "failed"
+    """What becomes of an answer whose stream ended without saying how, as some upstreams' do."""
 
 
 class Responses(Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):
@@ -271,5 +302,7 @@ class Settings(Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):
     keys: tuple[Key, ...] = ()
     """Without any there is no authentication, and only loopback addresses may be bound."""
     responses: Responses = Responses()
+    webhooks: tuple[Webhook, ...] = ()
+    """Told of the background answers of all keys."""
     downloads: Downloads = Downloads()
     log: Log = Log()

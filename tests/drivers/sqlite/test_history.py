@@ -5,7 +5,7 @@ import contextlib
 import sqlite3
 
 from antiphon.drivers.sqlite.history import keep_history, read_history, release
-from antiphon.turn.history import grow
+from antiphon.turn.history import Context, grow
 from drivers.sqlite.opening import opened
 
 
@@ -20,7 +20,8 @@ def test_a_branch_outlives_the_one_that_it_grew_from(tmp_path):
 
             def work(connection: sqlite3.Connection) -> tuple[bytes, ...]:
                 for before, nodes in ((None, trunk), (trunk[-1].head, first), (trunk[-1].head, second)):
-                    keep_history(connection, before, nodes)
+                    context = Context(before, tuple(node.item for node in nodes))
+                    keep_history(connection, "alice", context, nodes)
                 release(connection, first[-1].id)
                 left = read_history(connection, second[-1].id)
                 release(connection, second[-1].id)

@@ -11,7 +11,18 @@ from antiphon.drivers.sqlite.attendance import Attendance
 from antiphon.drivers.sqlite.database import Database
 from antiphon.drivers.sqlite.history import keep_history, release
 from antiphon.drivers.sqlite.responses import keep_response
-from antiphon.ports.runs import Append, Carried, Lease, NewRun, Page, RunState, StaleRun
+from antiphon.ports.runs import (
+    UNLIMITED,
+    Append,
+    Carried,
+    Lease,
+    NewRun,
+    Page,
+    QueueFull,
+    RunLimits,
+    RunState,
+    StaleRun,
+)
 from antiphon.ports.stores import KeptResponse
 from antiphon.turn.history import grow
 
@@ -22,14 +33,45 @@ VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0, ?, ?, ?, ?)
 """
 _CREATE_REQUEST = "INSERT INTO run_requests (id, request, history) VALUES (?, ?, ?)"
 _EVENT = "INSERT INTO run_events (id, seq, time, frame) VALUES (?, ?, ?, ?)"
-_CLAIM = """
-UPDATE runs SET status = 'in_progress', epoch = epoch + 1, worker = ?, lease_until = ?,
-    attempt = attempt + CASE WHEN upstream_id IS NULL THEN 1 ELSE 0 END
+_MAY_BEGIN = """
+SELECT :most IS NULL OR :most > (SELECT count(*) FROM runs WHERE status = 'in_progress' AND owner = :owner)
+"""
+_QUEUED = "SELECT count(*) FROM runs WHERE status = 'queued'"
+_QUEUED_OF = _QUEUED + " AND owner = ?"
+# Owners are found by leaps through the index, and of each only as many runs are looked at as can be taken. What an
+# owner has in progress counts as taken before: so they take turns, and nobody has more than may be.
+_WAITING = """
+WITH RECURSIVE owners (owner) AS (
+    SELECT min(owner) FROM runs WHERE status = 'queued'
+    UNION ALL
+    SELECT (SELECT min(owner) FROM runs WHERE status = 'queued' AND owner > owners.owner)
+    FROM owners WHERE owner IS NOT NULL
+),
+running (owner, count) AS (SELECT owner, count(*) FROM runs WHERE status = 'in_progress' GROUP BY owner),
+waiting AS (
+    SELECT runs.id, priority, created_at, coalesce(running.count, 0)
+        + row_number() OVER (PARTITION BY runs.owner ORDER BY priority DESC, created_at) AS turn
+    FROM owners JOIN runs ON runs.id IN (
+        SELECT next.id FROM runs AS next
+        WHERE next.status = 'queued' AND next.owner = owners.owner AND next.queue_deadline > :now
+        ORDER BY next.priority DESC, next.created_at LIMIT :limit
+    )
+    LEFT JOIN running ON running.owner = runs.owner
+)
+"""
+_CLAIM_WAITING = """
+UPDATE runs SET status = 'in_progress', epoch = epoch + 1, worker = :worker,
+    lease_until = :until, attempt = attempt + CASE WHEN upstream_id IS NULL THEN 1 ELSE 0 END
 WHERE id IN (
-    SELECT id FROM runs WHERE status = 'queued' AND queue_deadline > ? ORDER BY priority DESC, created_at LIMIT ?
+    SELECT id FROM waiting WHERE :most IS NULL OR turn <= :most
+    ORDER BY priority DESC, turn, created_at LIMIT :limit
 )
 RETURNING id, owner, epoch, last_seq, attempt, created_at, deadline, provider, upstream_id, upstream_seq
 """
+_CLAIM = _WAITING + _CLAIM_WAITING
+_IS_WAITING = "SELECT 1 FROM waiting WHERE priority >= :priority AND (:most IS NULL OR turn <= :most) LIMIT 1"
+_IS_URGENT_WAITING = _WAITING + _IS_WAITING
+_MINE = "SELECT 1 FROM runs WHERE id = ? AND epoch = ? AND status = 'in_progress'"
 _REQUEST = "SELECT request, history FROM run_requests WHERE id = ?"
 _RENEW = "UPDATE runs SET lease_until = ? WHERE id = ? AND epoch = ? AND status = 'in_progress'"
 _APPEND = """
@@ -79,9 +121,10 @@ _DELETE_RUN = "DELETE FROM runs WHERE id = ? RETURNING status"
 _DELETE_REQUEST = "DELETE FROM run_requests WHERE id = ? RETURNING history"
 _DELETE_EVENTS = "DELETE FROM run_events WHERE id = ?"
 _IS_OWN = "SELECT 1 FROM runs WHERE id = ? AND owner = ?"
-_QUEUED = "SELECT count(*) FROM runs WHERE status = 'queued'"
 
 _WATCH_SECONDS: Final = 0.05
+_UNCOUNTED: Final = 16
+"""Of how many runs that may wait one is let in uncounted, where there was room when they were counted."""
 
 
 class SqliteRuns:
@@ -91,6 +134,7 @@ class SqliteRuns:
         """Give leases of `lease` seconds."""
         self._database = database
         self._lease = lease
+        self._room = _Room()
         self._now = wall_clock
         self._attendance = Attendance(database.path.with_name(database.path.name + "-workers"))
 
@@ -102,50 +146,72 @@ class SqliteRuns:
         """The worker works no more: whatever it holds may be taken over."""
         self._attendance.leave(worker)
 
-    async def create(self, new: NewRun, worker: str | None) -> Lease | None:
-        """Accept a run: it is on disk when this returns. `worker`, if given, has it from the beginning."""
-        status, epoch = ("queued", 0) if worker is None else ("in_progress", 1)
-        last_seq = len(new.frames) - 1
+    async def create(self, new: NewRun, worker: str | None, limits: RunLimits = UNLIMITED) -> Lease | None:
+        """Accept a run: it is on disk when this returns. Raises QueueFull."""
         nodes = grow(new.owner, new.context.before, new.context.new)
 
-        def work(connection: sqlite3.Connection) -> bytes | None:
+        def work(connection: sqlite3.Connection) -> Lease | QueueFull | None:
+            now = self._now()
+            may_begin = new.is_shown or _may_begin(connection, new, limits, now)
+            holder = worker if may_begin else None
+            if holder is None:
+                for owner, most in ((new.owner, limits.queued_per_owner), (None, limits.queued)):
+                    if self._room.is_full(connection, owner, most):
+                        return QueueFull(is_owners=owner is not None)
+            status, epoch = ("queued", 0) if holder is None else ("in_progress", 1)
+            frames = [*new.frames] if holder is None else [*new.frames, *new.begun]
             history = keep_history(connection, new.owner, new.context, nodes)
             connection.execute(
                 _CREATE,
                 (
-                    *(new.id, new.owner, status, epoch, last_seq, worker, self._now() + self._lease, epoch),
+                    *(new.id, new.owner, status, epoch, len(frames) - 1, holder, now + self._lease, epoch),
                     *(new.is_shown, new.is_public, new.priority),
                     *(new.created_at, new.queue_deadline, new.deadline),
                 ),
             )
             connection.execute(_CREATE_REQUEST, (new.id, new.request, history))
-            _add_events(connection, new.id, 0, new.frames, [0] * len(new.frames))
-            return history
+            _add_events(connection, new.id, 0, frames, [0] * len(frames))
+            if holder is None:
+                return None
+            return Lease(
+                run_id=new.id,
+                owner=new.owner,
+                epoch=epoch,
+                last_seq=len(frames) - 1,
+                attempt=1,
+                created_at=new.created_at,
+                deadline=new.deadline,
+                request=new.request,
+                history=history,
+            )
 
-        history = await self._database.written(work)
-        if worker is None:
-            return None
-        return Lease(
-            run_id=new.id,
-            owner=new.owner,
-            epoch=epoch,
-            last_seq=last_seq,
-            attempt=1,
-            created_at=new.created_at,
-            deadline=new.deadline,
-            request=new.request,
-            history=history,
-        )
+        created = await self._database.written(work)
+        if isinstance(created, QueueFull):
+            raise created
+        return created
 
-    async def claim(self, worker: str, limit: int) -> list[Lease]:
-        """Take up to `limit` queued runs, the most urgent and the oldest first."""
+    async def claim(self, worker: str, limit: int, limits: RunLimits = UNLIMITED) -> list[Lease]:
+        """Take up to `limit` queued runs: the most urgent, and of these by turns one of each owner."""
         now = self._now()
+        values = {
+            "worker": worker,
+            "now": now,
+            "until": now + self._lease,
+            "limit": limit,
+            "most": limits.in_progress_per_owner,
+        }
 
         def work(connection: sqlite3.Connection) -> list[Lease]:
-            claimed = connection.execute(_CLAIM, (worker, now + self._lease, now, limit)).fetchall()
+            claimed = connection.execute(_CLAIM, values).fetchall()
             return [_lease(connection, row) for row in claimed]
 
         return await self._database.written(work)
+
+    async def mine(self, held: Sequence[tuple[str, int]]) -> set[str]:
+        """Return which of the runs, by id and epoch, are still held."""
+        return await self._database.read(
+            lambda connection: {each[0] for each in held if connection.execute(_MINE, each).fetchone()}
+        )
 
     async def renew(self, held: Sequence[tuple[str, int]]) -> set[str]:
         """Prolong the leases of runs, by id and epoch, and return those that are still held."""
@@ -305,6 +371,36 @@ class SqliteRuns:
                 changed(())
             version = seen
             await asyncio.sleep(_WATCH_SECONDS)
+
+
+def _may_begin(connection: sqlite3.Connection, new: NewRun, limits: RunLimits, now: float) -> bool:
+    """Whether a new run may be begun at once."""
+    most = limits.in_progress_per_owner
+    (may,) = connection.execute(_MAY_BEGIN, {"most": most, "owner": new.owner}).fetchone()
+    waiting = {"now": now, "limit": 1, "priority": new.priority, "most": most}
+    return bool(may) and connection.execute(_IS_URGENT_WAITING, waiting).fetchone() is None
+
+
+class _Room:
+    """Room for runs that wait, counted now and then: counting ten thousand for each new one would take too long.
+
+    Several processes may so let in a sixteenth more than may be, each.
+    """
+
+    def __init__(self) -> None:
+        self._left: dict[str | None, int] = {}
+
+    def is_full(self, connection: sqlite3.Connection, owner: str | None, most: int | None) -> bool:
+        """Whether no more runs of `owner`, or of all, may wait; if some may, one is let in."""
+        if most is None:
+            return False
+        left = self._left.get(owner, 0)
+        if left <= 0:
+            query, values = (_QUEUED, ()) if owner is None else (_QUEUED_OF, (owner,))
+            left = most - int(connection.execute(query, values).fetchone()[0])
+            left = min(left, 1 + most // _UNCOUNTED)
+        self._left[owner] = left - 1
+        return left <= 0
 
 
 def _append(connection: sqlite3.Connection, append: Append, until: float) -> bool:

@@ -80,9 +80,9 @@ class RunLog:
         return self._snapshot
 
 
-def feed(snapshot: Snapshot, frames: Sequence[bytes]) -> None:
-    """Let a snapshot see frames."""
+def feed(snapshot: Snapshot, frames: Sequence[bytes | str]) -> None:
+    """Let a snapshot see frames; `[DONE]` says nothing."""
     for frame in frames:
-        event = parse_frame(frame)
+        event = parse_frame(frame.encode() if isinstance(frame, str) else frame)
         if event is not None and event.data.startswith(b"{"):
             snapshot.feed(read_object(event.data))

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 
 from antiphon.dialects.native import NativeRequest
 from antiphon.dialects.responses.retelling import opening, queued_response
+from antiphon.engine.runs.admission import limits_of, priority_of, refused
 from antiphon.engine.runs.carrying import Carrying
 from antiphon.engine.runs.log import RunLog
 from antiphon.engine.runs.logs import Logs
@@ -19,7 +20,7 @@ from antiphon.engine.turn import mint_response_id
 from antiphon.engine.turns import Incoming, Route
 from antiphon.ports.hints import Hints
 from antiphon.ports.reply import Reply
-from antiphon.ports.runs import NewRun, RunStore
+from antiphon.ports.runs import NewRun, QueueFull, RunStore
 from antiphon.ports.stores import ResponseStore
 from antiphon.settings import Background
 from antiphon.turn.history import Context
@@ -53,10 +54,13 @@ class Runs:
         what storage does.
         """
         self.logs = Logs(store, responses, hints)
+        self.queued = 0
+        """How many runs of all workers wait, when somebody looked last."""
         self._store = store
         self._hints = hints
         self._tasks = tasks
         self._settings = settings
+        self._limits = limits_of(settings)
         self._now = wall_clock
         self._settling = Settling(store, tasks, self.logs, retention, wall_clock)
         self._worker = Worker(
@@ -115,6 +119,17 @@ class Runs:
         self.logs.cut(elsewhere=False)
         self._worker.leave()
 
+    # What operators look at.
+
+    @property
+    def running(self) -> int:
+        """How many runs this process executes."""
+        return self._worker.running
+
+    async def count(self) -> None:
+        """Look how many runs wait; `queued` says so then. Raises StoreFault."""
+        self.queued = await self._store.queued()
+
     # What clients ask for.
 
     async def accept(self, incoming: Incoming, request: NativeRequest, context: Context) -> None:
@@ -123,9 +138,7 @@ class Runs:
         now = self._now()
         echo = {**request.echo, "background": b"true", "store": b"true"}
         response = queued_response(request.members, run_id, int(now), echo)
-        is_begun = self._worker.is_free
-        statuses = ["queued", "queued", "in_progress"] if is_begun else ["queued", "queued"]
-        frames = opening(response, statuses)
+        frames = opening(response, ["queued", "queued", "in_progress"])
         owner = incoming.owner
         stored = StoredRequest.of(request.members, incoming.headers, owner.name, owner.project, echo)
         new = NewRun(
@@ -133,16 +146,25 @@ class Runs:
             owner=owner.name,
             request=stored.encode(),
             context=context,
-            frames=frames,
+            frames=frames[:-1],
+            begun=frames[-1:],
             is_public=request.stream,
+            priority=priority_of(incoming.headers, request.members),
             created_at=now,
             queue_deadline=now + self._settings.queue_timeout,
             deadline=now + self._settings.timeout,
         )
-        lease = await self._store.create(new, self._worker.name if is_begun else None)
-        log = self.logs.open(run_id, owner.name, "in_progress" if is_begun else "queued")
+        try:
+            lease = await self._store.create(
+                new, self._worker.name if self._worker.is_free else None, self._limits
+            )
+        except QueueFull as full:
+            raise refused(full) from full
+        status = "queued" if lease is None else "in_progress"
+        log = self.logs.open(run_id, owner.name, status)
         log.epoch = 0 if lease is None else lease.epoch
-        log.grow(0, frames, [0] * len(frames), log.status)
+        told = [*new.frames, *(() if lease is None else new.begun)]
+        log.grow(0, told, [0] * len(told), status)
         headers = ((b"x-request-id", incoming.request_id),)
         if lease is not None:
             self._worker.execute(lease, log)

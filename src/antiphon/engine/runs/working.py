@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 from antiphon.dialects.responses.retelling import Retelling, opening
+from antiphon.engine.runs.admission import limits_of
 from antiphon.engine.runs.execution import End, Execution
 from antiphon.engine.runs.log import RunLog
 from antiphon.engine.runs.logs import Logs
@@ -63,6 +64,7 @@ class Worker:
         self._settling = settling
         self._settings = settings
         self._claims = claims
+        self._limits = limits_of(settings)
         self._now = wall_clock
         self._clock = clock
         self._writer = LogWriter(store, tasks, settings.lease * _UNRENEWED, logs.tell_others)
@@ -119,6 +121,11 @@ class Worker:
     def leave(self) -> None:
         """Be gone."""
         self._store.leave(self.name)
+
+    @property
+    def running(self) -> int:
+        """How many runs are executed."""
+        return len(self._executions)
 
     def wake(self) -> None:
         """There may be something to claim."""
@@ -216,7 +223,7 @@ class Worker:
             try:
                 if not await self._store.queued():
                     continue
-                for lease in await self._store.claim(self.name, self._free):
+                for lease in await self._store.claim(self.name, self._free, self._limits):
                     self.execute(lease, self._logs.open(lease.run_id, lease.owner, "in_progress"))
             except StoreFault as fault:
                 _log.warning("no run can be claimed: %s", fault.message)

@@ -37,9 +37,17 @@ CREATE TABLE runs (
     priority       INTEGER NOT NULL,
     created_at     REAL NOT NULL,
     queue_deadline REAL NOT NULL,
-    deadline       REAL NOT NULL
+    deadline       REAL NOT NULL,
+    -- Where the provider carries the answer in its own background mode.
+    provider       TEXT,
+    upstream_id    TEXT,
+    upstream_seq   INTEGER
 ) WITHOUT ROWID;
-CREATE INDEX runs_queued ON runs (priority DESC, created_at) WHERE status = 'queued';
+-- With `status` although it is always the same: else counting would look into the table.
+CREATE INDEX runs_queued ON runs (queue_deadline, status) WHERE status = 'queued';
+CREATE INDEX runs_queued_by_owner ON runs (owner, priority DESC, created_at, queue_deadline, status)
+WHERE status = 'queued';
+CREATE INDEX runs_in_progress_by_owner ON runs (owner, status) WHERE status = 'in_progress';
 CREATE INDEX runs_in_progress ON runs (lease_until) WHERE status = 'in_progress';
 
 CREATE TABLE run_requests (
