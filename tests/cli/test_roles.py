@@ -144,3 +144,38 @@ def test_an_unknown_role_is_one_line(tmp_path):
                 pass
 
     play(scenario())
+
+
+def test_e8_an_answer_whose_gateway_was_killed_is_failed_with_what_was_told(tmp_path):
+    """A foreground answer that was to be finished; the next gateway on the file says what became of it."""
+
+    async def scenario():
+        answer, _ = held()
+        async with Simulator(answer) as upstream:
+            finish = {"responses": {"on_disconnect": "finish"}}
+            async with (
+                serving(tmp_path, upstream.base_url, **finish) as first,
+                plain_client(first.port) as client,
+            ):
+                client.send("POST", PATH, ASKED | {"background": False, "stream": True})
+                await client.head()
+                told = []
+                while not told or told[-1]["type"] != "response.output_text.delta":
+                    told += events_of(await client.chunk())
+                first.process.kill()
+                await first.ended()
+            async with serving(tmp_path, upstream.base_url) as second, plain_client(second.port) as client:
+                path = f"{PATH}/{told[0]['response']['id']}"
+
+                async def failed():
+                    got = (await client.get(path)).json()
+                    return got if got["status"] == "failed" else None
+
+                got = await eventually(failed)
+                assert (got["error"]["code"], got["background"]) == ("server_error", False)
+                assert got["output"][-1]["content"][0]["text"] == "Hello"
+                again = events_of((await client.get(f"{path}?stream=true")).body)
+                assert again[: len(told)] == told
+                assert [event["type"] for event in again[len(told) :]] == ["response.failed"]
+
+    play(scenario())
