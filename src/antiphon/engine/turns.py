@@ -79,7 +79,7 @@ class Incoming:
 
 Accept = Callable[[Incoming, NativeRequest, Context], Awaitable[None]]
 """Accepts a background answer. Raises ClientFault, StoreFault."""
-Carry = Callable[[Turn, Mapping[bytes, bytes]], None]
+Finish = Callable[[Turn, Mapping[bytes, bytes]], None]
 """Lets the answer of a turn outlive its client, if its headers or the settings want it. Raises ClientFault."""
 
 
@@ -97,18 +97,20 @@ class Turns:
         replaying: Replaying,
         contexts: Contexts,
         accept: Accept,
-        carry: Carry,
+        finish: Finish,
         placing: Placing,
+        check: Callable[[Ask, Source], None],
         tasks: Tasks,
         wall_clock: Callable[[], float] = time.time,
     ) -> None:
         """Answer from `sources`, or from `shelves`; `contexts` resolve references.
 
-        `accept` takes the background turns that `placing` wants to be run here, and `carry` all that are kept.
+        `accept` takes the background turns that `placing` wants to be run here, and `finish` all that are kept.
         """
+        self._check = check
         self._placing = placing
         self._contexts = contexts
-        self._carry = carry
+        self._finish = finish
         self._accept = accept
         self._sources = sources
         self._catalogue = catalogue
@@ -167,6 +169,8 @@ class Turns:
             resolved, context = await self._contexts.resolve(request, incoming.owner.name, incoming.parent)
             incoming.shown = context.shown
             if is_background:
+                ask = self._turn(incoming, resolved, target).ask
+                self._check(ask, self._sources[target.provider])
                 await self._accept(incoming, resolved, context)
                 return
             turn = self._turn(incoming, resolved, target)
@@ -229,7 +233,7 @@ class Turns:
                 turn.response_id = incoming.response_id or mint_response_id()
                 turn.keeps = request.store
                 if turn.keeps:
-                    self._carry(turn, incoming.headers)
+                    self._finish(turn, incoming.headers)
                 turn.is_for_chains = request.store or bool(incoming.response_id)
             else:
                 turn.is_kept_upstream = True

@@ -215,6 +215,9 @@ class RunStore(Protocol):
     async def read(self, run_id: str, after: int) -> Page:
         """Return the events after the number `after`, and where the run stands."""
 
+    async def read_many(self, wanted: Sequence[tuple[str, int]]) -> list[Page]:
+        """Do the same for several runs at once, each with a number of its own."""
+
     async def publish(self, run_id: str) -> None:
         """Promise the events of a run to somebody: from now on none is taken back."""
 

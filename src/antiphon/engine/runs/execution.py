@@ -11,7 +11,7 @@ import logging
 from collections.abc import Callable
 from typing import Final, Protocol
 
-from antiphon.dialects.responses.retelling import Retelling, failed
+from antiphon.dialects.responses.retelling import Retelling, completed, failed
 from antiphon.engine.runs.log import RunLog, feed
 from antiphon.engine.runs.writing import LogWriter
 from antiphon.ports.reply import Headers, ReplyWatcher
@@ -114,7 +114,9 @@ class Execution:
 
     def end(self) -> None:
         """The stream is over; without a terminal event it has failed."""
-        if self._status is None and not self._is_over:
+        if self._retelling.is_truncated and self._status is None and not self._is_over:
+            self._end("completed", completed(self._told(), self._retelling.number))
+        elif self._status is None and not self._is_over:
             error = self._retelling.error
             told = {} if error is None else error.error if isinstance(error.error, dict) else {}
             code = str(told.get("code") or (error and error.code) or "server_error")
@@ -137,16 +139,16 @@ class Execution:
         """End the run as failed, with what there is of its answer."""
         if self._status is not None or self._is_over:
             return
-        snapshot = Snapshot()
-        for known in (self.log.frames, self._writing, self._pending):
-            feed(snapshot, known)
-        frame = failed(snapshot, self._retelling.number, code, message)
-        self._status = "failed"
-        self._put([frame])
+        self._end("failed", failed(self._told(), self._retelling.number, code, message))
 
     def stop(self) -> None:
         """Do nothing more for the run: it has ended elsewhere, or is somebody else's."""
         self._over(End.ELSEWHERE)
+
+    @property
+    def is_ending(self) -> bool:
+        """Whether its end is being written: what storage says to that is the truth about it."""
+        return self._status is not None
 
     # The log.
 
@@ -202,6 +204,17 @@ class Execution:
         self._status = self._retelling.status
         self._is_shown = True
         self._put([told])
+
+    def _told(self) -> Snapshot:
+        """Return the answer as far as it was told."""
+        snapshot = Snapshot()
+        for known in (self.log.frames, self._writing, self._pending):
+            feed(snapshot, known)
+        return snapshot
+
+    def _end(self, status: str, frame: bytes) -> None:
+        self._status = status
+        self._put([frame])
 
     def _put(self, frames: list[bytes]) -> None:
         at = max(0, int((self._now() - self.lease.created_at) * 1e6))

@@ -21,13 +21,15 @@ from antiphon.ports.runs import Lease, RunStore
 from antiphon.ports.stores import ResponseStore
 from antiphon.settings import Background
 from antiphon.turn.chain import write_items
-from antiphon.wire.errors import ClientFault, StoreFault
+from antiphon.wire.errors import GatewayError, StoreFault
 from antiphon.wire.json import write_members
 
 _log = logging.getLogger(__name__)
 
 _CLAIM_SECONDS: Final = 1.0
 _PAUSE_SECONDS: Final = 0.02
+_HEED_SECONDS: Final = 0.5
+"""How often it is asked what is still held, even if no hint comes."""
 _UNRENEWED: Final = 2 / 3
 """Of a lease, without a successful renewal: then its runs are given up, before somebody else may have them."""
 _AGAIN: Final = 1 / 15
@@ -69,11 +71,12 @@ class Worker:
         self._clock = clock
         self._writer = LogWriter(store, tasks, settings.lease * _UNRENEWED, logs.tell_others)
         self._executions: dict[str, Execution] = {}
-        self._carried: set[str] = set()
-        """Those of them that take no slot: somebody waits, or has waited, for their answer."""
+        self._foreground: set[str] = set()
+        """Those of them that take no slot, since somebody waits for their answer, or has waited."""
         self._given_up: list[tuple[str, int]] = []
         """Runs, by id and epoch, that storage did not take: they are let go as soon as it does."""
         self._wanted = asyncio.Event()
+        self._moved = asyncio.Event()
         self._idle = asyncio.Event()
         self._stopping = False
         self._route: Route | None = None
@@ -85,6 +88,7 @@ class Worker:
         if self._claims:
             self._tasks.start(self._claim(), "claim runs")
         self._tasks.start(self._renew(), "renew leases")
+        self._tasks.start(self._heed(), "heed what happens to runs elsewhere")
 
     @property
     def is_free(self) -> bool:
@@ -93,7 +97,11 @@ class Worker:
 
     @property
     def _free(self) -> int:
-        return self._settings.concurrency - len(self._executions) + len(self._carried)
+        return self._settings.concurrency - len(self._executions) + len(self._foreground)
+
+    def hint(self) -> None:
+        """Something may have happened to runs elsewhere."""
+        self._moved.set()
 
     def retire(self) -> None:
         """Begin no more runs."""
@@ -141,20 +149,22 @@ class Worker:
         """Execute a run that this worker holds."""
         stored = decode_request(lease.request)
         members = {**stored.echo, "created_at": b"%d" % int(lease.created_at)}
-        execution = self._hold(lease, log, Retelling(lease.last_seq + 1, members))
+        tells_truncation = self._settings.on_unterminated != "completed"
+        retelling = Retelling(lease.last_seq + 1, members, tells_truncation=tells_truncation)
+        execution = self._keep(lease, log, retelling)
         self._tasks.start(
             self._ask(execution, stored),
             f"run {lease.run_id}",
             on_death=lambda: execution.fail("server_error", "The gateway could not run it."),
         )
 
-    def carry(self, lease: Lease, log: RunLog, retelling: Retelling) -> Execution:
+    def hold(self, lease: Lease, log: RunLog, retelling: Retelling) -> Execution:
         """Hold a run whose turn is under way already; it takes no slot."""
-        execution = self._hold(lease, log, retelling)
-        self._carried.add(lease.run_id)
+        execution = self._keep(lease, log, retelling)
+        self._foreground.add(lease.run_id)
         return execution
 
-    def _hold(self, lease: Lease, log: RunLog, retelling: Retelling) -> Execution:
+    def _keep(self, lease: Lease, log: RunLog, retelling: Retelling) -> Execution:
         execution = Execution(lease, log, self._writer, self, retelling, self._now)
         self._executions[lease.run_id] = execution
         self._logs.written_here(log, is_so=True)
@@ -191,7 +201,7 @@ class Worker:
             )
         except StoreFault:
             execution.given_up()
-        except ClientFault as fault:
+        except GatewayError as fault:
             execution.fail(fault.code or "invalid_prompt", fault.message)
 
     def on_over(self, execution: Execution, end: End) -> None:
@@ -199,7 +209,7 @@ class Worker:
         run_id = execution.lease.run_id
         if self._executions.get(run_id) is execution:
             del self._executions[run_id]
-            self._carried.discard(run_id)
+            self._foreground.discard(run_id)
         self._logs.written_here(execution.log, is_so=False)
         self._wanted.set()
         if end is End.COMMITTED:
@@ -258,7 +268,7 @@ class Worker:
         if held:
             kept = await self._store.renew(held)
             for run_id, execution in executions.items():
-                if run_id not in kept:
+                if run_id not in kept and not execution.is_ending:
                     execution.fenced()
         await self._release(tuple(self._given_up))
 
@@ -266,3 +276,24 @@ class Worker:
         if held:
             await self._store.release(held)
             self._given_up = [run for run in self._given_up if run not in held]
+
+    async def _heed(self) -> None:
+        """Stop what has ended elsewhere or was taken away, also where the upstream says nothing."""
+        while True:
+            try:
+                async with asyncio.timeout(_HEED_SECONDS):
+                    await self._moved.wait()
+            except TimeoutError:
+                pass
+            self._moved.clear()
+            executions = dict(self._executions)
+            if not executions:
+                continue
+            try:
+                held = [(run_id, each.lease.epoch) for run_id, each in executions.items()]
+                kept = await self._store.mine(held)
+            except StoreFault:
+                continue  # nobody can have said anything
+            for run_id, execution in executions.items():
+                if run_id not in kept and not execution.is_ending:
+                    execution.stop()

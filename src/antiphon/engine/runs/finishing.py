@@ -29,7 +29,7 @@ _HEADER: Final = b"x-antiphon-on-disconnect"
 _BACKLOG_BYTES: Final = 1024 * 1024
 
 
-class Carrying:
+class Finishing:
     """Makes runs of the answers that are to be finished."""
 
     def __init__(
@@ -55,10 +55,10 @@ class Carrying:
         self._is_usual = is_usual
         self._now = wall_clock
 
-    def carry(self, turn: Turn, headers: Mapping[bytes, bytes]) -> None:
+    def take(self, turn: Turn, headers: Mapping[bytes, bytes]) -> None:
         """Let the answer of `turn` outlive its client, if that is wanted. Raises ClientFault."""
         if self._is_wanted(headers):
-            turn.reply = Carried(turn, self, self._tasks)
+            turn.reply = FinishedReply(turn, self, self._tasks)
 
     def _is_wanted(self, headers: Mapping[bytes, bytes]) -> bool:
         told = headers.get(_HEADER)
@@ -93,21 +93,21 @@ class Carrying:
         log = self._logs.open(run_id, owner, "in_progress")
         log.epoch = lease.epoch
         log.grow(0, opening, [0] * len(opening), "in_progress")
-        return self._worker.carry(lease, log, retelling)
+        return self._worker.hold(lease, log, retelling)
 
     def follow(self, execution: Execution, reply: Reply, headers: Headers) -> None:
         """Show the client what is committed."""
         Tail(execution.log, reply, -1, headers, self._logs.release)
 
 
-class Carried:
+class FinishedReply:
     """Implements `ports.reply.Reply` for the turn, and watches that of its client."""
 
-    def __init__(self, turn: Turn, carrying: Carrying, tasks: Tasks) -> None:
+    def __init__(self, turn: Turn, finishing: Finishing, tasks: Tasks) -> None:
         """Answer the client of `turn`, who may leave."""
         self._turn = turn
         self._client = turn.reply
-        self._carrying = carrying
+        self._finishing = finishing
         self._tasks = tasks
         self._watcher: ReplyWatcher | None = None
         self._headers: Headers = ()
@@ -216,14 +216,14 @@ class Carried:
         opening, rest = _cut(b"".join(self._held or ()), retelling)
         self._held = [rest]
         try:
-            execution = await self._carrying.begin(self._turn, opening, retelling)
+            execution = await self._finishing.begin(self._turn, opening, retelling)
         except StoreFault as fault:
             self._refuse(fault)
             return
         held, self._held, self._held_bytes = self._held, None, 0
         self._execution = execution
         if not self._is_gone:
-            self._carrying.follow(execution, self._client, self._headers)
+            self._finishing.follow(execution, self._client, self._headers)
         if self._watcher is not None:
             execution.watch(self._watcher)
         execution.write(b"".join(held))
