@@ -38,6 +38,7 @@ from antiphon.gateway.keys import Keyring
 from antiphon.gateway.metrics import Gauge, Metrics
 from antiphon.gateway.operations import Operations
 from antiphon.gateway.sessions import Sessions
+from antiphon.ports.hints import Hints
 from antiphon.ports.storage import Storage, StorageUnusable
 from antiphon.ports.upstream import Upstream
 from antiphon.routing.names import Resolver
@@ -126,12 +127,16 @@ class Application:
             wall_clock=wall_clock,
             clock=time.monotonic,
         )
+        self._hints = _hints(settings)
         self.runs = Runs(
             storage.runs,
             storage.responses,
             self._tasks,
             settings=settings.responses.background,
             retention=settings.responses.retention,
+            finishes=settings.responses.on_disconnect == "finish",
+            claims=settings.server.is_worker,
+            hints=self._hints,
             wall_clock=wall_clock,
         )
         references = References(storage.items)
@@ -166,6 +171,7 @@ class Application:
             contexts=contexts,
             conversations=self.conversations,
             accept=self.runs.accept,
+            finish=self.runs.finishing.take,
             check=translating.check,
             placing=Placing(settings.responses.background, settings.providers, settings.models),
             tasks=self._tasks,
@@ -203,13 +209,17 @@ class Application:
             Compacting(turns, RESPONSES_ROUTE, self.sealer, wall_clock=wall_clock),
             time.monotonic,
         )
-        handlers = {
-            **operations.handlers(),
-            **kept.handlers(),
-            **conversations.handlers(),
-            **around.handlers(),
-        }
-        self.gateway = Gateway(turns, keyring, handlers)
+        if settings.server.is_api:
+            handlers = {
+                **operations.handlers(),
+                **operations.models(),
+                **kept.handlers(),
+                **conversations.handlers(),
+                **around.handlers(),
+            }
+            self.gateway = Gateway(turns, keyring, handlers)
+        else:
+            self.gateway = Gateway(turns, keyring, operations.handlers(), ())
 
         self.sessions = Sessions(
             turns,
@@ -272,6 +282,8 @@ class Application:
             await drained()
         await self.accounts.stop()
         await self._tasks.stop()
+        if self._hints is not None:
+            await self._hints.close()
         await self.storage.close()
 
     async def _sweep(self) -> None:
@@ -408,6 +420,20 @@ def _proxy_of(provider: Provider, environ: Mapping[str, str]) -> str | None:
         # Not the error itself: it may quote a piece of a password.
         raise ConfigurationError("the environment names a proxy that is none: see HTTPS_PROXY") from error
     return None if proxy is None else f"{proxy.host}:{proxy.port}"
+
+
+def _hints(settings: Settings) -> Hints | None:
+    if settings.redis is None:
+        return None
+    try:
+        from antiphon.drivers.redis_hints import RedisHints
+    except ImportError as error:
+        raise ConfigurationError("redis.url: antiphon[redis] is not installed") from error
+    try:
+        return RedisHints(settings.redis.url)
+    except ValueError as error:
+        # Not the error itself: it may quote a piece of a password.
+        raise ConfigurationError("redis.url: it is no address") from error
 
 
 async def _sealer(settings: Settings, storage: Storage) -> Sealer:

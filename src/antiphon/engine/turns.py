@@ -80,6 +80,8 @@ class Incoming:
 
 Accept = Callable[[Incoming, NativeRequest, Context], Awaitable[None]]
 """Accepts a background answer. Raises ClientFault, StoreFault."""
+Finish = Callable[[Turn, Mapping[bytes, bytes]], None]
+"""Lets the answer of a turn outlive its client, if its headers or the settings want it. Raises ClientFault."""
 
 
 class Turns:
@@ -97,6 +99,7 @@ class Turns:
         contexts: Contexts,
         conversations: Conversations,
         accept: Accept,
+        finish: Finish,
         placing: Placing,
         check: Callable[[Ask, Source], None],
         tasks: Tasks,
@@ -104,13 +107,14 @@ class Turns:
     ) -> None:
         """Answer from `sources`, or from `shelves`; `contexts` resolve references.
 
-        `accept` takes the background turns that `placing` wants to be run here, if `check` does not refuse them.
-        `conversations` says whose turn it is in each.
+        `accept` takes the background turns that `placing` wants to be run here, if `check` does not refuse them, and
+        `finish` all that are kept. `conversations` says whose turn it is in each.
         """
         self._check = check
         self._placing = placing
         self._contexts = contexts
         self._conversations = conversations
+        self._finish = finish
         self._accept = accept
         self._sources = sources
         self._catalogue = catalogue
@@ -269,6 +273,8 @@ class Turns:
             if translated_to is not None or source.settings.state == "gateway":
                 turn.response_id = incoming.response_id or mint_response_id()
                 turn.keeps = request.store
+                if turn.keeps:
+                    self._finish(turn, incoming.headers)
                 turn.is_for_chains = request.store or bool(incoming.response_id)
             else:
                 turn.is_kept_upstream = True

@@ -6,7 +6,7 @@ CREATE = f"""
 WITH run AS (
     INSERT INTO runs (id, owner, status, epoch, last_seq, worker, lease_until, attempt, is_shown, is_public,
         has_effect, priority, created_at, queue_deadline, deadline)
-    SELECT $1, $2, $3, $4, cardinality($13::bytea[]) - 1, $5, now + $6, $4, false, $7, false, $8, $9,
+    SELECT $1, $2, $3, $4, cardinality($13::bytea[]) - 1, $5, now + $6, $4, $16, $7, false, $8, $9,
         now + $10, now + $11
     FROM (SELECT {now_at(14)} AS now) AS clock
 ), request AS (

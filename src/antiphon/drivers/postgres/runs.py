@@ -61,7 +61,9 @@ class PostgresRuns:
             await self._database.queue.flushed()  # what it continues may wait there
 
         async def work(connection: Connection) -> Lease | None:
-            is_begun = worker is not None and await may_begin(connection, new, limits, self._database.time())
+            is_begun = worker is not None and (
+                new.is_shown or await may_begin(connection, new, limits, self._database.time())
+            )
             if not is_begun:
                 await self._room.take(connection, new.owner, limits)
             history = await keep_history(connection, new.owner, new.context, nodes)
@@ -75,7 +77,7 @@ class PostgresRuns:
                 # What counts is how long it is until then: hosts' clocks may differ from the database's.
                 new.queue_deadline - self._now(),
                 new.deadline - self._now(),
-                *(new.request, frames, self._database.time(), history),
+                *(new.request, frames, self._database.time(), history, new.is_shown),
             )
             if not is_begun:
                 return None

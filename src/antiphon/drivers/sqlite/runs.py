@@ -31,7 +31,7 @@ from antiphon.turn.history import grow
 _CREATE = """
 INSERT INTO runs (id, owner, status, epoch, last_seq, worker, lease_until, attempt, is_shown, is_public, has_effect,
     priority, created_at, queue_deadline, deadline)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, 0, ?, 0, ?, ?, ?, ?)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0, ?, ?, ?, ?)
 """
 _CREATE_REQUEST = (
     "INSERT INTO run_requests (id, request, history, conversation, given) VALUES (?, ?, ?, ?, ?)"
@@ -162,7 +162,8 @@ class SqliteRuns:
 
         def work(connection: sqlite3.Connection) -> Lease | QueueFull | None:
             now = self._now()
-            holder = worker if worker is not None and _may_begin(connection, new, limits, now) else None
+            may_begin = new.is_shown or _may_begin(connection, new, limits, now)
+            holder = worker if may_begin else None
             if holder is None:
                 for owner, most in ((new.owner, limits.queued_per_owner), (None, limits.queued)):
                     if self._room.is_full(connection, owner, most):
@@ -174,7 +175,8 @@ class SqliteRuns:
                 _CREATE,
                 (
                     *(new.id, new.owner, status, epoch, len(frames) - 1, holder, now + self._lease, epoch),
-                    *(new.is_public, new.priority, new.created_at, new.queue_deadline, new.deadline),
+                    *(new.is_shown, new.is_public, new.priority),
+                    *(new.created_at, new.queue_deadline, new.deadline),
                 ),
             )
             conversation, given = new.context.conversation, len(new.context.given)

@@ -26,7 +26,7 @@ class SqliteStorage:
 
     def __init__(self, database: Database, settings: Settings, wall_clock: Callable[[], float]) -> None:
         """Compose the stores. Raises sqlite3.Error."""
-        cache, is_shared = settings.cache, settings.server.workers > 1
+        cache, is_shared = settings.cache, settings.server.has_others
         self.database = database
         self._retention = settings.responses.retention
         self._is_shared = is_shared

@@ -8,7 +8,7 @@ leased --> asking --> telling --terminal event, fault--> ending --committed--> o
 import asyncio
 import enum
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Final, Protocol
 
 from antiphon.dialects.responses.retelling import Retelling, completed, failed
@@ -54,21 +54,16 @@ class Execution:
         log: RunLog,
         writer: LogWriter,
         events: RunEvents,
-        members: Mapping[str, bytes],
+        retelling: Retelling,
         now: Callable[[], float],
-        *,
-        completes_truncated: bool = False,
     ) -> None:
-        """Write to `log` under `lease`; `members` of the response are what the gateway says they are.
-
-        `completes_truncated` is whether a stream that ended without saying how counts as whole.
-        """
+        """Write to `log` under `lease`, as `retelling` tells it."""
         self.lease = lease
         self.log = log
         self._writer = writer
         self._events = events
         self._now = now
-        self._retelling = Retelling(lease.last_seq + 1, members, tells_truncation=not completes_truncated)
+        self._retelling = retelling
         self._reader = FrameReader(_MOST_FRAME_BYTES)
         self._watcher: ReplyWatcher | None = None
         self._pending: list[bytes] = []
