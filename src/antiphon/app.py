@@ -118,12 +118,14 @@ class Application:
             shelves=shelves,
             accounts=self.accounts,
             translate=translating.send,
+            tasks=self._tasks,
             wall_clock=wall_clock,
             clock=time.monotonic,
         )
         self.runs = Runs(
             storage.runs,
             storage.responses,
+            self._sources,
             self._tasks,
             settings=settings.responses.background,
             retention=settings.responses.retention,

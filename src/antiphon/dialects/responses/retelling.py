@@ -83,6 +83,8 @@ class Retelling:
         self.number = number
         self.status: str | None = None
         """How the answer has ended, as soon as it has."""
+        self.heard = -1
+        """The upstream's own number of its last event."""
         self.has_effect = False
         self.error: EventData | None = None
         """The error that the stream has told of."""
@@ -97,6 +99,8 @@ class Retelling:
         if data.strip() in (b"", DONE_DATA):
             return None
         kind = event.type
+        number = _number_in(data)
+        self.heard = self.heard if number is None else number
         if not kind or kind in _READ:
             told = read_event(event)
             kind = str(told.type)
@@ -119,6 +123,11 @@ class Retelling:
         for name, value in self._members.items():
             response = with_member(response, name, value)
         return splice(data, {("response",): response})
+
+
+def _number_in(data: bytes) -> int | None:
+    found = _NUMBER.match(data)
+    return None if found is None else int(found.group(1))
 
 
 def _numbered(data: bytes, number: int) -> bytes:

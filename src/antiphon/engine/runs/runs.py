@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from antiphon.dialects.native import NativeRequest
 from antiphon.dialects.responses.retelling import opening, queued_response
@@ -14,11 +14,12 @@ from antiphon.engine.runs.settling import Settling, cancelled
 from antiphon.engine.runs.stored_request import StoredRequest
 from antiphon.engine.runs.tail import Tail
 from antiphon.engine.runs.working import Worker
+from antiphon.engine.source import Source
 from antiphon.engine.tasks import Tasks
 from antiphon.engine.turn import mint_response_id
 from antiphon.engine.turns import Incoming, Route
 from antiphon.ports.reply import Reply
-from antiphon.ports.runs import NewRun, QueueFull, RunStore
+from antiphon.ports.runs import ENDED, NewRun, QueueFull, RunStore
 from antiphon.ports.stores import ResponseStore
 from antiphon.settings import Background
 from antiphon.turn.history import Context
@@ -35,6 +36,7 @@ class Runs:
         self,
         store: RunStore,
         responses: ResponseStore,
+        sources: Mapping[str, Source],
         tasks: Tasks,
         *,
         settings: Background,
@@ -42,7 +44,10 @@ class Runs:
         wall_clock: Callable[[], float] = time.time,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Keep runs in `store` and their answers in `responses`, for `retention` seconds; `clock` is monotonic."""
+        """Keep runs in `store` and their answers in `responses`, for `retention` seconds; `clock` is monotonic.
+
+        `sources` may carry answers themselves.
+        """
         self.logs = Logs(store, responses)
         self.queued = 0
         """How many runs of all workers wait, when somebody looked last."""
@@ -51,7 +56,16 @@ class Runs:
         self._settings = settings
         self._limits = limits_of(settings)
         self._now = wall_clock
-        self._settling = Settling(store, tasks, self.logs, retention, wall_clock)
+        self._sources = sources
+        self._settling = Settling(
+            store,
+            sources,
+            tasks,
+            self.logs,
+            retention=retention,
+            patience=settings.timeout,
+            wall_clock=wall_clock,
+        )
         self._worker = Worker(
             store,
             responses,
@@ -192,9 +206,12 @@ class Runs:
 
     async def delete(self, run_id: str, owner: str) -> bool:
         """Forget the owner's run, and stop it; False if there is none."""
+        state = await self._store.state(run_id, owner)
         is_there = await self._store.delete(run_id, owner)
         if is_there:
             self._worker.stop_run(run_id)
+        if is_there and state is not None and state.carried is not None and state.status not in ENDED:
+            self._tasks.start(self._settling.forget(state.carried), f"cancel {run_id} upstream")
         return is_there
 
     async def _open(self, run_id: str, owner: str) -> RunLog | None:
