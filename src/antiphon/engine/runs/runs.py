@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 from antiphon.dialects.native import NativeRequest
 from antiphon.dialects.responses.retelling import opening, queued_response
@@ -85,8 +85,8 @@ class Runs:
         self._tasks.start(self.logs.follow(), "follow runs")
         self._tasks.start(self._store.watch(self._hint), "watch runs")
 
-    def _hint(self) -> None:
-        self.logs.hint()
+    def _hint(self, run_ids: Sequence[str]) -> None:
+        self.logs.hint(run_ids)
         self._worker.hint()
 
     def keep_alive(self) -> None:
