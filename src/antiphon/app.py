@@ -124,6 +124,7 @@ class Application:
             accounts=self.accounts,
             translate=translating.send,
             conversations=self.conversations,
+            tasks=self._tasks,
             wall_clock=wall_clock,
             clock=time.monotonic,
         )
@@ -131,6 +132,7 @@ class Application:
         self.runs = Runs(
             storage.runs,
             storage.responses,
+            self._sources,
             self._tasks,
             settings=settings.responses.background,
             retention=settings.responses.retention,

@@ -18,6 +18,7 @@ from antiphon.dialects.native import NativeRequest, read_request, with_members
 from antiphon.dialects.providers import upstream_dialect
 from antiphon.dialects.registry import CLIENTS
 from antiphon.dialects.responses.dialect import RESPONSES
+from antiphon.engine.carriage import Carriage
 from antiphon.engine.catalogue import Catalogue
 from antiphon.engine.contexts import Contexts, conversation_of
 from antiphon.engine.conversations import Conversations
@@ -72,6 +73,8 @@ class Incoming:
     query: bytes = b""
     response_id: bytes = b""
     """The id that the answer is to have; without it one is minted."""
+    carriage: Carriage | None = None
+    """Where the answer may go on in the upstream's own background mode."""
     parent: Parent | None = None
     """The response that is continued, where whoever brings the request has it at hand."""
     shown: Items | None = None
@@ -269,6 +272,7 @@ class Turns:
             incoming.owner, route.dialect, route.upstream_path, request, target, asked, variant, translated_to
         )
         turn = Turn(ask, incoming.request_id, incoming.reply, incoming.received_at)
+        turn.carriage = incoming.carriage
         if route.dialect is RESPONSES:
             if translated_to is not None or source.settings.state == "gateway":
                 turn.response_id = incoming.response_id or mint_response_id()

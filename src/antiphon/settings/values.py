@@ -99,6 +99,9 @@ class Provider(Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):
     """Models to list; without it the upstream is asked."""
     state: Literal["gateway", "upstream"] = "gateway"
     """Who keeps responses; with `upstream` ids, chains, conversations and background are passed on."""
+    background: bool = False
+    """Whether it carries background answers in its own background mode, with `store: true`: then a gateway that was
+    restarted goes on with them where it was. Only for those with the Responses API."""
     usage_in_streams: bool = True
     """Whether chat streams are asked for usage on behalf of clients that did not ask."""
     cassette: str | None = None

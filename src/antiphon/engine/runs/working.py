@@ -187,6 +187,7 @@ class Worker:
             if len(log.frames) == OPENING - 1:
                 response = log.snapshot().response or {}
                 execution.add(opening(response, ["in_progress"], OPENING - 1))
+            execution.carriage.told = tuple(log.frames)
             assert self._route is not None and self._answer is not None  # noqa: PT018
             self._answer(
                 Incoming(
@@ -198,6 +199,7 @@ class Worker:
                     execution,
                     self._clock(),
                     response_id=lease.run_id.encode(),
+                    carriage=execution.carriage,
                 )
             )
         except StoreFault:
