@@ -9,7 +9,6 @@ from antiphon.cache.entry import Entry, is_storable
 from antiphon.cache.key import CacheKey
 from antiphon.cache.status import forward_header
 from antiphon.dialects.native import changed_echo
-from antiphon.dialects.responses.dialect import RESPONSES
 from antiphon.drivers.memory import MemoryCache
 from antiphon.engine.accounts import Accounts
 from antiphon.engine.answers import Ending, LiveAnswer
@@ -111,8 +110,6 @@ class Producing:
             self._flights[turn.ask.owner.name, key.identity] = live
         turn.pays = True
         live.echo = turn.ask.request.upstream_echo
-        if not is_translated and turn.ask.dialect is RESPONSES and settings.state == "gateway":
-            live.echo["store"] = b"false"  # so it is told, whatever the client asks
         self.join(turn, live)
         return live
 
