@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from antiphon.dialects.native import NativeRequest
 from antiphon.dialects.responses.retelling import opening, queued_response
@@ -73,8 +73,8 @@ class Runs:
         self._tasks.start(self.logs.follow(), "follow runs")
         self._tasks.start(self._store.watch(self._hint), "watch runs")
 
-    def _hint(self) -> None:
-        self.logs.hint()
+    def _hint(self, run_ids: Sequence[str]) -> None:
+        self.logs.hint(run_ids)
         self._worker.hint()
 
     def keep_alive(self) -> None:
@@ -162,6 +162,10 @@ class Runs:
             self.logs.release(log)
         if lease is None:
             self._worker.wake()
+
+    async def settle(self, run_id: str, owner: str) -> None:
+        """Move the owner's run, which has ended, among the kept responses now."""
+        await self._settling.settle(run_id, owner)
 
     async def body(self, run_id: str, owner: str) -> bytes | None:
         """Return the response of the owner's run as it stands; None if there is no such run."""
