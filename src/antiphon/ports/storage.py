@@ -9,6 +9,7 @@ from typing import Protocol
 from antiphon.ports.ledger import Ledger
 from antiphon.ports.runs import RunStore
 from antiphon.ports.stores import CacheLevel, ResponseStore
+from antiphon.ports.webhooks import Outbox
 
 
 class StorageUnusable(Exception):
@@ -51,6 +52,10 @@ class Storage(Protocol):
     @property
     def runs(self) -> RunStore:
         """Background answers under way."""
+
+    @property
+    def outbox(self) -> Outbox:
+        """Webhooks that are to be told."""
 
     @property
     def cache(self) -> CacheLevel | None:

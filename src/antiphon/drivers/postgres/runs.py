@@ -72,6 +72,8 @@ class PostgresRuns:
                 new.deadline - new.created_at,
                 *(new.request, frames, self._offset(), history),
             )
+            for notice_id, hook in new.notices:
+                await connection.execute(sql.NOTICE, notice_id, new.id, hook)
             if not is_begun:
                 return None
             return Lease(

@@ -32,6 +32,7 @@ INSERT INTO runs (id, owner, status, epoch, last_seq, worker, lease_until, attem
 VALUES (?, ?, ?, ?, ?, ?, ?, ?, 0, ?, 0, ?, ?, ?, ?)
 """
 _CREATE_REQUEST = "INSERT INTO run_requests (id, request, history) VALUES (?, ?, ?)"
+_NOTICE = "INSERT INTO webhook_notices (id, run_id, hook) VALUES (?, ?, ?)"
 _EVENT = "INSERT INTO run_events (id, seq, time, frame) VALUES (?, ?, ?, ?)"
 _MAY_BEGIN = """
 SELECT :most IS NULL OR :most > (SELECT count(*) FROM runs WHERE status = 'in_progress' AND owner = :owner)
@@ -169,6 +170,7 @@ class SqliteRuns:
                     *(new.is_public, new.priority, new.created_at, new.queue_deadline, new.deadline),
                 ),
             )
+            connection.executemany(_NOTICE, [(each, new.id, hook) for each, hook in new.notices])
             connection.execute(_CREATE_REQUEST, (new.id, new.request, history))
             _add_events(connection, new.id, 0, frames, [0] * len(frames))
             if holder is None:

@@ -11,6 +11,7 @@ from antiphon.drivers.sqlite.cache import SqliteCache
 from antiphon.drivers.sqlite.database import Database, inspect
 from antiphon.drivers.sqlite.kept_secrets import SqliteSecrets
 from antiphon.drivers.sqlite.ledger import SqliteLedger
+from antiphon.drivers.sqlite.outbox import SqliteOutbox
 from antiphon.drivers.sqlite.recordings import drop_released_recordings
 from antiphon.drivers.sqlite.responses import SqliteResponses
 from antiphon.drivers.sqlite.runs import SqliteRuns
@@ -35,6 +36,7 @@ class SqliteStorage:
         )
         self.responses = SqliteResponses(database, wall_clock, max_bytes=settings.responses.max_bytes)
         self.runs = SqliteRuns(database, settings.responses.background.lease, wall_clock)
+        self.outbox = SqliteOutbox(database, wall_clock)
         self.ledger = SqliteLedger(database)
         self.metrics = SqliteWorkerMetrics(database)
         self.secrets = SqliteSecrets(database)

@@ -39,11 +39,13 @@ class Runs:
         *,
         settings: Background,
         retention: float,
+        notices: Callable[[str], Sequence[tuple[str, str]]] = lambda _: (),
         wall_clock: Callable[[], float] = time.time,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """Keep runs in `store` and their answers in `responses`, for `retention` seconds; `clock` is monotonic."""
         self.logs = Logs(store, responses)
+        self._notices = notices
         self.queued = 0
         """How many runs of all workers wait, when somebody looked last."""
         self._store = store
@@ -134,6 +136,7 @@ class Runs:
             context=context,
             frames=frames[:-1],
             begun=frames[-1:],
+            notices=self._notices(owner.name),
             is_public=request.stream,
             priority=priority_of(incoming.headers, request.members),
             created_at=now,
