@@ -36,6 +36,7 @@ VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0, ?, ?, ?, ?)
 _CREATE_REQUEST = (
     "INSERT INTO run_requests (id, request, history, conversation, given) VALUES (?, ?, ?, ?, ?)"
 )
+_NOTICE = "INSERT INTO webhook_notices (id, run_id, hook) VALUES (?, ?, ?)"
 _EVENT = "INSERT INTO run_events (id, seq, time, frame) VALUES (?, ?, ?, ?)"
 _MAY_BEGIN = """
 SELECT :most IS NULL OR :most > (SELECT count(*) FROM runs WHERE status = 'in_progress' AND owner = :owner)
@@ -183,6 +184,7 @@ class SqliteRuns:
             connection.execute(_CREATE_REQUEST, (new.id, new.request, history, conversation, given))
             if conversation is not None:
                 hand_over(connection, conversation, new.id)
+            connection.executemany(_NOTICE, [(each, new.id, hook) for each, hook in new.notices])
             _add_events(connection, new.id, 0, frames, [0] * len(frames))
             if holder is None:
                 return None
