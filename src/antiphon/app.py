@@ -132,6 +132,7 @@ class Application:
         contexts = Contexts(
             storage.responses,
             storage.runs,
+            self.runs.settle,
             Limits(
                 settings.responses.max_history_items,
                 settings.responses.max_history_bytes,
@@ -156,6 +157,7 @@ class Application:
             ),
             contexts=contexts,
             accept=self.runs.accept,
+            check=translating.check,
             placing=Placing(settings.responses.background, settings.providers, settings.models),
             tasks=self._tasks,
             wall_clock=wall_clock,
@@ -227,7 +229,7 @@ class Application:
         self.runs.start(RESPONSES_ROUTE, self._turns.answer)
         self._tasks.start(self._sweep(), "sweep")
         self._tasks.start(self._keep_alive(), "keep streams alive")
-        if self.settings.server.workers > 1:
+        if self.storage.is_shared:
             self._tasks.start(self._publish(), "publish metrics")
             self._tasks.start(self._forget_deleted(), "forget deleted responses")
 
@@ -263,6 +265,7 @@ class Application:
         while True:
             await asyncio.sleep(seconds / 2)
             self.producing.keep_alive(seconds)
+            self.runs.keep_alive()
 
     async def _publish(self) -> None:
         while True:
@@ -288,7 +291,7 @@ class Application:
         await self.accounts.flush()
         await self._count_runs()
         others: list[bytes] = []
-        if self.settings.server.workers > 1:
+        if self.storage.is_shared:
             try:
                 others = await self.storage.metrics.others(self._worker)
             except StoreFault as fault:

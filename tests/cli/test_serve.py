@@ -43,7 +43,9 @@ class Served:
             self.lines.append(line.decode().rstrip("\n"))
 
     async def ready(self):
-        await eventually(lambda: self._reading.done() or any(" answers at " in line for line in self.lines))
+        await eventually(
+            lambda: self._reading.done() or any(" answers at " in line for line in self.lines), 20
+        )
         (greeting,) = [line for line in self.lines if " answers at " in line]
         self.port = int(greeting.partition("http://127.0.0.1:")[2].partition("/v1")[0])
         return self

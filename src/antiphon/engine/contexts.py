@@ -5,6 +5,7 @@ every upstream.
 """
 
 import re
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Final
 
@@ -15,7 +16,7 @@ from antiphon.dialects.responses.dialect import RESPONSES, items_done
 from antiphon.engine.histories import Histories
 from antiphon.engine.rendition import render
 from antiphon.engine.turn import Asked
-from antiphon.ports.runs import RunStore
+from antiphon.ports.runs import ENDED, RunStore
 from antiphon.ports.stores import KeptResponse, ResponseStore
 from antiphon.recording import Mode, State
 from antiphon.turn.chain import Items, Parent, continued, input_items, write_items
@@ -46,10 +47,17 @@ class Limits:
 class Contexts:
     """Resolves the references of requests."""
 
-    def __init__(self, responses: ResponseStore, runs: RunStore, limits: Limits) -> None:
-        """Look in `responses`; `runs` are those that cannot be continued yet."""
+    def __init__(
+        self,
+        responses: ResponseStore,
+        runs: RunStore,
+        settle: Callable[[str, str], Awaitable[None]],
+        limits: Limits,
+    ) -> None:
+        """Look in `responses`; `runs` can be continued when they have ended, and `settle` (id, owner) knows them."""
         self._responses = responses
         self._runs = runs
+        self._settle = settle
         self._limits = limits
         self._histories = Histories(limits.memory)
 
@@ -91,11 +99,14 @@ class Contexts:
         """Return where the response's input is kept, its items, and its output."""
         kept = await self._responses.get(response_id, owner)
         if kept is None:
-            if await self._runs.state(response_id, owner) is not None:
+            state = await self._runs.state(response_id, owner)
+            if state is not None and state.status not in ENDED:
                 raise ClientFault(
                     f"Previous response with id '{response_id}' has not ended yet.", param=_PREVIOUS
                 )
-            kept = await self._responses.get(response_id, owner)  # perhaps it has ended just now
+            if state is not None:
+                await self._settle(response_id, owner)
+            kept = await self._responses.get(response_id, owner)  # it may have ended just now
         if kept is None:
             raise UnknownParent(response_id)
         output = _output_of(kept)

@@ -96,13 +96,15 @@ class Turns:
         contexts: Contexts,
         accept: Accept,
         placing: Placing,
+        check: Callable[[Ask, Source], None],
         tasks: Tasks,
         wall_clock: Callable[[], float] = time.time,
     ) -> None:
         """Answer from `sources`, or from `shelves`; `contexts` resolve references.
 
-        `accept` takes the background turns that `placing` wants to be run here.
+        `accept` takes the background turns that `placing` wants to be run here, if `check` does not refuse them.
         """
+        self._check = check
         self._placing = placing
         self._contexts = contexts
         self._accept = accept
@@ -163,6 +165,8 @@ class Turns:
             resolved, context = await self._contexts.resolve(request, incoming.owner.name, incoming.parent)
             incoming.shown = context.shown
             if is_background:
+                ask = self._turn(incoming, resolved, target).ask
+                self._check(ask, self._sources[target.provider])
                 await self._accept(incoming, resolved, context)
                 return
             turn = self._turn(incoming, resolved, target)

@@ -213,6 +213,9 @@ class RunStore(Protocol):
     async def read(self, run_id: str, after: int) -> Page:
         """Return the events after the number `after`, and where the run stands."""
 
+    async def read_many(self, wanted: Sequence[tuple[str, int]]) -> list[Page]:
+        """Do the same for several runs at once, each with a number of its own."""
+
     async def publish(self, run_id: str) -> None:
         """Promise the events of a run to somebody: from now on none is taken back."""
 
@@ -225,5 +228,8 @@ class RunStore(Protocol):
     async def queued(self) -> int:
         """Return how many runs wait."""
 
-    async def watch(self, changed: Callable[[], object]) -> None:
-        """Call `changed` when any run may have moved on; a call may come in vain, or be missed. Never returns."""
+    async def watch(self, changed: Callable[[Sequence[str]], object]) -> None:
+        """Call `changed` with the runs that others have written to, or with none where any may have moved on.
+
+        A call may come in vain, or be missed. Never returns.
+        """

@@ -69,6 +69,10 @@ class Storage(Protocol):
         """What the workers must have in common and nobody else may know."""
 
     @property
+    def is_shared(self) -> bool:
+        """Whether other workers keep things here too."""
+
+    @property
     def queued(self) -> int:
         """Writes that wait."""
 

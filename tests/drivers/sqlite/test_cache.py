@@ -4,7 +4,7 @@ import pytest
 
 from antiphon.drivers.sqlite import cache as sqlite_cache
 from antiphon.drivers.sqlite.cache import SqliteCache
-from antiphon.drivers.sqlite.recordings import drop_orphans
+from antiphon.drivers.sqlite.recordings import drop_released_recordings
 from drivers.sqlite.opening import NOW, change, committed, entry_of, held, opened, recording_of, rows_of, run
 
 HOUR = 3600.0
@@ -262,7 +262,7 @@ def test_recordings_go_with_the_entries_that_are_swept(tmp_path):
             cache.put(entry_of("a", recording_of("a", ended_at=NOW - 2 * HOUR), expires_at=NOW - 2 * HOUR))
             cache.put(entry_of("b", recording_of("b", ended_at=NOW - 2 * HOUR)))
             cache.sweep(NOW)
-            database.write(lambda connection: drop_orphans(connection, NOW))
+            await database.written(drop_released_recordings)
 
     run(test())
     assert rows_of(tmp_path, "SELECT id FROM recordings") == [("b",)]

@@ -4,16 +4,16 @@ import pytest
 
 from antiphon.drivers.sqlite import cache, recordings, responses
 from antiphon.drivers.sqlite.cache import SqliteCache
-from antiphon.drivers.sqlite.recordings import drop_orphans, keep_recording
+from antiphon.drivers.sqlite.recordings import drop_released_recordings
 from antiphon.drivers.sqlite.responses import SqliteResponses
 from drivers.sqlite.opening import NOW, committed, entry_of, kept_of, opened, recording_of, rows_of, run
+from waiting import eventually
 
 KEPT = "SELECT id FROM recordings ORDER BY id"
-LATER = NOW + 1000
 
 
-async def dropped(database, now=LATER):
-    await database.written(lambda connection: drop_orphans(connection, now))
+async def dropped(database):
+    await database.written(drop_released_recordings)
 
 
 def test_a_recording_is_kept_once_under_many_names(tmp_path):
@@ -43,18 +43,23 @@ def test_a_recording_is_kept_once_under_many_names(tmp_path):
     run(test())
 
 
-def test_a_recording_that_is_very_new_may_still_get_a_name(tmp_path):
-    """Only what ended more than a minute ago is looked at."""
+def test_many_recordings_are_dropped_in_slices(tmp_path):
+    """Who has something to write does not wait for all of them."""
 
     async def test():
         async with opened(tmp_path) as database:
-            for ended_at in (NOW - 61, NOW - 59, NOW):
-                recording = recording_of(f"ended {NOW - ended_at:g} ago", ended_at=ended_at)
-                await database.written(lambda connection, kept=recording: keep_recording(connection, kept))
-            await dropped(database, NOW)
+            kept = SqliteResponses(database, lambda: NOW)
+            for number in range(250):
+                kept.put(kept_of(f"resp_{number:03}", expires_at=NOW - 1))
+            await committed(database)
+            kept.sweep(NOW)
+            await eventually(lambda: rows_of(tmp_path, "SELECT * FROM responses") == [])
+            assert await database.written(drop_released_recordings) is True
+            assert len(rows_of(tmp_path, KEPT)) == 50
+            assert await database.written(drop_released_recordings) is False
+            assert rows_of(tmp_path, KEPT) == []
 
     run(test())
-    assert rows_of(tmp_path, KEPT) == [("ended 0 ago",), ("ended 59 ago",)]
 
 
 def test_a_recording_that_was_dropped_is_written_again_with_a_new_name(tmp_path):
@@ -80,7 +85,7 @@ def test_a_recording_that_was_dropped_is_written_again_with_a_new_name(tmp_path)
 @pytest.mark.parametrize(
     "statement",
     [
-        recordings._ORPHANS,
+        recordings._DROP,
         recordings._IS_THERE,
         cache._EXPIRED,
         cache._TOTAL,
@@ -88,6 +93,7 @@ def test_a_recording_that_was_dropped_is_written_again_with_a_new_name(tmp_path)
         cache._DELETE_RECORDING,
         responses._EXPIRED,
         responses._HELD,
+        responses._OLDEST,
     ],
 )
 def test_what_is_done_often_reads_indexes_alone(tmp_path, statement):
@@ -95,7 +101,7 @@ def test_what_is_done_often_reads_indexes_alone(tmp_path, statement):
 
     async def test():
         async with opened(tmp_path) as database:
-            marks = [1] * statement.count("?")
+            marks = {"id": 1} if ":id" in statement else [1] * statement.count("?")
             plan = await database.read(
                 lambda connection: connection.execute(f"EXPLAIN QUERY PLAN {statement}", marks).fetchall()
             )

@@ -3,9 +3,8 @@
 import logging
 import sqlite3
 
-import msgspec
-
 from antiphon.cache.entry import Entry
+from antiphon.drivers.echoed import read_echo, write_echo
 from antiphon.drivers.sqlite.database import Database
 from antiphon.drivers.sqlite.recordings import keep_recording
 from antiphon.recording.codec import decode
@@ -21,16 +20,16 @@ _REPLACE = """
 REPLACE INTO cache_entries
 (digest, identity, recording_id, public_id, echo, tags, stored_at, expires_at, size) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
 """
-_EXPIRED = "DELETE FROM cache_entries WHERE expires_at < ?"
+_EXPIRED = "SELECT rowid FROM cache_entries WHERE expires_at < ? LIMIT ?"
 _TOTAL = "SELECT coalesce(sum(size), 0) FROM cache_entries"
-_OLDEST = "SELECT rowid, size FROM cache_entries ORDER BY stored_at LIMIT 100"
+_OLDEST = "SELECT rowid, size FROM cache_entries ORDER BY stored_at LIMIT ?"
 _DELETE = "DELETE FROM cache_entries WHERE rowid = ?"
 _DELETE_RECORDING = "DELETE FROM cache_entries WHERE recording_id = ?"
 
-_ECHO = msgspec.msgpack.Decoder(dict[str, bytes])
 _DIGESTS = "SELECT digest FROM cache_entries LIMIT ?"
 _KNOWN_LIMIT = 200_000
 _REMOVED_LIMIT = 10_000
+_AT_ONCE = 500
 _STALE_SECONDS = 3600
 """Expired entries stay this long for requests that accept stale answers."""
 
@@ -111,20 +110,24 @@ class SqliteCache:
 
     def sweep(self, now: float) -> None:
         """Delete what has expired, and the oldest entries beyond the bound."""
-        self._database.write(lambda connection: self._sweep(connection, now))
+        self._database.write_in_slices(lambda connection: _delete_expired(connection, now - _STALE_SECONDS))
+        self._database.write_in_slices(self._make_room)
 
-    def _sweep(self, connection: sqlite3.Connection, now: float) -> None:
-        connection.execute(_EXPIRED, (now - _STALE_SECONDS,))
+    def _make_room(self, connection: sqlite3.Connection) -> bool:
         (total,) = connection.execute(_TOTAL).fetchone()
-        while total > self._max_bytes:
-            oldest = connection.execute(_OLDEST).fetchall()
-            if not oldest:
-                return
-            for rowid, size in oldest:
-                connection.execute(_DELETE, (rowid,))
-                total -= size
-                if total <= self._max_bytes:
-                    break
+        oldest = [] if total <= self._max_bytes else connection.execute(_OLDEST, (_AT_ONCE,)).fetchall()
+        for rowid, size in oldest:
+            connection.execute(_DELETE, (rowid,))
+            total -= size
+            if total <= self._max_bytes:
+                return False
+        return bool(oldest)
+
+
+def _delete_expired(connection: sqlite3.Connection, before: float) -> bool:
+    expired = connection.execute(_EXPIRED, (before, _AT_ONCE)).fetchall()
+    connection.executemany(_DELETE, expired)
+    return len(expired) == _AT_ONCE
 
 
 def _digests(database: Database) -> set[bytes] | None:
@@ -133,16 +136,6 @@ def _digests(database: Database) -> set[bytes] | None:
         lambda connection: connection.execute(_DIGESTS, (_KNOWN_LIMIT + 1,)).fetchall()
     )
     return {digest for (digest,) in rows} if len(rows) <= _KNOWN_LIMIT else None
-
-
-def write_echo(echo: dict[str, bytes]) -> bytes:
-    """Write echoed members, whose values are JSON as it came."""
-    return msgspec.msgpack.encode(echo)
-
-
-def read_echo(data: bytes) -> dict[str, bytes]:
-    """Read what `write_echo` wrote. Raises msgspec.DecodeError."""
-    return _ECHO.decode(data)
 
 
 def _run(connection: sqlite3.Connection, statement: str, *values: object) -> None:

@@ -9,8 +9,10 @@ import errno
 import logging
 import os
 import queue
+import random
 import sqlite3
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -25,6 +27,10 @@ _T = TypeVar("_T")
 Write = Callable[[sqlite3.Connection], None]
 
 _BATCH = 512
+_RETRY_SECONDS = 1.0
+_SHORTEST_PAUSE, _LONGEST_PAUSE = 0.0005, 0.01
+_FOR_NOW = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR})
+"""Another process writes, the disk is full, or is gone."""
 _PRAGMAS = (
     "PRAGMA journal_mode = WAL",  # readers and the writer do not wait for each other
     "PRAGMA synchronous = NORMAL",  # a power cut may lose commits that nobody has waited for, never the file
@@ -117,6 +123,19 @@ class Database:
         self._put(_Job(work, size, done))
         return True
 
+    def write_in_slices(self, work: Callable[[sqlite3.Connection], bool]) -> None:
+        """Do `work` again and again, each time in a transaction of its own, until it says that there is no more.
+
+        So nobody who has something to write waits for all of it.
+        """
+        more: list[bool] = []
+
+        def again() -> None:
+            if any(more) and not self._closed:
+                self.write_in_slices(work)
+
+        self.write(lambda connection: more.append(work(connection)), on_done=again)
+
     async def written(self, work: Callable[[sqlite3.Connection], _T]) -> _T:
         """Do `work` in a transaction and wait until it is committed, and safe from a power cut. Raises StoreFault."""
         if self._closed:
@@ -182,29 +201,34 @@ class Database:
         return connection
 
     def _work(self, connection: sqlite3.Connection) -> None:
+        connection.execute("PRAGMA busy_timeout = 0")  # see `_begin`
+        waiting: list[_Job] = []
         ended = False
         while not ended:
-            batch = [self._queue.get()]
-            with contextlib.suppress(queue.Empty):
-                while len(batch) < _BATCH:
-                    batch.append(self._queue.get_nowait())
+            batch = waiting + self._next_jobs(may_wait=not waiting)
             ended = None in batch
-            self._commit(connection, [job for job in batch if job is not None])
+            waiting = self._commit(connection, [job for job in batch if job is not None])
+        self._finish(waiting, StoreFault("storage was closed before it could be written"))
         connection.close()
 
-    def _commit(self, connection: sqlite3.Connection, batch: list["_Job"]) -> None:
+    def _next_jobs(self, *, may_wait: bool) -> "list[_Job | None]":
+        """Take what has queued up; where something is left to be tried again, not without a pause."""
+        batch: list[_Job | None] = []
+        with contextlib.suppress(queue.Empty):
+            batch.append(self._queue.get(timeout=None if may_wait else _RETRY_SECONDS))
+            while len(batch) < _BATCH:
+                batch.append(self._queue.get_nowait())
+        return batch
+
+    def _commit(self, connection: sqlite3.Connection, batch: "list[_Job]") -> "list[_Job]":
+        """Do a batch, and return what is to be tried again: nobody waits for it, and the file takes nothing now."""
         if not batch:
-            return
-        # Who waits for a commit has promised something.
-        synchronous = "FULL" if any(job.is_awaited for job in batch) else "NORMAL"
+            return []
         try:
-            connection.execute(f"PRAGMA synchronous = {synchronous}")
-            connection.execute("BEGIN IMMEDIATE")
-        except sqlite3.Error as error:
-            # Locked or gone: that is no job's fault, and each alone would wait as long again.
-            self._finish(batch, error)
-            return
-        try:
+            # Who waits for a commit has promised something.
+            is_awaited = any(job.is_awaited for job in batch)
+            connection.execute(f"PRAGMA synchronous = {'FULL' if is_awaited else 'NORMAL'}")
+            self._begin(connection)
             for job in batch:
                 job.work(connection)
             connection.execute("COMMIT")
@@ -212,14 +236,31 @@ class Database:
             # Whatever it is, this thread lives on: without it nothing is ever written again, and nobody is told.
             with contextlib.suppress(sqlite3.Error):
                 connection.execute("ROLLBACK")
+            if _is_for_now(error):
+                # That is no job's fault, and each alone would wait as long again.
+                self._finish([job for job in batch if job.is_awaited], error)
+                return [job for job in batch if not job.is_awaited]
             if len(batch) == 1:
                 self._finish(batch, error)
-                return
+                return []
             # One bad write must not take the others with it.
-            for job in batch:
-                self._commit(connection, [job])
-        else:
-            self._finish(batch, None)
+            return [left for job in batch for left in self._commit(connection, [job])]
+        self._finish(batch, None)
+        return []
+
+    def _begin(self, connection: sqlite3.Connection) -> None:
+        """Begin to write, after whoever writes now: SQLite itself would look again only every 100 ms."""
+        give_up_at = time.monotonic() + self._busy_seconds
+        pause = _SHORTEST_PAUSE
+        while True:
+            try:
+                connection.execute("BEGIN IMMEDIATE")
+                return
+            except sqlite3.OperationalError as error:
+                if _code(error) != sqlite3.SQLITE_BUSY or time.monotonic() >= give_up_at:
+                    raise
+            time.sleep(pause * (0.5 + random.random()))  # noqa: S311 - so that nobody keeps step with another
+            pause = min(pause * 1.5, _LONGEST_PAUSE)
 
     def _finish(self, batch: list["_Job"], error: Exception | None) -> None:
         if error is not None:
@@ -237,6 +278,15 @@ class _Job:
     size: int
     done: Callable[[Exception | None], None]
     is_awaited: bool = False
+
+
+def _code(error: sqlite3.Error) -> int:
+    """Return the primary code; extended ones say more in higher bits."""
+    return error.sqlite_errorcode & 0xFF
+
+
+def _is_for_now(error: Exception) -> bool:
+    return isinstance(error, sqlite3.OperationalError) and _code(error) in _FOR_NOW
 
 
 def _tell(loop: asyncio.AbstractEventLoop, callback: Callable[..., object], *arguments: object) -> None:

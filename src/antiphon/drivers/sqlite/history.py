@@ -58,7 +58,7 @@ def release(connection: sqlite3.Connection, head: bytes | None) -> None:
         (head,) = connection.execute(_DROP, (head,)).fetchone()
 
 
-def drop_released(connection: sqlite3.Connection) -> None:
+def drop_released_histories(connection: sqlite3.Connection) -> None:
     """Let go of the histories that deleted responses have held."""
     for (head,) in connection.execute(_RELEASED).fetchall():
         release(connection, head)

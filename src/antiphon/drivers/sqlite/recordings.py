@@ -7,11 +7,14 @@ from antiphon.recording.codec import encode
 
 _IS_THERE = "SELECT 1 FROM recordings WHERE id = ?"
 _INSERT = "INSERT INTO recordings (id, data, size, created_at) VALUES (?, ?, ?, ?)"
-_ORPHANS = """
-DELETE FROM recordings WHERE created_at < ?
-AND id NOT IN (SELECT recording_id FROM cache_entries) AND id NOT IN (SELECT recording_id FROM responses)
+_RELEASED = "SELECT id FROM released_recordings LIMIT ?"
+_LOOKED_AT = "DELETE FROM released_recordings WHERE id = ?"
+_DROP = """
+DELETE FROM recordings WHERE id = :id
+AND NOT EXISTS (SELECT 1 FROM cache_entries WHERE recording_id = :id)
+AND NOT EXISTS (SELECT 1 FROM responses WHERE recording_id = :id)
 """
-_ORPHAN_AGE_SECONDS = 60
+_AT_ONCE = 200
 
 
 def keep_recording(connection: sqlite3.Connection, recording: Recording) -> None:
@@ -21,6 +24,10 @@ def keep_recording(connection: sqlite3.Connection, recording: Recording) -> None
         connection.execute(_INSERT, (recording.id, data, len(data), recording.ended_at))
 
 
-def drop_orphans(connection: sqlite3.Connection, now: float) -> None:
-    """Delete recordings that no name leads to; very new ones may not have got theirs yet."""
-    connection.execute(_ORPHANS, (now - _ORPHAN_AGE_SECONDS,))
+def drop_released_recordings(connection: sqlite3.Connection) -> bool:
+    """Delete recordings that no name leads to any more, up to a number; returns whether there are others."""
+    released = connection.execute(_RELEASED, (_AT_ONCE,)).fetchall()
+    for (recording_id,) in released:
+        connection.execute(_DROP, {"id": recording_id})
+        connection.execute(_LOOKED_AT, (recording_id,))
+    return len(released) == _AT_ONCE

@@ -2,13 +2,14 @@
 
 import logging
 import sqlite3
+import sys
 import time
 from collections.abc import Callable
 from typing import Any
 
-from antiphon.drivers.sqlite.cache import read_echo, write_echo
+from antiphon.drivers.echoed import read_echo, write_echo
 from antiphon.drivers.sqlite.database import Database
-from antiphon.drivers.sqlite.history import drop_released, keep_history, read_head, read_history
+from antiphon.drivers.sqlite.history import drop_released_histories, keep_history, read_head, read_history
 from antiphon.drivers.sqlite.recordings import keep_recording
 from antiphon.ports.stores import KeptResponse
 from antiphon.recording.codec import decode
@@ -30,12 +31,18 @@ _DELETE = "DELETE FROM responses WHERE id = ? AND owner = ?"
 _DELETED = "REPLACE INTO deleted_recordings (recording_id, deleted_at) VALUES (?, ?)"
 _DELETED_SINCE = "SELECT recording_id FROM deleted_recordings WHERE deleted_at >= ?"
 _FORGET_DELETED = "DELETE FROM deleted_recordings WHERE deleted_at < ?"
-_EXPIRED = "DELETE FROM responses WHERE expires_at < ?"
+_EXPIRED = "SELECT id, owner FROM responses WHERE expires_at < ? LIMIT ?"
+_TOTAL = "SELECT bytes FROM totals WHERE name = 'responses'"
+_OLDEST = """
+SELECT responses.id, owner FROM recordings CROSS JOIN responses ON recording_id = recordings.id
+ORDER BY recordings.created_at LIMIT ?
+"""
 _NOTE = "REPLACE INTO upstream_responses (id, owner, provider, expires_at) VALUES (?, ?, ?, ?)"
 _NOTED = "SELECT provider FROM upstream_responses WHERE id = ? AND owner = ?"
 _EXPIRED_NOTES = "DELETE FROM upstream_responses WHERE expires_at < ?"
 
 _ROW_BYTES = 1024
+_AT_ONCE = 200
 _DELETED_SECONDS = 600
 """By then every worker has heard of a deletion."""
 
@@ -43,10 +50,17 @@ _DELETED_SECONDS = 600
 class SqliteResponses:
     """Responses of all owners, each found by its owner alone."""
 
-    def __init__(self, database: Database, wall_clock: Callable[[], float] = time.time) -> None:
-        """Keep responses in `database`."""
+    def __init__(
+        self,
+        database: Database,
+        wall_clock: Callable[[], float] = time.time,
+        *,
+        max_bytes: int = sys.maxsize,
+    ) -> None:
+        """Keep about `max_bytes` of responses and of what models were shown, oldest out first."""
         self._database = database
         self._now = wall_clock
+        self._max_bytes = max_bytes
         # What is not committed yet is already to be found.
         self._pending: dict[tuple[str, str], KeptResponse] = {}
         self._unwritten: dict[bytes, Node] = {}
@@ -115,7 +129,7 @@ class SqliteResponses:
             if row is None:
                 return None
             connection.execute(_DELETE, (response_id, owner))
-            drop_released(connection)
+            drop_released_histories(connection)
             connection.execute(_DELETED, (row[0], now))
             return str(row[0])
 
@@ -149,15 +163,29 @@ class SqliteResponses:
         return None if row is None else str(row[0])
 
     def sweep(self, now: float) -> None:
-        """Delete what nobody may retrieve any more."""
-        self._database.write(lambda connection: _delete_expired(connection, now))
+        """Delete what nobody may retrieve any more, and the oldest beyond the bound."""
+        self._database.write_in_slices(lambda connection: _delete_expired(connection, now))
+        self._database.write(lambda connection: _forget(connection, now))
+        self._database.write_in_slices(self._make_room)
+
+    def _make_room(self, connection: sqlite3.Connection) -> bool:
+        # The oldest recordings with all that show them. What runs and later responses were shown stays theirs.
+        oldest = [] if self._is_within(connection) else connection.execute(_OLDEST, (_AT_ONCE,)).fetchall()
+        for name in oldest:
+            connection.execute(_DELETE, name)
+            drop_released_histories(connection)
+            if self._is_within(connection):
+                return False
+        return bool(oldest)
+
+    def _is_within(self, connection: sqlite3.Connection) -> bool:
+        (total,) = connection.execute(_TOTAL).fetchone()
+        return bool(total <= self._max_bytes)
 
 
 def keep_response(connection: sqlite3.Connection, kept: KeptResponse, history: bytes | None) -> None:
-    """Write a response whose history is held for it."""
+    """Write a response whose history is held for it, in the place of one with its id (`ids: original`)."""
     keep_recording(connection, kept.recording)
-    # With `ids: original` one may be there: it is replaced, and what it held is let go.
-    connection.execute(_DELETE, (kept.id, kept.owner))
     connection.execute(
         _INSERT,
         (
@@ -170,12 +198,17 @@ def keep_response(connection: sqlite3.Connection, kept: KeptResponse, history: b
             history,
         ),
     )
-    drop_released(connection)
+    drop_released_histories(connection)
 
 
-def _delete_expired(connection: sqlite3.Connection, now: float) -> None:
-    connection.execute(_EXPIRED, (now,))
-    drop_released(connection)
+def _delete_expired(connection: sqlite3.Connection, now: float) -> bool:
+    expired = connection.execute(_EXPIRED, (now, _AT_ONCE)).fetchall()
+    connection.executemany(_DELETE, expired)
+    drop_released_histories(connection)
+    return len(expired) == _AT_ONCE
+
+
+def _forget(connection: sqlite3.Connection, now: float) -> None:
     connection.execute(_EXPIRED_NOTES, (now,))
     connection.execute(_FORGET_DELETED, (now - _DELETED_SECONDS,))
 

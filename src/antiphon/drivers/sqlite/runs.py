@@ -121,7 +121,9 @@ _DELETE_RUN = "DELETE FROM runs WHERE id = ? RETURNING status"
 _DELETE_REQUEST = "DELETE FROM run_requests WHERE id = ? RETURNING history"
 _DELETE_EVENTS = "DELETE FROM run_events WHERE id = ?"
 _IS_OWN = "SELECT 1 FROM runs WHERE id = ? AND owner = ?"
+_LEFT_BEHIND = "SELECT id FROM runs WHERE deadline < ? LIMIT ?"
 
+_AT_ONCE: Final = 100
 _WATCH_SECONDS: Final = 0.05
 _UNCOUNTED: Final = 16
 """Of how many runs that may wait one is let in uncounted, where there was room when they were counted."""
@@ -309,16 +311,17 @@ class SqliteRuns:
 
     async def read(self, run_id: str, after: int) -> Page:
         """Return the events after the number `after`, and where the run stands."""
+        return (await self.read_many([(run_id, after)]))[0]
 
-        def work(connection: sqlite3.Connection) -> Page:
+    async def read_many(self, wanted: Sequence[tuple[str, int]]) -> list[Page]:
+        """Do the same for several runs at once, each with a number of its own."""
+
+        def work(connection: sqlite3.Connection) -> list[Page]:
             connection.execute("BEGIN")
             try:
-                state = connection.execute(_STATE, (run_id,)).fetchone()
-                rows = connection.execute(_READ, (run_id, after)).fetchall()
+                return [_page(connection, run_id, after) for run_id, after in wanted]
             finally:
                 connection.execute("COMMIT")
-            frames, times = [row[0] for row in rows], [row[1] for row in rows]
-            return Page(frames, times, None if state is None else _state(state))
 
         return await self._database.read(work)
 
@@ -345,10 +348,7 @@ class SqliteRuns:
         def work(connection: sqlite3.Connection) -> bool:
             if connection.execute(_IS_OWN, (run_id, owner)).fetchone() is None:
                 return False
-            connection.execute(_DELETE_RUN, (run_id,))
-            (history,) = connection.execute(_DELETE_REQUEST, (run_id,)).fetchone()
-            release(connection, history)
-            connection.execute(_DELETE_EVENTS, (run_id,))
+            _forget(connection, run_id)
             return True
 
         return await self._database.written(work)
@@ -358,7 +358,18 @@ class SqliteRuns:
         row = await self._database.read(lambda connection: connection.execute(_QUEUED).fetchone())
         return int(row[0])
 
-    async def watch(self, changed: Callable[[], object]) -> None:
+    def sweep(self, before: float) -> None:
+        """Forget runs that ought to have been over before `before`, whatever has kept them from it."""
+
+        def work(connection: sqlite3.Connection) -> bool:
+            left = connection.execute(_LEFT_BEHIND, (before, _AT_ONCE)).fetchall()
+            for (run_id,) in left:
+                _forget(connection, run_id)
+            return len(left) == _AT_ONCE
+
+        self._database.write_in_slices(work)
+
+    async def watch(self, changed: Callable[[Sequence[str]], object]) -> None:
         """Call `changed` when another process has written to the file."""
         version = None
         while True:
@@ -366,9 +377,16 @@ class SqliteRuns:
                 lambda connection: connection.execute("PRAGMA data_version").fetchone()
             )
             if version is not None and seen != version:
-                changed()
+                changed(())
             version = seen
             await asyncio.sleep(_WATCH_SECONDS)
+
+
+def _forget(connection: sqlite3.Connection, run_id: str) -> None:
+    connection.execute(_DELETE_RUN, (run_id,))
+    (history,) = connection.execute(_DELETE_REQUEST, (run_id,)).fetchone()
+    release(connection, history)
+    connection.execute(_DELETE_EVENTS, (run_id,))
 
 
 def _may_begin(connection: sqlite3.Connection, new: NewRun, limits: RunLimits, now: float) -> bool:
@@ -413,6 +431,13 @@ def _append(connection: sqlite3.Connection, append: Append, until: float) -> boo
     if changed:
         _add_events(connection, append.run_id, append.last_seq + 1, append.frames, append.times)
     return bool(changed)
+
+
+def _page(connection: sqlite3.Connection, run_id: str, after: int) -> Page:
+    state = connection.execute(_STATE, (run_id,)).fetchone()
+    rows = connection.execute(_READ, (run_id, after)).fetchall()
+    frames, times = [row[0] for row in rows], [row[1] for row in rows]
+    return Page(frames, times, None if state is None else _state(state))
 
 
 def _add_events(

@@ -4,7 +4,6 @@ import asyncio
 import sqlite3
 import time
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 
 from antiphon.drivers.migrations import SchemaError
@@ -12,7 +11,7 @@ from antiphon.drivers.sqlite.cache import SqliteCache
 from antiphon.drivers.sqlite.database import Database, inspect
 from antiphon.drivers.sqlite.kept_secrets import SqliteSecrets
 from antiphon.drivers.sqlite.ledger import SqliteLedger
-from antiphon.drivers.sqlite.recordings import drop_orphans
+from antiphon.drivers.sqlite.recordings import drop_released_recordings
 from antiphon.drivers.sqlite.responses import SqliteResponses
 from antiphon.drivers.sqlite.runs import SqliteRuns
 from antiphon.drivers.sqlite.worker_metrics import SqliteWorkerMetrics
@@ -27,12 +26,14 @@ class SqliteStorage:
         """Compose the stores. Raises sqlite3.Error."""
         cache, is_shared = settings.cache, settings.server.workers > 1
         self.database = database
+        self._retention = settings.responses.retention
+        self._is_shared = is_shared
         self.cache = (
             SqliteCache(database, cache.max_bytes, is_shared=is_shared)
             if cache is not None and cache.store == "storage"
             else None
         )
-        self.responses = SqliteResponses(database, wall_clock)
+        self.responses = SqliteResponses(database, wall_clock, max_bytes=settings.responses.max_bytes)
         self.runs = SqliteRuns(database, settings.responses.background.lease, wall_clock)
         self.ledger = SqliteLedger(database)
         self.metrics = SqliteWorkerMetrics(database)
@@ -51,6 +52,11 @@ class SqliteStorage:
             if database is not None:
                 await database.close()
             raise StorageUnusable(f"{path} cannot be opened: {error}") from error
+
+    @property
+    def is_shared(self) -> bool:
+        """Whether other workers keep things here too."""
+        return self._is_shared
 
     @property
     def queued(self) -> int:
@@ -76,7 +82,8 @@ class SqliteStorage:
         if self.cache is not None:
             self.cache.sweep(now)
         self.responses.sweep(now)
-        self.database.write(partial(drop_orphans, now=now))
+        self.runs.sweep(now - self._retention)
+        self.database.write_in_slices(drop_released_recordings)
 
     async def check(self) -> None:
         """Return if the file can be read. Raises StoreFault."""

@@ -11,7 +11,7 @@ import logging
 from collections.abc import Callable, Mapping
 from typing import Final, Protocol
 
-from antiphon.dialects.responses.retelling import Retelling, failed
+from antiphon.dialects.responses.retelling import Retelling, completed, failed
 from antiphon.engine.runs.log import RunLog, feed
 from antiphon.engine.runs.writing import LogWriter
 from antiphon.ports.reply import Headers, ReplyWatcher
@@ -56,14 +56,19 @@ class Execution:
         events: RunEvents,
         members: Mapping[str, bytes],
         now: Callable[[], float],
+        *,
+        completes_truncated: bool = False,
     ) -> None:
-        """Write to `log` under `lease`; `members` of the response are what the gateway says they are."""
+        """Write to `log` under `lease`; `members` of the response are what the gateway says they are.
+
+        `completes_truncated` is whether a stream that ended without saying how counts as whole.
+        """
         self.lease = lease
         self.log = log
         self._writer = writer
         self._events = events
         self._now = now
-        self._retelling = Retelling(lease.last_seq + 1, members)
+        self._retelling = Retelling(lease.last_seq + 1, members, tells_truncation=not completes_truncated)
         self._reader = FrameReader(_MOST_FRAME_BYTES)
         self._watcher: ReplyWatcher | None = None
         self._pending: list[bytes] = []
@@ -114,7 +119,9 @@ class Execution:
 
     def end(self) -> None:
         """The stream is over; without a terminal event it has failed."""
-        if self._status is None and not self._is_over:
+        if self._retelling.is_truncated and self._status is None and not self._is_over:
+            self._end("completed", completed(self._told(), self._retelling.number))
+        elif self._status is None and not self._is_over:
             error = self._retelling.error
             told = {} if error is None else error.error if isinstance(error.error, dict) else {}
             code = str(told.get("code") or (error and error.code) or "server_error")
@@ -137,16 +144,16 @@ class Execution:
         """End the run as failed, with what there is of its answer."""
         if self._status is not None or self._is_over:
             return
-        snapshot = Snapshot()
-        for known in (self.log.frames, self._writing, self._pending):
-            feed(snapshot, known)
-        frame = failed(snapshot, self._retelling.number, code, message)
-        self._status = "failed"
-        self._put([frame])
+        self._end("failed", failed(self._told(), self._retelling.number, code, message))
 
     def stop(self) -> None:
         """Do nothing more for the run: it has ended elsewhere, or is somebody else's."""
         self._over(End.ELSEWHERE)
+
+    @property
+    def is_ending(self) -> bool:
+        """Whether its end is being written: what storage says to that is the truth about it."""
+        return self._status is not None
 
     # The log.
 
@@ -202,6 +209,17 @@ class Execution:
         self._status = self._retelling.status
         self._is_shown = True
         self._put([told])
+
+    def _told(self) -> Snapshot:
+        """Return the answer as far as it was told."""
+        snapshot = Snapshot()
+        for known in (self.log.frames, self._writing, self._pending):
+            feed(snapshot, known)
+        return snapshot
+
+    def _end(self, status: str, frame: bytes) -> None:
+        self._status = status
+        self._put([frame])
 
     def _put(self, frames: list[bytes]) -> None:
         at = max(0, int((self._now() - self.lease.created_at) * 1e6))

@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from antiphon.dialects.native import NativeRequest
 from antiphon.dialects.responses.retelling import opening, queued_response
@@ -10,7 +10,7 @@ from antiphon.engine.runs.admission import limits_of, priority_of, refused
 from antiphon.engine.runs.log import RunLog
 from antiphon.engine.runs.logs import Logs
 from antiphon.engine.runs.reaping import Reaper
-from antiphon.engine.runs.settling import Settling, cancelled
+from antiphon.engine.runs.settling import Settling, body_of, settled
 from antiphon.engine.runs.stored_request import StoredRequest
 from antiphon.engine.runs.tail import Tail
 from antiphon.engine.runs.working import Worker
@@ -51,7 +51,9 @@ class Runs:
         self._settings = settings
         self._limits = limits_of(settings)
         self._now = wall_clock
-        self._settling = Settling(store, tasks, self.logs, retention, wall_clock)
+        self._settling = Settling(
+            store, tasks, self.logs, retention if settings.ttl is None else settings.ttl, wall_clock
+        )
         self._worker = Worker(
             store,
             responses,
@@ -68,8 +70,16 @@ class Runs:
         """Begin to work: turns are asked on `route`, of `answer`."""
         self._worker.start(route, answer)
         self._reaper.start()
-        self._tasks.start(self.logs.follow(lambda: None), "follow runs")
-        self._tasks.start(self._store.watch(self.logs.hint), "watch runs")
+        self._tasks.start(self.logs.follow(), "follow runs")
+        self._tasks.start(self._store.watch(self._hint), "watch runs")
+
+    def _hint(self, run_ids: Sequence[str]) -> None:
+        self.logs.hint(run_ids)
+        self._worker.hint()
+
+    def keep_alive(self) -> None:
+        """Let clients hear something who have heard nothing since this was called last."""
+        self.logs.keep_alive()
 
     def retire(self) -> None:
         """Begin no more runs; who follows those of others may do so elsewhere."""
@@ -90,6 +100,10 @@ class Runs:
             _log.warning("runs cannot be handed over: %s", fault.message)
         self.logs.cut(elsewhere=False)
         self._worker.leave()
+
+    async def look_after(self) -> None:
+        """Decide now about the runs that nobody looks after, or that are too late. Raises StoreFault."""
+        await self._reaper.look()
 
     # What operators look at.
 
@@ -149,18 +163,34 @@ class Runs:
         if lease is None:
             self._worker.wake()
 
+    async def settle(self, run_id: str, owner: str) -> None:
+        """Move the owner's run, which has ended, among the kept responses now."""
+        await self._settling.settle(run_id, owner)
+
     async def body(self, run_id: str, owner: str) -> bytes | None:
         """Return the response of the owner's run as it stands; None if there is no such run."""
         log = await self._open(run_id, owner)
         if log is None:
             return None
-        snapshot = log.snapshot()
-        response = cancelled(snapshot) if log.status == "cancelled" else snapshot.response
-        is_begun = log.status == "in_progress" or (log.status == "queued" and log.epoch > 0)
-        if response is not None and is_begun:
-            response = response | {"status": "in_progress"}
         self.logs.release(log)
-        return write_object(response or {})
+        if log.has_ended and log.frames:
+            # The very bytes that are read when it is settled.
+            now = self._now()
+            return body_of(
+                settled(
+                    run_id,
+                    owner,
+                    log.frames,
+                    log.times,
+                    status=log.status,
+                    created_at=now,
+                    ended_at=now,
+                    expires_at=now,
+                )
+            )
+        is_begun = log.status == "in_progress" or (log.status == "queued" and log.epoch > 0)
+        response = log.snapshot().response or {}
+        return write_object(response | ({"status": "in_progress"} if is_begun else {}))
 
     async def tail(
         self,

@@ -21,12 +21,14 @@ from antiphon.ports.runs import Lease, RunStore
 from antiphon.ports.stores import ResponseStore
 from antiphon.settings import Background
 from antiphon.turn.chain import write_items
-from antiphon.wire.errors import ClientFault, StoreFault
+from antiphon.wire.errors import GatewayError, StoreFault
 from antiphon.wire.json import write_members
 
 _log = logging.getLogger(__name__)
 
 _CLAIM_SECONDS: Final = 1.0
+_HEED_SECONDS: Final = 0.5
+"""How often it is asked what is still held, even if no hint comes."""
 _UNRENEWED: Final = 2 / 3
 """Of a lease, without a successful renewal: then its runs are given up, before somebody else may have them."""
 _AGAIN: Final = 1 / 15
@@ -66,6 +68,7 @@ class Worker:
         self._given_up: list[tuple[str, int]] = []
         """Runs, by id and epoch, that storage did not take: they are let go as soon as it does."""
         self._wanted = asyncio.Event()
+        self._moved = asyncio.Event()
         self._idle = asyncio.Event()
         self._stopping = False
         self._route: Route | None = None
@@ -76,11 +79,16 @@ class Worker:
         self._route, self._answer = route, answer
         self._tasks.start(self._claim(), "claim runs")
         self._tasks.start(self._renew(), "renew leases")
+        self._tasks.start(self._heed(), "heed what happens to runs elsewhere")
 
     @property
     def is_free(self) -> bool:
         """Whether there is a free slot."""
         return len(self._executions) < self._settings.concurrency and not self._stopping
+
+    def hint(self) -> None:
+        """Something may have happened to runs elsewhere."""
+        self._moved.set()
 
     def retire(self) -> None:
         """Begin no more runs."""
@@ -128,7 +136,15 @@ class Worker:
         """Execute a run that this worker holds."""
         stored = decode_request(lease.request)
         members = {**stored.echo, "created_at": b"%d" % int(lease.created_at)}
-        execution = Execution(lease, log, self._writer, self, members, self._now)
+        execution = Execution(
+            lease,
+            log,
+            self._writer,
+            self,
+            members,
+            self._now,
+            completes_truncated=self._settings.on_unterminated == "completed",
+        )
         self._executions[lease.run_id] = execution
         self._logs.written_here(log, is_so=True)
         self._tasks.start(
@@ -168,7 +184,7 @@ class Worker:
             )
         except StoreFault:
             execution.given_up()
-        except ClientFault as fault:
+        except GatewayError as fault:
             execution.fail(fault.code or "invalid_prompt", fault.message)
 
     def on_over(self, execution: Execution, end: End) -> None:
@@ -230,7 +246,7 @@ class Worker:
         if held:
             kept = await self._store.renew(held)
             for run_id, execution in executions.items():
-                if run_id not in kept:
+                if run_id not in kept and not execution.is_ending:
                     execution.fenced()
         await self._release(tuple(self._given_up))
 
@@ -238,3 +254,24 @@ class Worker:
         if held:
             await self._store.release(held)
             self._given_up = [run for run in self._given_up if run not in held]
+
+    async def _heed(self) -> None:
+        """Stop what has ended elsewhere or was taken away, also where the upstream says nothing."""
+        while True:
+            try:
+                async with asyncio.timeout(_HEED_SECONDS):
+                    await self._moved.wait()
+            except TimeoutError:
+                pass
+            self._moved.clear()
+            executions = dict(self._executions)
+            if not executions:
+                continue
+            try:
+                held = [(run_id, each.lease.epoch) for run_id, each in executions.items()]
+                kept = await self._store.mine(held)
+            except StoreFault:
+                continue  # nobody can have said anything
+            for run_id, execution in executions.items():
+                if run_id not in kept and not execution.is_ending:
+                    execution.stop()

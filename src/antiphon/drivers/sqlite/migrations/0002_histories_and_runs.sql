@@ -12,13 +12,56 @@ CREATE TABLE history (
 
 ALTER TABLE responses ADD COLUMN history BLOB;
 
--- Histories that a deleted response has held. Programs of version 1 delete responses too, and know nothing of them.
-CREATE TABLE released_histories (
-    id BLOB NOT NULL
-);
-CREATE TRIGGER responses_release_history AFTER DELETE ON responses WHEN OLD.history IS NOT NULL
+-- What deleted rows had held, to be looked at: it goes unless somebody else holds it too. Programs of version 1
+-- delete and replace rows as well, and know nothing of this.
+CREATE TABLE released_histories (id BLOB NOT NULL);
+CREATE TABLE released_recordings (id TEXT NOT NULL PRIMARY KEY) WITHOUT ROWID;
+INSERT INTO released_recordings SELECT id FROM recordings;
+
+-- The bytes of all responses, with their recordings, each counted once, and with what models were shown.
+CREATE TABLE totals (name TEXT NOT NULL PRIMARY KEY, bytes INTEGER NOT NULL) WITHOUT ROWID;
+INSERT INTO totals SELECT 'responses',
+    (SELECT coalesce(sum(512 + length(echo)), 0) FROM responses)
+    + (SELECT coalesce(sum(size), 0) FROM recordings WHERE id IN (SELECT recording_id FROM responses));
+
+CREATE TRIGGER history_added AFTER INSERT ON history
 BEGIN
-    INSERT INTO released_histories (id) VALUES (OLD.history);
+    UPDATE totals SET bytes = bytes + 128 + length(NEW.item) WHERE name = 'responses';
+END;
+CREATE TRIGGER history_deleted AFTER DELETE ON history
+BEGIN
+    UPDATE totals SET bytes = bytes - 128 - length(OLD.item) WHERE name = 'responses';
+END;
+
+-- Replacing a row tells nobody that the old one is gone, but deleting it does.
+CREATE TRIGGER responses_replaced BEFORE INSERT ON responses
+BEGIN
+    DELETE FROM responses WHERE id = NEW.id AND owner = NEW.owner;
+END;
+CREATE TRIGGER responses_added AFTER INSERT ON responses
+BEGIN
+    UPDATE totals SET bytes = bytes + 512 + length(NEW.echo) + CASE
+        WHEN EXISTS (SELECT 1 FROM responses
+            WHERE recording_id = NEW.recording_id AND (id, owner) != (NEW.id, NEW.owner)) THEN 0
+        ELSE coalesce((SELECT size FROM recordings WHERE id = NEW.recording_id), 0)
+    END WHERE name = 'responses';
+END;
+CREATE TRIGGER responses_deleted AFTER DELETE ON responses
+BEGIN
+    UPDATE totals SET bytes = bytes - 512 - length(OLD.echo) - CASE
+        WHEN EXISTS (SELECT 1 FROM responses WHERE recording_id = OLD.recording_id) THEN 0
+        ELSE coalesce((SELECT size FROM recordings WHERE id = OLD.recording_id), 0)
+    END WHERE name = 'responses';
+    INSERT INTO released_recordings (id) VALUES (OLD.recording_id) ON CONFLICT DO NOTHING;
+    INSERT INTO released_histories (id) SELECT OLD.history WHERE OLD.history IS NOT NULL;
+END;
+CREATE TRIGGER cache_entries_replaced BEFORE INSERT ON cache_entries
+BEGIN
+    DELETE FROM cache_entries WHERE digest = NEW.digest;
+END;
+CREATE TRIGGER cache_entries_deleted AFTER DELETE ON cache_entries
+BEGIN
+    INSERT INTO released_recordings (id) VALUES (OLD.recording_id) ON CONFLICT DO NOTHING;
 END;
 
 -- Answers that must survive their process. This table is narrow because it is written with every batch of events.

@@ -1,0 +1,103 @@
+"""Where the stores of a test keep things, and what is put there. A new driver is one more `Place`."""
+
+import asyncio
+import contextlib
+import sqlite3
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any, Protocol
+
+from antiphon.drivers.storage import open_storage
+from antiphon.ports.runs import Append, Lease, NewRun
+from antiphon.ports.storage import Storage
+from antiphon.settings import Background, Cache, Responses, Settings
+from antiphon.settings import Storage as StorageSettings
+from antiphon.turn.history import Context, Head
+from drivers.sqlite.opening import NOW, kept_of, recording_of
+from serving import Clock
+from waiting import eventually
+
+__all__ = ["LEASE", "NOW", "Clock", "Place", "SqlitePlace", "append_of", "kept_of", "new_run", "recording_of"]
+
+LEASE = 15.0
+
+
+class Place(Protocol):
+    """An empty database."""
+
+    url: str
+
+    async def rows(self, query: str) -> list[tuple[Any, ...]]:
+        """Look into it from outside."""
+
+    async def empty(self) -> None:
+        """Forget everything; nothing is open."""
+
+
+class SqlitePlace:
+    """A file in a folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self._path = folder / "antiphon.db"
+        self.url = f"sqlite:///{self._path}"
+
+    async def rows(self, query: str) -> list[tuple[Any, ...]]:
+        with contextlib.closing(sqlite3.connect(self._path)) as connection:
+            return connection.execute(query).fetchall()
+
+    async def empty(self) -> None:
+        await asyncio.to_thread(self._remove)
+
+    def _remove(self) -> None:
+        for name in ("", "-wal", "-shm"):
+            Path(f"{self._path}{name}").unlink(missing_ok=True)
+
+
+@contextlib.asynccontextmanager
+async def opened(place: Place, clock: Clock | None = None, **responses: Any) -> AsyncIterator[Storage]:
+    """Open storage as a worker does, and close it again."""
+    settings = Settings(
+        storage=StorageSettings(url=place.url),
+        cache=Cache(),
+        responses=Responses(background=Background(lease=LEASE), **responses),
+    )
+    storage = await open_storage(settings, clock or Clock(NOW))
+    try:
+        yield storage
+    finally:
+        await storage.close()
+
+
+async def committed(storage: Storage) -> None:
+    """Return when nothing waits to be written."""
+    await eventually(lambda: storage.queued == 0)
+
+
+def new_run(name: str = "resp_1", **changes: Any) -> NewRun:
+    fields = {
+        "id": name,
+        "owner": "alice",
+        "request": b"what is asked",
+        "context": Context(None, (b'{"said":"hello"}',)),
+        "frames": (b"0", b"1"),
+        "is_public": False,
+        "created_at": NOW,
+        "queue_deadline": NOW + 600,
+        "deadline": NOW + 3600,
+    }
+    return NewRun(**{**fields, **changes})
+
+
+def append_of(lease: Lease, frames: tuple[bytes, ...] = (b"2",), **changes: Any) -> Append:
+    fields = {
+        "run_id": lease.run_id,
+        "epoch": lease.epoch,
+        "last_seq": lease.last_seq,
+        "frames": frames,
+        "times": tuple(range(1, len(frames) + 1)),
+    }
+    return Append(**{**fields, **changes})
+
+
+def context_of(*items: bytes, before: Head | None = None) -> Context:
+    return Context(before, items)
