@@ -17,7 +17,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import TypeGuard, TypeVar
 
 from antiphon.drivers.sqlite.migrating import bring_forward, is_behind
 from antiphon.wire.errors import StoreFault
@@ -99,11 +99,14 @@ class Database:
         size: int = 0,
         *,
         may_drop: bool = False,
+        is_sweep: bool = False,
         on_done: Callable[[], object] | None = None,
     ) -> bool:
         """Do `work` in the next transaction; False if the queue is full and the work may be dropped, or closed.
 
-        `on_done` is called on the event loop when the work was committed or has failed.
+        While the file takes nothing, because it is locked or the disk is full, the work is tried again and again.
+        `is_sweep`: it makes room, and may be done before others. `on_done` is called on the event loop when the
+        work was committed or has failed.
         """
         if self._closed:
             _log.error("a write came after storage was closed")
@@ -120,7 +123,7 @@ class Database:
             if loop is not None and on_done is not None:
                 _tell(loop, on_done)
 
-        self._put(_Job(work, size, done))
+        self._put(_Job(work, size, done, is_sweep=is_sweep))
         return True
 
     def write_in_slices(self, work: Callable[[sqlite3.Connection], bool]) -> None:
@@ -134,7 +137,7 @@ class Database:
             if any(more) and not self._closed:
                 self.write_in_slices(work)
 
-        self.write(lambda connection: more.append(work(connection)), on_done=again)
+        self.write(lambda connection: more.append(work(connection)), on_done=again, is_sweep=True)
 
     async def written(self, work: Callable[[sqlite3.Connection], _T]) -> _T:
         """Do `work` in a transaction and wait until it is committed, and safe from a power cut. Raises StoreFault."""
@@ -237,9 +240,7 @@ class Database:
             with contextlib.suppress(sqlite3.Error):
                 connection.execute("ROLLBACK")
             if _is_for_now(error):
-                # That is no job's fault, and each alone would wait as long again.
-                self._finish([job for job in batch if job.is_awaited], error)
-                return [job for job in batch if not job.is_awaited]
+                return self._put_off(connection, batch, error)
             if len(batch) == 1:
                 self._finish(batch, error)
                 return []
@@ -247,6 +248,18 @@ class Database:
             return [left for job in batch for left in self._commit(connection, [job])]
         self._finish(batch, None)
         return []
+
+    def _put_off(
+        self, connection: sqlite3.Connection, batch: "list[_Job]", error: sqlite3.Error
+    ) -> "list[_Job]":
+        """Tell who waits, and return the others, which stay in their order: it is no job's fault."""
+        sweeps = [job for job in batch if job.is_sweep]
+        rest = [job for job in batch if not job.is_sweep]
+        if sweeps and rest and _code(error) == sqlite3.SQLITE_FULL:
+            # Perhaps they make room.
+            return [*self._commit(connection, sweeps), *self._commit(connection, rest)]
+        self._finish([job for job in batch if job.is_awaited], error)
+        return [job for job in batch if not job.is_awaited]
 
     def _begin(self, connection: sqlite3.Connection) -> None:
         """Begin to write, after whoever writes now: SQLite itself would look again only every 100 ms."""
@@ -278,6 +291,7 @@ class _Job:
     size: int
     done: Callable[[Exception | None], None]
     is_awaited: bool = False
+    is_sweep: bool = False
 
 
 def _code(error: sqlite3.Error) -> int:
@@ -285,7 +299,7 @@ def _code(error: sqlite3.Error) -> int:
     return error.sqlite_errorcode & 0xFF
 
 
-def _is_for_now(error: Exception) -> bool:
+def _is_for_now(error: Exception) -> TypeGuard[sqlite3.Error]:
     return isinstance(error, sqlite3.OperationalError) and _code(error) in _FOR_NOW
 
 
