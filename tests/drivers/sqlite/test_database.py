@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import sqlite3
 import stat
+import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -289,6 +290,25 @@ def test_a_read_that_fails_is_a_fault_of_the_store(tmp_path):
                 await database.read(lambda connection: connection.execute("SELECT * FROM nowhere"))
             assert (caught.value.status, caught.value.code) == (503, "storage_unavailable")
             assert await database.read(lambda connection: connection.execute(WORKERS).fetchall()) == []
+
+    run(test())
+
+
+def test_a_long_read_holds_up_nobody_who_reads_a_little(tmp_path):
+    """As one who continues a chain of thousands of items."""
+    go_on = threading.Event()
+
+    async def test():
+        async with opened(tmp_path) as database:
+            await database.written(insert("a"))
+            long = asyncio.ensure_future(database.read(lambda connection: go_on.wait(10), is_long=True))
+            for _ in range(3):
+                assert await database.read(lambda connection: connection.execute(WORKERS).fetchall()) == [
+                    ("a",)
+                ]
+            assert not long.done()
+            go_on.set()
+            assert await long
 
     run(test())
 

@@ -39,9 +39,9 @@ def test_nobody_looks_while_there_is_nothing_to_hear(tmp_path):
                 assert (looking.looks, heard) == (0, [])
 
                 watch.use()
-                await eventually(lambda: looking.looks)
+                await eventually(lambda: heard == [1])
                 await write(there)
-                await eventually(lambda: heard)
+                await eventually(lambda: heard == [1, 1])
                 await settled(lambda: looking.looks)
 
                 looks, told = looking.looks, len(heard)

@@ -1,4 +1,4 @@
-"""One SQLite file, written by one thread that commits everything that has queued up, read by another.
+"""One SQLite file, written by one thread that commits everything that has queued up, read by two others.
 
 Waiting for a commit is for those who ask for it; all others hand over their write and go on.
 """
@@ -62,7 +62,7 @@ def inspect(path: Path) -> bool:
 
 
 class Database:
-    """The two threads and what they were asked to do."""
+    """The threads and what they were asked to do."""
 
     def __init__(
         self, path: Path, *, max_queued_bytes: int = 64 * 1024 * 1024, busy_seconds: float = 10.0
@@ -77,9 +77,11 @@ class Database:
         with contextlib.ExitStack() as opened:
             connection = opened.enter_context(contextlib.closing(self._connect()))
             bring_forward(connection)
-            self._reader = self._connect()
+            self._reader = _Reader(self._connect, "antiphon-read")
+            self._reader.open()
             opened.pop_all()
-        self._read_pool = ThreadPoolExecutor(1, "antiphon-read")
+        # So that nobody who wants a row waits for somebody who wants ten thousand.
+        self._long_reader = _Reader(self._connect, "antiphon-read-much")
         self._queue: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
         self._max_queued_bytes = max_queued_bytes
         self._lock = threading.Lock()
@@ -169,14 +171,14 @@ class Database:
 
     def do_at_start(self, work: Callable[[sqlite3.Connection], _T]) -> _T:
         """Do `work` at once, before anything else reads. Raises sqlite3.Error."""
-        return work(self._reader)
+        return work(self._reader.open())
 
-    async def read(self, work: Callable[[sqlite3.Connection], _T]) -> _T:
-        """Do `work` on the reading thread. Raises StoreFault."""
+    async def read(self, work: Callable[[sqlite3.Connection], _T], *, is_long: bool = False) -> _T:
+        """Do `work` on a thread that reads; what may take long has one of its own. Raises StoreFault."""
         if self._closed:
             raise _store_fault("it is closed")
         try:
-            return await asyncio.get_running_loop().run_in_executor(self._read_pool, work, self._reader)
+            return await (self._long_reader if is_long else self._reader).read(work)
         except sqlite3.Error as error:
             raise _store_fault(error) from error
 
@@ -187,8 +189,8 @@ class Database:
         self._closed = True
         self._queue.put(None)
         await asyncio.get_running_loop().run_in_executor(None, self._thread.join)
-        self._read_pool.shutdown(wait=True)
         self._reader.close()
+        self._long_reader.close()
 
     def _connect(self) -> sqlite3.Connection:
         connection = sqlite3.connect(
@@ -283,6 +285,28 @@ class Database:
         with self._lock:
             self._queued_bytes -= sum(job.size for job in batch)
             self.queued -= len(batch)
+
+
+class _Reader:
+    """A thread that reads through a connection of its own, opened when it is first needed."""
+
+    def __init__(self, connect: Callable[[], sqlite3.Connection], name: str) -> None:
+        self._connect = connect
+        self.connection: sqlite3.Connection | None = None
+        self.pool = ThreadPoolExecutor(1, name)
+
+    def open(self) -> sqlite3.Connection:
+        if self.connection is None:
+            self.connection = self._connect()
+        return self.connection
+
+    async def read(self, work: Callable[[sqlite3.Connection], _T]) -> _T:
+        return await asyncio.get_running_loop().run_in_executor(self.pool, lambda: work(self.open()))
+
+    def close(self) -> None:
+        self.pool.shutdown(wait=True)
+        if self.connection is not None:
+            self.connection.close()
 
 
 @dataclass(frozen=True, slots=True)

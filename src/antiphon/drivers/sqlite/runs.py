@@ -287,7 +287,7 @@ class SqliteRuns:
             frames, times = [row[0] for row in rows], [row[1] for row in rows]
             return Page(frames, times, None if state is None else _state(state))
 
-        return await self._database.read(work)
+        return await self._database.read(work, is_long=after < 0)
 
     async def publish(self, run_id: str) -> None:
         """Promise the events of a run to somebody: from now on none is taken back."""

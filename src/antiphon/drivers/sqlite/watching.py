@@ -44,7 +44,7 @@ class Watch:
             except StoreFault:
                 await asyncio.sleep(_GONE_SECONDS)
                 continue
-            if seen is not None and version != seen:
+            if version != seen:  # the first time too: who knows since when
                 changed()
             seen = version
             await asyncio.sleep(_LOOK_SECONDS)
