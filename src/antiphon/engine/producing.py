@@ -13,11 +13,13 @@ from antiphon.dialects.responses.output import output_of_recording
 from antiphon.drivers.memory import MemoryCache
 from antiphon.engine.accounts import Accounts
 from antiphon.engine.answers import Ending, LiveAnswer
+from antiphon.engine.carrying import Carrier, in_background
 from antiphon.engine.conversations import Conversations
 from antiphon.engine.encrypted import AskedForMore, Refusals
 from antiphon.engine.live import LiveRecording
 from antiphon.engine.rendition import Header
 from antiphon.engine.source import Source
+from antiphon.engine.tasks import Tasks
 from antiphon.engine.turn import Turn
 from antiphon.ports.stores import CacheLevel, KeptResponse, ResponseStore
 from antiphon.ports.upstream import AnswerSink, UpstreamRequest
@@ -57,6 +59,7 @@ class Producing:
         shelves: Shelves,
         accounts: Accounts,
         translate: Translate,
+        tasks: Tasks,
         conversations: Conversations | None = None,
         wall_clock: Callable[[], float],
         clock: Callable[[], float],
@@ -70,6 +73,7 @@ class Producing:
         self._accounts = accounts
         self._translate = translate
         self._conversations = conversations
+        self._tasks = tasks
         self._now = wall_clock
         self._clock = clock
         self._recording_ids = _recording_ids()
@@ -137,6 +141,10 @@ class Producing:
         asks_more = (
             turn.is_for_chains and not turn.ask.request.asks_encrypted and target not in self._refusals
         )
+        if _is_carried(turn, source):
+            assert turn.carriage is not None
+            Carrier(live, source, turn.carriage, self._tasks).begin(_native_request(turn, source))
+            return
         sink: AnswerSink = live
         if asks_more:
             sink = AskedForMore(
@@ -268,6 +276,11 @@ class Producing:
         self._unpaid.setdefault(recording.id, []).append((turn, ending))
 
 
+def _is_carried(turn: Turn, source: Source) -> bool:
+    """Whether the upstream carries the answer."""
+    return turn.carriage is not None and source.settings.background
+
+
 def _native_request(turn: Turn, source: Source, *, ask_encrypted: bool = False) -> UpstreamRequest:
     request, settings, variant = turn.ask.request, source.settings, turn.ask.variant
     body = request.upstream_body(
@@ -276,6 +289,8 @@ def _native_request(turn: Turn, source: Source, *, ask_encrypted: bool = False) 
         ask_usage=settings.usage_in_streams and source.profile.stream_options,
         ask_encrypted=ask_encrypted,
     )
+    if _is_carried(turn, source):
+        body = in_background(body)
     return UpstreamRequest(
         turn.ask.dialect.name,
         source.profile.native_prefix + turn.ask.route + variant.query,

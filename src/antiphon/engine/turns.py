@@ -18,6 +18,7 @@ from antiphon.dialects.native import NativeRequest, read_request, with_members
 from antiphon.dialects.providers import upstream_dialect
 from antiphon.dialects.registry import CLIENTS
 from antiphon.dialects.responses.dialect import RESPONSES
+from antiphon.engine.carriage import Carriage
 from antiphon.engine.catalogue import Catalogue
 from antiphon.engine.contexts import Contexts, conversation_of
 from antiphon.engine.conversations import Conversations
@@ -72,6 +73,8 @@ class Incoming:
     query: bytes = b""
     response_id: bytes = b""
     """The id that the answer is to have; without it one is minted."""
+    carriage: Carriage | None = None
+    """Where the answer may go on in the upstream's own background mode."""
     parent: Parent | None = None
     """The response that is continued, where whoever brings the request has it at hand."""
     shown: Items | None = None
@@ -80,6 +83,8 @@ class Incoming:
 
 Accept = Callable[[Incoming, NativeRequest, Context], Awaitable[None]]
 """Accepts a background answer. Raises ClientFault, StoreFault."""
+Finish = Callable[[Turn, Mapping[bytes, bytes]], None]
+"""Lets the answer of a turn outlive its client, if its headers or the settings want it. Raises ClientFault."""
 
 
 class Turns:
@@ -97,6 +102,7 @@ class Turns:
         contexts: Contexts,
         conversations: Conversations,
         accept: Accept,
+        finish: Finish,
         placing: Placing,
         check: Callable[[Ask, Source], None],
         tasks: Tasks,
@@ -104,13 +110,14 @@ class Turns:
     ) -> None:
         """Answer from `sources`, or from `shelves`; `contexts` resolve references.
 
-        `accept` takes the background turns that `placing` wants to be run here, if `check` does not refuse them.
-        `conversations` says whose turn it is in each.
+        `accept` takes the background turns that `placing` wants to be run here, if `check` does not refuse them, and
+        `finish` all that are kept. `conversations` says whose turn it is in each.
         """
         self._check = check
         self._placing = placing
         self._contexts = contexts
         self._conversations = conversations
+        self._finish = finish
         self._accept = accept
         self._sources = sources
         self._catalogue = catalogue
@@ -265,10 +272,13 @@ class Turns:
             incoming.owner, route.dialect, route.upstream_path, request, target, asked, variant, translated_to
         )
         turn = Turn(ask, incoming.request_id, incoming.reply, incoming.received_at)
+        turn.carriage = incoming.carriage
         if route.dialect is RESPONSES:
             if translated_to is not None or source.settings.state == "gateway":
                 turn.response_id = incoming.response_id or mint_response_id()
                 turn.keeps = request.store
+                if turn.keeps:
+                    self._finish(turn, incoming.headers)
                 turn.is_for_chains = request.store or bool(incoming.response_id)
             else:
                 turn.is_kept_upstream = True

@@ -5,7 +5,7 @@ import logging
 import re
 import secrets
 import time
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 
 from antiphon.dialects.chat.dialect import CHAT
 from antiphon.dialects.completions.dialect import COMPLETIONS
@@ -54,8 +54,14 @@ ROUTES = (
 class Gateway:
     """Handles requests, whatever server they came through."""
 
-    def __init__(self, turns: Turns, keyring: Keyring, handlers: Mapping[tuple[str, str], Handler]) -> None:
-        """Serve the model routes, and `handlers` by (method, path).
+    def __init__(
+        self,
+        turns: Turns,
+        keyring: Keyring,
+        handlers: Mapping[tuple[str, str], Handler],
+        routes: Sequence[Route] = ROUTES,
+    ) -> None:
+        """Serve the model routes `routes`, and `handlers` by (method, path).
 
         Each `{}` in a path stands for an identifier; `handlers` see the whole request.
         """
@@ -63,7 +69,7 @@ class Gateway:
         self._keyring = keyring
         self._exact: dict[bytes, dict[bytes, Handler]] = {}
         self._patterns: dict[re.Pattern[bytes], dict[bytes, Handler]] = {}
-        self._models = {route.path.encode(): route for route in ROUTES}
+        self._models = {route.path.encode(): route for route in routes}
         for (method, path), handler in handlers.items():
             self._add(method.encode(), path.encode(), handler)
         self._request_ids = request_ids()

@@ -66,8 +66,12 @@ class NewRun:
     """The first events."""
     begun: Sequence[bytes] = ()
     """Those that follow if it is begun at once."""
+    notices: Sequence[tuple[str, str]] = ()
+    """Webhooks that are told when it has ended: the id of each notice, and the name of who is told."""
     is_public: bool
     """Whether its events, and not only its answer, are promised to somebody: then none may be taken back."""
+    is_shown: bool = False
+    """Whether something of the answer is among `frames`: then nobody begins it again."""
     priority: int = 0
     """The highest is claimed first."""
     created_at: float
@@ -169,8 +173,9 @@ class RunStore(Protocol):
         """Accept a run: it is on disk when this returns.
 
         `worker`, if given, has it from the beginning, unless its owner has enough in progress or something that
-        could be claimed is as urgent. The lock of the conversation that its context names, which it holds, lasts from
-        now on as long as the run. Raises QueueFull if it would have to wait and must not.
+        could be claimed is as urgent; what is shown already always begins. The lock of the conversation that its
+        context names, which it holds, lasts from now on as long as the run. Raises QueueFull if it would have to wait
+        and must not.
         """
 
     async def claim(self, worker: str, limit: int, limits: RunLimits = UNLIMITED) -> list[Lease]:

@@ -67,7 +67,9 @@ class PostgresRuns:
             await self._database.queue.flushed()  # what it continues may wait there
 
         async def work(connection: Connection) -> Lease | None:
-            is_begun = worker is not None and await may_begin(connection, new, limits, self._database.time())
+            is_begun = worker is not None and (
+                new.is_shown or await may_begin(connection, new, limits, self._database.time())
+            )
             if not is_begun:
                 await self._room.take(connection, new.owner, limits)
             history = await keep_history(connection, new.owner, new.context, nodes)
@@ -81,9 +83,11 @@ class PostgresRuns:
                 # What counts is how long it is until then: hosts' clocks may differ from the database's.
                 new.queue_deadline - self._now(),
                 new.deadline - self._now(),
-                *(new.request, frames, self._database.time(), history),
+                *(new.request, frames, self._database.time(), history, new.is_shown),
                 *(new.context.conversation, len(new.context.given)),
             )
+            for notice_id, hook in new.notices:
+                await connection.execute(sql.NOTICE, notice_id, new.id, hook)
             if new.context.conversation is not None:
                 await hand_over(connection, new.context.conversation, new.id)
             if not is_begun:

@@ -14,6 +14,7 @@ from antiphon.drivers.postgres.items import PostgresItems
 from antiphon.drivers.postgres.kept_secrets import PostgresSecrets
 from antiphon.drivers.postgres.ledger import PostgresLedger
 from antiphon.drivers.postgres.migrating import is_behind
+from antiphon.drivers.postgres.outbox import PostgresOutbox
 from antiphon.drivers.postgres.recordings import drop_released_recordings
 from antiphon.drivers.postgres.responses import PostgresResponses
 from antiphon.drivers.postgres.runs import PostgresRuns
@@ -44,6 +45,7 @@ class PostgresStorage:
             wall_clock=wall_clock,
         )
         self.items = PostgresItems(database, wall_clock)
+        self.outbox = PostgresOutbox(database)
         self.ledger = PostgresLedger(database)
         self.metrics = PostgresWorkerMetrics(database)
         self.secrets = PostgresSecrets(database)
