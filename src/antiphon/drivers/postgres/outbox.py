@@ -1,40 +1,37 @@
 """The outbox of webhooks in PostgreSQL; implements `ports.webhooks.Outbox`."""
 
-from collections.abc import Callable
-
-from antiphon.drivers.postgres.database import Database
+from antiphon.drivers.postgres.database import Database, now_at
 from antiphon.ports.webhooks import Notice
 
-_NOW = "extract(epoch FROM clock_timestamp())::double precision"
 _TAKE = f"""
-UPDATE webhook_notices AS notice SET attempt = attempt + 1, due_at = {_NOW} + $1::float8 + $2::float8,
-    ended_at = coalesce(ended_at, {_NOW} + $1::float8)
+UPDATE webhook_notices AS notice SET attempt = attempt + 1, due_at = {now_at(1)} + $2::float8,
+    ended_at = coalesce(ended_at, {now_at(1)})
 FROM (
-    SELECT id FROM webhook_notices WHERE status IS NOT NULL AND due_at <= {_NOW} + $1::float8
+    SELECT id FROM webhook_notices WHERE status IS NOT NULL AND due_at <= {now_at(1)}
     ORDER BY due_at LIMIT $3 FOR UPDATE SKIP LOCKED
 ) AS due
 WHERE notice.id = due.id
 RETURNING notice.id, run_id, hook, status, ended_at, attempt
 """  # noqa: S608  nothing in it is from outside
-_PUT_OFF = f"UPDATE webhook_notices SET due_at = {_NOW} + $1::float8 + $2::float8 WHERE id = $3"  # noqa: S608
+_PUT_OFF = f"UPDATE webhook_notices SET due_at = {now_at(1)} + $2::float8 WHERE id = $3"  # noqa: S608
 _FORGET = "DELETE FROM webhook_notices WHERE id = $1"
 
 
 class PostgresOutbox:
     """Notices of all workers of all hosts, by the database's clock."""
 
-    def __init__(self, database: Database, clock_offset: Callable[[], float] = lambda: 0.0) -> None:
-        """Keep notices in `database`; `clock_offset` is added to its clock, where a test says so."""
+    def __init__(self, database: Database) -> None:
+        """Keep notices in `database`."""
         self._database = database
-        self._offset = clock_offset
 
     async def due(self, limit: int, seconds: float) -> list[Notice]:
         """Take up to `limit` notices that are due."""
-        return [Notice(*row) for row in await self._database.fetch(_TAKE, self._offset(), seconds, limit)]
+        rows = await self._database.fetch(_TAKE, self._database.time(), seconds, limit)
+        return [Notice(*row) for row in rows]
 
     async def put_off(self, notice_id: str, seconds: float) -> None:
         """Let a notice be due after `seconds`."""
-        await self._database.fetch(_PUT_OFF, self._offset(), seconds, notice_id)
+        await self._database.fetch(_PUT_OFF, self._database.time(), seconds, notice_id)
 
     async def forget(self, notice_id: str) -> None:
         """Drop a notice."""
