@@ -131,8 +131,8 @@ class Application:
             wall_clock=wall_clock,
             clock=time.monotonic,
         )
-        self._webhooks = Webhooks(storage.outbox, _hooks(settings, environ), self._tasks, wall_clock)
         self._hints = _hints(settings)
+        self._webhooks = Webhooks(storage.outbox, _hooks(settings, environ), self._tasks, wall_clock)
         self.runs = Runs(
             storage.runs,
             storage.responses,
@@ -140,10 +140,10 @@ class Application:
             self._tasks,
             settings=settings.responses.background,
             retention=settings.responses.retention,
-            notices=self._webhooks.notices,
             finishes=settings.responses.on_disconnect == "finish",
             claims=settings.server.is_worker,
             hints=self._hints,
+            notices=self._webhooks.notices,
             wall_clock=wall_clock,
         )
         references = References(storage.items)
@@ -262,8 +262,8 @@ class Application:
     def start(self) -> None:
         """Begin what goes on beside the requests."""
         self.runs.start(RESPONSES_ROUTE, self._turns.answer)
-        self._webhooks.start()
         self.conversations.start()
+        self._webhooks.start()
         self._tasks.start(self._sweep(), "sweep")
         self._tasks.start(self._keep_alive(), "keep streams alive")
         if self.storage.is_shared:

@@ -55,16 +55,16 @@ class Storage(Protocol):
         """Background answers under way."""
 
     @property
-    def outbox(self) -> Outbox:
-        """Webhooks that are to be told."""
-
-    @property
     def conversations(self) -> ConversationStore:
         """Conversations."""
 
     @property
     def items(self) -> ItemStore:
         """All items that are kept, by their ids."""
+
+    @property
+    def outbox(self) -> Outbox:
+        """Webhooks that are to be told."""
 
     @property
     def cache(self) -> CacheLevel | None:

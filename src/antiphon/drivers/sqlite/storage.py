@@ -38,7 +38,6 @@ class SqliteStorage:
         )
         self.responses = SqliteResponses(database, wall_clock, max_bytes=settings.responses.max_bytes)
         self.runs = SqliteRuns(database, settings.responses.background.lease, wall_clock)
-        self.outbox = SqliteOutbox(database, wall_clock)
         self.conversations = SqliteConversations(
             database,
             retention=settings.responses.conversation_retention,
@@ -46,6 +45,7 @@ class SqliteStorage:
             wall_clock=wall_clock,
         )
         self.items = SqliteItems(database, wall_clock)
+        self.outbox = SqliteOutbox(database, wall_clock)
         self.ledger = SqliteLedger(database)
         self.metrics = SqliteWorkerMetrics(database)
         self.secrets = SqliteSecrets(database)

@@ -54,8 +54,8 @@ class Runs:
 
         `finishes`: foreground answers whose client leaves are finished too, if it says nothing else.
         `claims`: background answers are run here, not only accepted. `hints`: what other processes say, beside
-        what storage does. `sources` may carry answers themselves. `notices`: the webhooks
-        that are told of an owner's background answers.
+        what storage does. `sources` may carry answers themselves. `notices`: whom to tell that a run of an owner
+        has ended.
         """
         self.logs = Logs(store, responses, hints)
         self._notices = notices
