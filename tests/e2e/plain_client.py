@@ -74,10 +74,14 @@ class PlainClient:
         if "content-length" in headers:
             return await self.reader.readexactly(int(headers["content-length"]))
         parts = []
-        while size := int(await self.reader.readuntil(b"\r\n"), 16):
-            parts.append((await self.reader.readexactly(size + 2))[:-2])
-        await self.reader.readexactly(2)
+        while part := await self.chunk():
+            parts.append(part)
         return b"".join(parts)
+
+    async def chunk(self) -> bytes:
+        """Read one chunk of a body; the last is empty."""
+        size = int(await self.reader.readuntil(b"\r\n"), 16)
+        return (await self.reader.readexactly(size + 2))[:-2]
 
 
 @contextlib.asynccontextmanager
@@ -89,7 +93,11 @@ async def plain_client(port: int, *, receive_buffer: int | None = None) -> Async
     if receive_buffer is not None:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
         limit = receive_buffer
-    await asyncio.get_running_loop().sock_connect(sock, ("127.0.0.1", port))
+    try:
+        await asyncio.get_running_loop().sock_connect(sock, ("127.0.0.1", port))
+    except OSError:
+        sock.close()
+        raise
     reader, writer = await asyncio.open_connection(sock=sock, limit=limit)
     try:
         yield PlainClient(reader, writer)

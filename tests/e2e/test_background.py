@@ -18,7 +18,7 @@ ASKED = {"model": "p/m", "input": "Hi", "background": True}
 
 def events_of(body):
     frames = [frame + b"\n\n" for frame in body.split(b"\n\n") if frame]
-    return [json.loads(parse_frame(frame).data) for frame in frames if b"[DONE]" not in frame]
+    return [json.loads(parse_frame(frame).data) for frame in frames if b"data: {" in frame]
 
 
 async def ended(at, response_id):

@@ -21,7 +21,7 @@ from antiphon.engine.refusals import internal_error
 from antiphon.engine.source import Source
 from antiphon.engine.tasks import Tasks
 from antiphon.engine.translated import CheckedAnswer, TranslatedAnswer
-from antiphon.engine.turn import Turn
+from antiphon.engine.turn import Ask, Turn
 from antiphon.ports.upstream import AnswerSink, UpstreamRequest
 from antiphon.turn.create import refuse_elsewhere
 from antiphon.turn.request import HubRequest, user_message
@@ -49,6 +49,20 @@ class Translating:
     downloader: Downloader
     tasks: Tasks
     now: Callable[[], float]
+
+    def check(self, ask: Ask, source: Source) -> None:
+        """Find out, before anything is promised, whether `source` can be asked. Raises ClientFault.
+
+        What only shows when the files of a request were fetched is not found out.
+        """
+        if ask.upstream_dialect is None:
+            return
+        request = CLIENTS[ask.dialect.name].read(read_object(ask.request.body))
+        asking = self.asking(source, ask.target.model, request, ask.owner.name, stream=True)
+        if ask.upstream_dialect != RESPONSES.name:
+            refuse_elsewhere(request, source.profile.label)
+        if not unreachable_files(request, source.profile):
+            UPSTREAMS[ask.upstream_dialect].write(request, asking)
 
     def send(self, turn: Turn, live: LiveRecording, source: Source) -> None:
         """Ask the upstream; a request that it cannot be asked ends the recording with the fault."""

@@ -10,10 +10,11 @@ from antiphon.dialects.responses.frames import RESPONSE_KEY, EventData, events_w
 from antiphon.dialects.responses.watch import BodyWatcher, StreamWatcher
 from antiphon.recording.recording import Mode
 from antiphon.turn.events import LIFECYCLE, TERMINAL, Event
+from antiphon.turn.snapshot import Snapshot
 from antiphon.turn.unfold import unfold as unfold_response
 from antiphon.wire.error_forms import OPENAI_ERRORS
 from antiphon.wire.splice import with_member
-from antiphon.wire.sse import DONE, write_frame
+from antiphon.wire.sse import DONE, parse_frame, write_frame
 
 _ITEM_DONE: Final = "response.output_item.done"
 _EMPTY: Final = (b"", b"null", b"[]")
@@ -88,7 +89,7 @@ class Responses:
         failed = response | {
             "status": "failed",
             "error": {"code": code, "message": message} if error is None else _error_of(error, code, message),
-            "output": [msgspec.json.decode(item) for item in items_done(seen)],
+            "output": _told_so_far(seen),
         }
         events.append({"type": "response.failed", "response": failed})
         numbered = (
@@ -159,6 +160,20 @@ def items_done(frames: Sequence[bytes]) -> list[bytes]:
         if data.type == _ITEM_DONE and len(data.item) and isinstance(data.output_index, int):
             items[data.output_index] = bytes(data.item)
     return [items[index] for index in sorted(items)]
+
+
+def _told_so_far(seen: Sequence[bytes]) -> list[Event]:
+    """Return the items of a stream, those that have not ended as far as they have come."""
+    snapshot = Snapshot()
+    for frame in seen:
+        event = parse_frame(frame)
+        try:
+            told = None if event is None else msgspec.json.decode(event.data)
+        except ValueError:
+            continue
+        if isinstance(told, dict):
+            snapshot.feed(told)
+    return snapshot.output
 
 
 def _next_number(seen: Sequence[bytes]) -> int:

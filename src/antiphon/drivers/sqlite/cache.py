@@ -3,9 +3,8 @@
 import logging
 import sqlite3
 
-import msgspec
-
 from antiphon.cache.entry import Entry
+from antiphon.drivers.echoed import read_echo, write_echo
 from antiphon.drivers.sqlite.database import Database
 from antiphon.drivers.sqlite.recordings import keep_recording
 from antiphon.recording.codec import decode
@@ -27,7 +26,6 @@ _OLDEST = "SELECT rowid, size FROM cache_entries ORDER BY stored_at LIMIT ?"
 _DELETE = "DELETE FROM cache_entries WHERE rowid = ?"
 _DELETE_RECORDING = "DELETE FROM cache_entries WHERE recording_id = ?"
 
-_ECHO = msgspec.msgpack.Decoder(dict[str, bytes])
 _DIGESTS = "SELECT digest FROM cache_entries LIMIT ?"
 _KNOWN_LIMIT = 200_000
 _REMOVED_LIMIT = 10_000
@@ -138,16 +136,6 @@ def _digests(database: Database) -> set[bytes] | None:
         lambda connection: connection.execute(_DIGESTS, (_KNOWN_LIMIT + 1,)).fetchall()
     )
     return {digest for (digest,) in rows} if len(rows) <= _KNOWN_LIMIT else None
-
-
-def write_echo(echo: dict[str, bytes]) -> bytes:
-    """Write echoed members, whose values are JSON as it came."""
-    return msgspec.msgpack.encode(echo)
-
-
-def read_echo(data: bytes) -> dict[str, bytes]:
-    """Read what `write_echo` wrote. Raises msgspec.DecodeError."""
-    return _ECHO.decode(data)
 
 
 def _run(connection: sqlite3.Connection, statement: str, *values: object) -> None:

@@ -6,14 +6,16 @@ from operator import itemgetter
 
 from antiphon.turn.chain import Items
 from antiphon.turn.history import Context, Head, Node, grow
+from antiphon.turn.items import id_of
 
 _IS_THERE = "SELECT 1 FROM history WHERE id = ?"
-_INSERT = "INSERT INTO history (id, previous, depth, size, item) VALUES (?, ?, ?, ?, ?)"
+_INSERT = "INSERT INTO history (id, previous, depth, size, item, item_id) VALUES (?, ?, ?, ?, ?, ?)"
 _HOLD = "UPDATE history SET holders = holders + 1 WHERE id = ?"
 _RELEASE = "UPDATE history SET holders = holders - 1 WHERE id = ? RETURNING holders"
 _DROP = "DELETE FROM history WHERE id = ? RETURNING previous"
 _RELEASED = "DELETE FROM released_histories RETURNING id"
 _HEAD = "SELECT id, depth, size FROM history WHERE id = ?"
+_ONE = "SELECT previous, item FROM history WHERE id = ?"
 # By row numbers: items that were carried along and sorted by the way would take twice the time.
 _WALK = """
 WITH RECURSIVE shown (row, previous) AS (
@@ -45,7 +47,7 @@ def keep_history(
     while first and connection.execute(_IS_THERE, (nodes[first - 1].id,)).fetchone() is None:
         first -= 1
     missing = nodes[first:]
-    connection.executemany(_INSERT, missing)
+    connection.executemany(_INSERT, [(*node, id_of(node.item)) for node in missing])
     connection.executemany(_HOLD, [(node.previous,) for node in missing if node.previous is not None])
     connection.execute(_HOLD, (head,))
     return head
@@ -77,3 +79,12 @@ def read_history(connection: sqlite3.Connection, head: bytes) -> Items:
     rows = connection.execute(_WALK, (head,)).fetchall()
     rows.sort(key=itemgetter(0))
     return tuple(item for _, item in rows)
+
+
+def read_latest(connection: sqlite3.Connection, head: bytes | None, count: int) -> Items:
+    """Return the last items up to `head`, the first of them first."""
+    latest: list[bytes] = []
+    while head is not None and len(latest) < count:
+        head, item = connection.execute(_ONE, (head,)).fetchone()
+        latest.append(item)
+    return tuple(reversed(latest))

@@ -6,9 +6,11 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
+from antiphon.dialects.responses.output import output_of_frames
 from antiphon.drivers.sqlite.attendance import Attendance
+from antiphon.drivers.sqlite.conversations import add_answer, hand_over
 from antiphon.drivers.sqlite.database import Database
-from antiphon.drivers.sqlite.history import keep_history, release
+from antiphon.drivers.sqlite.history import keep_history, read_latest, release
 from antiphon.drivers.sqlite.responses import keep_response
 from antiphon.drivers.sqlite.run_queue import CLAIM, QUEUED, Room, may_begin
 from antiphon.drivers.sqlite.watching import Watch
@@ -30,9 +32,12 @@ from antiphon.turn.history import grow
 _CREATE = """
 INSERT INTO runs (id, owner, status, epoch, last_seq, worker, lease_until, attempt, is_shown, is_public, has_effect,
     priority, created_at, queue_deadline, deadline)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, 0, ?, 0, ?, ?, ?, ?)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0, ?, ?, ?, ?)
 """
-_CREATE_REQUEST = "INSERT INTO run_requests (id, request, history) VALUES (?, ?, ?)"
+_CREATE_REQUEST = (
+    "INSERT INTO run_requests (id, request, history, conversation, given) VALUES (?, ?, ?, ?, ?)"
+)
+_NOTICE = "INSERT INTO webhook_notices (id, run_id, hook) VALUES (?, ?, ?)"
 _EVENT = "INSERT INTO run_events (id, seq, time, frame) VALUES (?, ?, ?, ?)"
 _MINE = "SELECT 1 FROM runs WHERE id = ? AND epoch = ? AND status = 'in_progress'"
 _REQUEST = "SELECT request, history FROM run_requests WHERE id = ?"
@@ -83,10 +88,14 @@ _PUBLISH = "UPDATE runs SET is_public = 1 WHERE id = ?"
 _DELETE_RUN = "DELETE FROM runs WHERE id = ? RETURNING status"
 _DELETE_REQUEST = "DELETE FROM run_requests WHERE id = ? RETURNING history"
 _DELETE_EVENTS = "DELETE FROM run_events WHERE id = ?"
+_CONVERSATION = """
+SELECT owner, conversation, given, history FROM runs JOIN run_requests USING (id) WHERE runs.id = ?
+"""
 _IS_OWN = "SELECT 1 FROM runs WHERE id = ? AND owner = ?"
 _LEFT_BEHIND = "SELECT id FROM runs WHERE deadline < ? LIMIT ?"
 
 _AT_ONCE: Final = 100
+_ANSWERED: Final = frozenset({"completed", "incomplete"})
 
 
 class SqliteRuns:
@@ -116,7 +125,8 @@ class SqliteRuns:
 
         def work(connection: sqlite3.Connection) -> Lease | QueueFull | None:
             now = self._now()
-            holder = worker if worker is not None and may_begin(connection, new, limits, now) else None
+            may = worker is not None and (new.is_shown or may_begin(connection, new, limits, now))
+            holder = worker if may else None
             if holder is None:
                 for owner, most in ((new.owner, limits.queued_per_owner), (None, limits.queued)):
                     if self._room.is_full(connection, owner, most):
@@ -128,10 +138,15 @@ class SqliteRuns:
                 _CREATE,
                 (
                     *(new.id, new.owner, status, epoch, len(frames) - 1, holder, now + self._lease, epoch),
-                    *(new.is_public, new.priority, new.created_at, new.queue_deadline, new.deadline),
+                    *(new.is_shown, new.is_public, new.priority),
+                    *(new.created_at, new.queue_deadline, new.deadline),
                 ),
             )
-            connection.execute(_CREATE_REQUEST, (new.id, new.request, history))
+            conversation, given = new.context.conversation, len(new.context.given)
+            connection.execute(_CREATE_REQUEST, (new.id, new.request, history, conversation, given))
+            if conversation is not None:
+                hand_over(connection, conversation, new.id)
+            connection.executemany(_NOTICE, [(each, new.id, hook) for each, hook in new.notices])
             _add_events(connection, new.id, 0, frames, [0] * len(frames))
             if holder is None:
                 return None
@@ -192,10 +207,13 @@ class SqliteRuns:
     async def append(self, appends: Sequence[Append]) -> list[bool]:
         """Add events; False where the writer is fenced. Prolongs the leases."""
         self._watch.use()
-        until = self._now() + self._lease
-        return await self._database.written(
-            lambda connection: [_append(connection, append, until) for append in appends]
-        )
+        now = self._now()
+        until = now + self._lease
+
+        def work(connection: sqlite3.Connection) -> list[bool]:
+            return [_append(connection, append, until, now) for append in appends]
+
+        return await self._database.written(work)
 
     async def release(self, held: Sequence[tuple[str, int]]) -> None:
         """Let runs go, by id and epoch, as if their leases had run out: they are stale at once."""
@@ -275,19 +293,20 @@ class SqliteRuns:
 
     async def read(self, run_id: str, after: int) -> Page:
         """Return the events after the number `after`, and where the run stands."""
+        return (await self.read_many([(run_id, after)]))[0]
+
+    async def read_many(self, wanted: Sequence[tuple[str, int]]) -> list[Page]:
+        """Do the same for several runs at once, each with a number of its own."""
         self._watch.use()
 
-        def work(connection: sqlite3.Connection) -> Page:
+        def work(connection: sqlite3.Connection) -> list[Page]:
             connection.execute("BEGIN")
             try:
-                state = connection.execute(_STATE, (run_id,)).fetchone()
-                rows = connection.execute(_READ, (run_id, after)).fetchall()
+                return [_page(connection, run_id, after) for run_id, after in wanted]
             finally:
                 connection.execute("COMMIT")
-            frames, times = [row[0] for row in rows], [row[1] for row in rows]
-            return Page(frames, times, None if state is None else _state(state))
 
-        return await self._database.read(work, is_long=after < 0)
+        return await self._database.read(work, is_long=any(after < 0 for _, after in wanted))
 
     async def publish(self, run_id: str) -> None:
         """Promise the events of a run to somebody: from now on none is taken back."""
@@ -333,9 +352,9 @@ class SqliteRuns:
 
         self._database.write_in_slices(work)
 
-    async def watch(self, changed: Callable[[], object]) -> None:
+    async def watch(self, changed: Callable[[Sequence[str]], object]) -> None:
         """Call `changed` when the file was written to, while this process has to do with runs."""
-        await self._watch.run(changed)
+        await self._watch.run(lambda: changed(()))
 
 
 def _forget(connection: sqlite3.Connection, run_id: str) -> None:
@@ -345,7 +364,7 @@ def _forget(connection: sqlite3.Connection, run_id: str) -> None:
     connection.execute(_DELETE_EVENTS, (run_id,))
 
 
-def _append(connection: sqlite3.Connection, append: Append, until: float) -> bool:
+def _append(connection: sqlite3.Connection, append: Append, until: float, now: float) -> bool:
     changed = connection.execute(
         _APPEND,
         (
@@ -356,7 +375,26 @@ def _append(connection: sqlite3.Connection, append: Append, until: float) -> boo
     ).rowcount
     if changed:
         _add_events(connection, append.run_id, append.last_seq + 1, append.frames, append.times)
+        if append.status in _ANSWERED:
+            _add_to_conversation(connection, append.run_id, now)
     return bool(changed)
+
+
+def _add_to_conversation(connection: sqlite3.Connection, run_id: str, now: float) -> None:
+    """Add what was asked and what was answered, in the transaction that ends the run."""
+    owner, conversation, given, history = connection.execute(_CONVERSATION, (run_id,)).fetchone()
+    if conversation is None:
+        return
+    frames = [frame for frame, _ in connection.execute(_READ, (run_id, -1))]
+    items = (*read_latest(connection, history, given), *output_of_frames(frames))
+    add_answer(connection, conversation, owner, run_id, items, now)
+
+
+def _page(connection: sqlite3.Connection, run_id: str, after: int) -> Page:
+    state = connection.execute(_STATE, (run_id,)).fetchone()
+    rows = connection.execute(_READ, (run_id, after)).fetchall()
+    frames, times = [row[0] for row in rows], [row[1] for row in rows]
+    return Page(frames, times, None if state is None else _state(state))
 
 
 def _add_events(

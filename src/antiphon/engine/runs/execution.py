@@ -8,14 +8,16 @@ leased --> asking --> telling --terminal event, fault--> ending --committed--> o
 import asyncio
 import enum
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
+from dataclasses import replace
 from typing import Final, Protocol
 
-from antiphon.dialects.responses.retelling import Retelling, failed
+from antiphon.dialects.responses.retelling import Retelling, completed, failed
+from antiphon.engine.carriage import Carriage
 from antiphon.engine.runs.log import RunLog, feed
 from antiphon.engine.runs.writing import LogWriter
 from antiphon.ports.reply import Headers, ReplyWatcher
-from antiphon.ports.runs import Append, Lease
+from antiphon.ports.runs import Append, Carried, Lease
 from antiphon.turn.snapshot import Snapshot
 from antiphon.wire.sse import FrameReader, FrameTooLargeError
 from antiphon.wire.upstream_errors import read_error
@@ -54,16 +56,22 @@ class Execution:
         log: RunLog,
         writer: LogWriter,
         events: RunEvents,
-        members: Mapping[str, bytes],
+        retelling: Retelling,
         now: Callable[[], float],
     ) -> None:
-        """Write to `log` under `lease`; `members` of the response are what the gateway says they are."""
+        """Write to `log` under `lease`, as `retelling` tells it."""
         self.lease = lease
         self.log = log
         self._writer = writer
         self._events = events
         self._now = now
-        self._retelling = Retelling(lease.last_seq + 1, members)
+        self.carriage = Carriage(lease.carried)
+        """Where the upstream carries the answer, if it does."""
+        self._noted = lease.carried
+        """What of it is in the log."""
+        self._retelling = retelling
+        if lease.carried is not None:
+            self._retelling.heard = lease.carried.last_seq
         self._reader = FrameReader(_MOST_FRAME_BYTES)
         self._watcher: ReplyWatcher | None = None
         self._pending: list[bytes] = []
@@ -114,7 +122,9 @@ class Execution:
 
     def end(self) -> None:
         """The stream is over; without a terminal event it has failed."""
-        if self._status is None and not self._is_over:
+        if self._retelling.is_truncated and self._status is None and not self._is_over:
+            self._end("completed", completed(self._told(), self._retelling.number))
+        elif self._status is None and not self._is_over:
             error = self._retelling.error
             told = {} if error is None else error.error if isinstance(error.error, dict) else {}
             code = str(told.get("code") or (error and error.code) or "server_error")
@@ -137,23 +147,25 @@ class Execution:
         """End the run as failed, with what there is of its answer."""
         if self._status is not None or self._is_over:
             return
-        snapshot = Snapshot()
-        for known in (self.log.frames, self._writing, self._pending):
-            feed(snapshot, known)
-        frame = failed(snapshot, self._retelling.number, code, message)
-        self._status = "failed"
-        self._put([frame])
+        self._end("failed", failed(self._told(), self._retelling.number, code, message))
 
     def stop(self) -> None:
         """Do nothing more for the run: it has ended elsewhere, or is somebody else's."""
         self._over(End.ELSEWHERE)
 
+    @property
+    def is_ending(self) -> bool:
+        """Whether its end is being written: what storage says to that is the truth about it."""
+        return self._status is not None
+
     # The log.
 
     def take(self) -> Append | None:
         """Return what is to be written now."""
-        if self._is_over or not self._pending:
+        carried = self._carried
+        if self._is_over or not (self._pending or self._is_carried_now):
             return None
+        self._noted = carried
         frames, times = self._pending, self._times
         self._pending, self._times, self._writing = [], [], frames
         return Append(
@@ -165,6 +177,7 @@ class Execution:
             status=self._status,
             is_shown=self._is_shown,
             has_effect=self._retelling.has_effect,
+            carried=carried,
         )
 
     def written(self, append: Append) -> None:
@@ -198,10 +211,34 @@ class Execution:
             return
         told = self._retelling.feed(frame)
         if told is None:
+            if self._is_carried_now:
+                self._writer.want(self)
             return
         self._status = self._retelling.status
         self._is_shown = True
         self._put([told])
+
+    @property
+    def _carried(self) -> Carried | None:
+        """Where the upstream's answer stands after what was taken of it."""
+        at = self.carriage.at
+        return at and replace(at, last_seq=self._retelling.heard)
+
+    @property
+    def _is_carried_now(self) -> bool:
+        """Whether it is known since just now that the upstream carries the answer: nobody is to ask for it again."""
+        return self._noted is None and self.carriage.at is not None
+
+    def _told(self) -> Snapshot:
+        """Return the answer as far as it was told."""
+        snapshot = Snapshot()
+        for known in (self.log.frames, self._writing, self._pending):
+            feed(snapshot, known)
+        return snapshot
+
+    def _end(self, status: str, frame: bytes) -> None:
+        self._status = status
+        self._put([frame])
 
     def _put(self, frames: list[bytes]) -> None:
         at = max(0, int((self._now() - self.lease.created_at) * 1e6))

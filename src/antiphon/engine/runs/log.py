@@ -15,6 +15,9 @@ class LogListener(Protocol):
     def on_grown(self) -> None:
         """There are more events, or the run has ended."""
 
+    def on_silence(self) -> None:
+        """Some time has passed."""
+
     def on_cut(self) -> None:
         """Nothing more comes from this process, though the run goes on."""
 

@@ -2,11 +2,12 @@
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Sequence
 from typing import Final
 
 from antiphon.engine.runs.log import RunLog
-from antiphon.ports.runs import RunStore
+from antiphon.ports.hints import Hints
+from antiphon.ports.runs import Page, RunStore
 from antiphon.ports.stores import ResponseStore
 from antiphon.recording import State
 from antiphon.wire.errors import StoreFault
@@ -15,13 +16,16 @@ _log = logging.getLogger(__name__)
 
 _LOOK_SECONDS: Final = 1.0
 """How often storage is looked into even if no hint comes."""
+_LOGS_AT_ONCE: Final = 100
+"""That are read together."""
 
 
 class Logs:
     """Logs by run."""
 
-    def __init__(self, store: RunStore, responses: ResponseStore) -> None:
-        """Look into `store`, and for runs that are settled into `responses`."""
+    def __init__(self, store: RunStore, responses: ResponseStore, hints: Hints | None = None) -> None:
+        """Look into `store`, and for runs that are settled into `responses`; `hints` reach other processes."""
+        self._hints = hints
         self._store = store
         self._responses = responses
         self._logs: dict[str, RunLog] = {}
@@ -29,9 +33,20 @@ class Logs:
         self._here: set[str] = set()
         self._hinted = asyncio.Event()
 
-    def hint(self) -> None:
-        """Something may have moved on elsewhere."""
-        self._hinted.set()
+    def hint(self, run_ids: Sequence[str] = ()) -> None:
+        """These runs may have moved on elsewhere, or any, if none is named."""
+        if not run_ids or any(run_id in self._logs for run_id in run_ids):
+            self._hinted.set()
+
+    def moved(self, run_ids: Sequence[str]) -> None:
+        """This process has written to these runs, wherever they are executed."""
+        self.hint(run_ids)
+        self.tell_others(run_ids)
+
+    def tell_others(self, run_ids: Sequence[str]) -> None:
+        """This process has written to these runs, which it executes itself."""
+        if self._hints is not None:
+            self._hints.publish(run_ids)
 
     def open(self, run_id: str, owner: str, status: str) -> RunLog:
         """Return the log of a run, known or not."""
@@ -61,7 +76,9 @@ class Logs:
 
     async def refresh(self, log: RunLog) -> None:
         """Read what the log does not hold yet. Raises StoreFault."""
-        page = await self._store.read(log.run_id, len(log.frames) - 1)
+        await self._take(log, await self._store.read(log.run_id, len(log.frames) - 1))
+
+    async def _take(self, log: RunLog, page: Page) -> None:
         if page.state is not None and page.state.epoch > log.epoch and log.frames:
             page = await self._store.read(log.run_id, -1)
         if page.state is not None:
@@ -85,21 +102,29 @@ class Logs:
 
     async def look(self) -> None:
         """Let the logs that are followed, of runs elsewhere, grow."""
-        for run_id, log in tuple(self._logs.items()):
-            if run_id in self._here or not log.listeners:
-                continue
-            try:
-                await self.refresh(log)
-            except StoreFault as fault:
-                _log.warning("a run cannot be followed: %s", fault.message)
+        followed = [log for run_id, log in self._logs.items() if run_id not in self._here and log.listeners]
+        try:
+            for start in range(0, len(followed), _LOGS_AT_ONCE):
+                some = followed[start : start + _LOGS_AT_ONCE]
+                pages = await self._store.read_many([(log.run_id, len(log.frames) - 1) for log in some])
+                for log, page in zip(some, pages, strict=True):
+                    await self._take(log, page)
+        except StoreFault as fault:
+            _log.warning("runs cannot be followed: %s", fault.message)
 
-    async def follow(self, keep_alive: Callable[[], object]) -> None:
+    def keep_alive(self) -> None:
+        """Let who follows hear something, if nothing has come since this was called last."""
+        for log in tuple(self._logs.values()):
+            for listener in tuple(log.listeners):
+                listener.on_silence()
+
+    async def follow(self) -> None:
         """Let the logs of runs elsewhere grow, for ever."""
         while True:
             try:
                 async with asyncio.timeout(_LOOK_SECONDS):
                     await self._hinted.wait()
             except TimeoutError:
-                keep_alive()
+                pass
             self._hinted.clear()
             await self.look()

@@ -18,6 +18,7 @@ from antiphon.wire.errors import StoreFault
 _log = logging.getLogger(__name__)
 
 _REAP_SECONDS: Final = 5.0
+"""Between two looks; less where leases are short."""
 _STALE_AT_ONCE: Final = 100
 _LOST: Final = frozenset({"lease", "released"})
 _WHY: Final[Mapping[str, str]] = {
@@ -51,12 +52,13 @@ class Reaper:
             await self._decide(stale)
 
     async def _reap(self) -> None:
+        seconds = min(_REAP_SECONDS, self._settings.lease / 3)
         while True:
             try:
                 await self.look()
             except StoreFault as fault:
                 _log.warning("runs cannot be looked after: %s", fault.message)
-            await asyncio.sleep(_REAP_SECONDS * (0.75 + secrets.randbelow(500) / 1000))
+            await asyncio.sleep(seconds * (0.75 + secrets.randbelow(500) / 1000))
 
     async def _decide(self, stale: StaleRun) -> None:
         if stale.why == "ended":

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import Final
 
+from antiphon.dialects.responses.dialect import RESPONSES
 from antiphon.engine.rendition import STREAM_HEADERS
 from antiphon.engine.runs.log import RunLog
 from antiphon.ports.reply import Headers, Reply
@@ -30,6 +31,7 @@ class Tail:
         self._on_over = on_over
         self._change = change
         self._is_over = False
+        self._is_silent = False
         reply.watch(self)
         reply.start(200, (*STREAM_HEADERS, *headers))
         log.listeners.append(self)
@@ -43,22 +45,24 @@ class Tail:
         while self._position < len(log.frames) and not reply.congested:
             batch = log.frames[self._position : self._position + _BATCH_FRAMES]
             self._position += len(batch)
+            self._is_silent = False
             reply.write(b"".join(batch if self._change is None else map(self._change, batch)))
         if log.has_ended and self._position >= len(log.frames):
             self._leave()
             reply.write(DONE)
             reply.end()
 
+    def on_silence(self) -> None:
+        """Let the client hear something, if nothing was written since this was called last."""
+        if self._is_silent and not self._is_over and not self._reply.congested:
+            self._reply.write(RESPONSES.keep_alive)
+        self._is_silent = True
+
     def on_cut(self) -> None:
         """Break off, so that the client knows that there is more, and comes back for it."""
         if not self._is_over:
             self._leave()
             self._reply.abort()
-
-    def keep_alive(self, comment: bytes) -> None:
-        """Let the client hear something."""
-        if not self._is_over and not self._reply.congested:
-            self._reply.write(comment)
 
     def on_writable(self) -> None:
         """Go on where the client's slowness had stopped us."""

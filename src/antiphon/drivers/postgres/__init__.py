@@ -1,0 +1,1 @@
+"""Storage in PostgreSQL: what several hosts share."""

@@ -1,0 +1,72 @@
+"""What the processes that share a database tell each other: that somebody has written to a run, and to which.
+
+A hint may be lost, and may come in vain. Nothing is true because of one.
+"""
+
+import asyncio
+import logging
+import random
+import secrets
+from collections.abc import Callable, Sequence
+from typing import Final
+
+from antiphon.drivers.postgres.connection import Connection, connect, leave
+from antiphon.drivers.postgres.faults import FAULTS
+
+_log = logging.getLogger(__name__)
+
+_CHANNEL: Final = "antiphon_runs"
+_FIRST_WAIT_SECONDS: Final = 0.1
+_LONGEST_WAIT_SECONDS: Final = 5.0
+_ALIVE_SECONDS: Final = 15.0
+"""How often the connection is tried: one whose other end has vanished says nothing by itself."""
+LONGEST: Final = 7800
+"""Bytes of names in one hint; a notification may have 8000 in all. Longer ones are cut, and say so by their length."""
+
+
+class Hints:
+    """One connection that listens; those who write send hints with what they write."""
+
+    def __init__(self, url: str) -> None:
+        """Listen at `url`; what this process writes is no news to it."""
+        self._url = url
+        self._sender = secrets.token_hex(4)
+
+    @property
+    def address(self) -> tuple[str, str]:
+        """What a statement notifies with: the channel, and who sends."""
+        return _CHANNEL, self._sender
+
+    async def listen(self, changed: Callable[[Sequence[str]], object]) -> None:
+        """Call `changed` with the runs that others have written to, none where it is not known. Never returns."""
+        wait = _FIRST_WAIT_SECONDS
+        while True:
+            try:
+                connection = await connect(self._url)
+                wait = _FIRST_WAIT_SECONDS
+                try:
+                    await self._hear(connection, changed)
+                finally:
+                    await leave(connection)
+            except FAULTS as error:
+                _log.warning("other processes are not heard: %s", error)
+            await asyncio.sleep(wait * random.uniform(0.5, 1.0))  # noqa: S311 - so that not all come back at once
+            wait = min(2 * wait, _LONGEST_WAIT_SECONDS)
+
+    async def _hear(self, connection: Connection, changed: Callable[[Sequence[str]], object]) -> None:
+        """Listen until the connection is lost."""
+        lost = asyncio.Event()
+        connection.add_termination_listener(lambda _: lost.set())
+        await connection.add_listener(_CHANNEL, lambda _, _pid, _channel, said: self._heard(said, changed))
+        changed(())  # what was said while nobody listened
+        while not lost.is_set():
+            try:
+                async with asyncio.timeout(_ALIVE_SECONDS):
+                    await lost.wait()
+            except TimeoutError:
+                await connection.execute("SELECT 1")
+
+    def _heard(self, said: str, changed: Callable[[Sequence[str]], object]) -> None:
+        sender, _, names = said.partition(" ")
+        if sender != self._sender:
+            changed(names.split() if len(names) < LONGEST else ())

@@ -1,0 +1,61 @@
+"""What models were shown, in PostgreSQL: see `turn.history`. An item lives as long as something leads to it."""
+
+from collections.abc import Sequence
+from typing import Final
+
+from antiphon.drivers.postgres.connection import Connection
+from antiphon.turn.history import Context, Node, grow
+
+_ARE_THERE = "SELECT id FROM history WHERE id = ANY($1::bytea[])"
+_KEEP = "SELECT keep_history_v1($1, $2, $3, $4, $5)"
+WALK: Final = """
+WITH RECURSIVE shown (depth, previous, item) AS (
+    SELECT depth, previous, item FROM history WHERE id = $1
+    UNION ALL SELECT history.depth, history.previous, history.item FROM history JOIN shown ON history.id = shown.previous
+) SELECT item FROM shown ORDER BY depth
+"""
+"""Returns the items up to one, the first one first."""
+
+_WORTH_ASKING_BYTES: Final = 16 * 1024
+"""Of items: to ask which of them are there costs more than to send so few."""
+
+
+async def keep_history(
+    connection: Connection, owner: str, context: Context, nodes: Sequence[Node]
+) -> bytes | None:
+    """Write what is not there yet, and hold it for one more response, until it is released. Returns the last item.
+
+    `nodes` are those of what is new in `context`.
+    """
+    before = None if context.before is None else context.before.id
+    if not nodes and before is None:
+        return None
+    first = await _first_missing(connection, nodes)
+    is_kept = await _keep(connection, nodes[first:], nodes[first].previous if nodes else before)
+    if not is_kept and first:  # what was there has just gone
+        is_kept = await _keep(connection, nodes, before)
+    if not is_kept:
+        # What is continued was deleted while the answer was made, or is not written yet.
+        nodes = grow(owner, None, context.shown or context.new)
+        await _keep(connection, nodes, None)
+    return nodes[-1].id if nodes else before
+
+
+async def _first_missing(connection: Connection, nodes: Sequence[Node]) -> int:
+    """Return from where on items have to be sent; the last one always is, to be held."""
+    if sum(len(node.item) for node in nodes) <= _WORTH_ASKING_BYTES:
+        return 0
+    known = {row[0] for row in await connection.fetch(_ARE_THERE, [node.id for node in nodes[:-1]])}
+    return next((place for place in range(len(nodes) - 1, 0, -1) if nodes[place - 1].id in known), 0)
+
+
+async def _keep(connection: Connection, nodes: Sequence[Node], before: bytes | None) -> bool:
+    is_kept: bool = await connection.fetchval(
+        _KEEP,
+        [node.id for node in nodes],
+        [node.depth for node in nodes],
+        [node.size for node in nodes],
+        [node.item for node in nodes],
+        before,
+    )
+    return is_kept
