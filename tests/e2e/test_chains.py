@@ -551,6 +551,20 @@ def test_a_websocket_refuses_as_http_does(tmp_path, generate):
     play(run())
 
 
+def test_a_websocket_hears_of_storage_that_is_gone(tmp_path):
+    """What needs it fails, and the connection goes on."""
+
+    async def run():
+        hello = Answer(frames=responses_frames())
+        async with scene(tmp_path, hello, p="openai", cache=None) as at, talking(at.gateway) as talk:
+            at.gateway.application.storage.database._reader.close()
+            asked = {"model": "p/m", "input": "x"}
+            assert await talk.code(**asked, previous_response_id="resp_x") == "storage_unavailable"
+            assert (await talk.turn(**asked))[-1]["type"] == "response.completed"
+
+    play(run())
+
+
 # ------------------------------------------------------------------------------------- kept nowhere
 
 
