@@ -173,7 +173,10 @@ class Contexts:
         if head is None:
             return None, ()
         if context is not None and context.shown is not None:
-            return head, context.shown  # it is not written yet, and what it continues may be deleted meanwhile
+            return (
+                head,
+                context.shown,
+            )  # it is not written yet, and what it continues may be deleted meanwhile
         items = self._histories.get(head.id)
         if items is None:
             items = await self._responses.history(head.id)
