@@ -163,7 +163,7 @@ class Runs:
         response = queued_response(request.members, run_id, int(now), echo)
         frames = opening(response, ["queued", "queued", "in_progress"])
         owner = incoming.owner
-        stored = StoredRequest.of(request.members, incoming.headers, owner.name, owner.project, echo)
+        stored = StoredRequest.of(request.members, incoming.headers, owner.name, owner.project, echo, context)
         new = NewRun(
             id=run_id,
             owner=owner.name,
