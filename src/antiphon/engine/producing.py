@@ -9,10 +9,12 @@ from antiphon.cache.entry import Entry, is_storable
 from antiphon.cache.key import CacheKey
 from antiphon.cache.status import forward_header
 from antiphon.dialects.native import changed_echo
+from antiphon.dialects.responses.output import output_of_recording
 from antiphon.drivers.memory import MemoryCache
 from antiphon.engine.accounts import Accounts
 from antiphon.engine.answers import Ending, LiveAnswer
 from antiphon.engine.carrying import Carrier, in_background
+from antiphon.engine.conversations import Conversations
 from antiphon.engine.encrypted import AskedForMore, Refusals
 from antiphon.engine.live import LiveRecording
 from antiphon.engine.rendition import Header
@@ -58,14 +60,19 @@ class Producing:
         accounts: Accounts,
         translate: Translate,
         tasks: Tasks,
+        conversations: Conversations | None = None,
         wall_clock: Callable[[], float],
         clock: Callable[[], float],
     ) -> None:
-        """Put recordings on `shelves` and count them in `accounts`; `clock` is monotonic."""
+        """Put recordings on `shelves` and count them in `accounts`; `clock` is monotonic.
+
+        Answers that become part of `conversations` are added to them.
+        """
         self._cache = cache
         self._shelves = shelves
         self._accounts = accounts
         self._translate = translate
+        self._conversations = conversations
         self._tasks = tasks
         self._now = wall_clock
         self._clock = clock
@@ -168,6 +175,13 @@ class Producing:
     # When a recording has ended.
 
     def _ended(self, live: LiveRecording, turn: Turn, key: CacheKey | None) -> None:
+        try:
+            self._keep_or_not(live, turn, key)
+        finally:
+            if self._conversations is not None:
+                self._conversations.release(turn.response_id.decode())
+
+    def _keep_or_not(self, live: LiveRecording, turn: Turn, key: CacheKey | None) -> None:
         recording = live.recording
         recording.ended_at = self._now()
         self._forget(turn, live, key)
@@ -180,6 +194,20 @@ class Producing:
         for listener in live.listeners:
             if isinstance(listener, LiveAnswer):
                 self.keep(listener.turn, recording, live.echo, None)
+
+    def _add(self, turn: Turn, recording: Recording) -> None:
+        """Add an answer to its conversation, unless the store does that when it keeps it."""
+        context = turn.context
+        if context is None or context.conversation is None or self._conversations is None:
+            return
+        holder = turn.response_id.decode()
+        if turn.keeps:
+            self._conversations.hand_over(holder)
+            return
+        owner, given = turn.ask.owner.name, context.given
+        self._conversations.add(
+            context.conversation, owner, holder, lambda: (*given, *output_of_recording(recording))
+        )
 
     def _headers(self, turn: Turn, live: LiveRecording) -> tuple[Header, ...]:
         """Return what goes out with an answer that begins: from now on its client knows its id."""
@@ -224,6 +252,7 @@ class Producing:
         self, turn: Turn, recording: Recording, recorded_echo: Mapping[str, bytes], created_at: int | None
     ) -> None:
         """Keep the answer of `turn` for its owner, if that was promised."""
+        self._add(turn, recording)
         if not turn.keeps or self._shelves.responses is None:
             return
         self._shelves.responses.put(

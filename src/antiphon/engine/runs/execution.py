@@ -8,7 +8,7 @@ leased --> asking --> telling --terminal event, fault--> ending --committed--> o
 import asyncio
 import enum
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Final, Protocol
 
@@ -56,15 +56,10 @@ class Execution:
         log: RunLog,
         writer: LogWriter,
         events: RunEvents,
-        members: Mapping[str, bytes],
+        retelling: Retelling,
         now: Callable[[], float],
-        *,
-        completes_truncated: bool = False,
     ) -> None:
-        """Write to `log` under `lease`; `members` of the response are what the gateway says they are.
-
-        `completes_truncated` is whether a stream that ended without saying how counts as whole.
-        """
+        """Write to `log` under `lease`, as `retelling` tells it."""
         self.lease = lease
         self.log = log
         self._writer = writer
@@ -74,7 +69,7 @@ class Execution:
         """Where the upstream carries the answer, if it does."""
         self._noted = lease.carried
         """What of it is in the log."""
-        self._retelling = Retelling(lease.last_seq + 1, members, tells_truncation=not completes_truncated)
+        self._retelling = retelling
         if lease.carried is not None:
             self._retelling.heard = lease.carried.last_seq
         self._reader = FrameReader(_MOST_FRAME_BYTES)

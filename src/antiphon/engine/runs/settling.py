@@ -77,7 +77,7 @@ class Settling:
                 expires_at=now + self._retention,
             )
             await self._store.settle(kept)
-            self._logs.hint()
+            self._logs.moved([run_id])
         except StoreFault as fault:
             _log.warning("run %s is settled later: %s", run_id, fault.message)
 
