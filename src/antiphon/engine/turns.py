@@ -309,7 +309,7 @@ class Turns:
         responses = self._shelves.responses
         if turn.keeps and responses is not None and responses.is_full:
             raise StoreFault(
-                "Storage cannot keep up with what is to be kept; `store: false` needs none.",
+                "Storage takes nothing more at the moment that is to be kept; `store: false` needs none.",
                 code="storage_busy",
                 headers=((b"retry-after", b"1"),),
             )
