@@ -19,8 +19,10 @@ from antiphon.engine.accounts import Accounts
 from antiphon.engine.catalogue import Catalogue
 from antiphon.engine.compacting import Compacting
 from antiphon.engine.contexts import Contexts, Limits
+from antiphon.engine.conversations import Conversations
 from antiphon.engine.counting import Counting
 from antiphon.engine.producing import Producing, Shelves
+from antiphon.engine.references import References
 from antiphon.engine.replaying import Replaying
 from antiphon.engine.runs.runs import Runs
 from antiphon.engine.source import Source
@@ -29,6 +31,7 @@ from antiphon.engine.translating import Translating
 from antiphon.engine.turns import Turns
 from antiphon.engine.variant import ANTHROPIC_VERSION
 from antiphon.gateway.around import Around
+from antiphon.gateway.conversations import ConversationRoutes
 from antiphon.gateway.gateway import RESPONSES_ROUTE, Gateway
 from antiphon.gateway.kept import KeptResponses
 from antiphon.gateway.keys import Keyring
@@ -114,11 +117,14 @@ class Application:
             tasks=self._tasks,
             now=wall_clock,
         )
+        self.conversations = Conversations(storage.conversations, self._tasks)
         self.producing = Producing(
             cache=cache,
             shelves=shelves,
             accounts=self.accounts,
             translate=translating.send,
+            conversations=self.conversations,
+            tasks=self._tasks,
             wall_clock=wall_clock,
             clock=time.monotonic,
         )
@@ -126,6 +132,7 @@ class Application:
         self.runs = Runs(
             storage.runs,
             storage.responses,
+            self._sources,
             self._tasks,
             settings=settings.responses.background,
             retention=settings.responses.retention,
@@ -134,10 +141,13 @@ class Application:
             hints=self._hints,
             wall_clock=wall_clock,
         )
+        references = References(storage.items)
         contexts = Contexts(
             storage.responses,
             storage.runs,
             self.runs.settle,
+            storage.conversations,
+            references,
             Limits(
                 settings.responses.max_history_items,
                 settings.responses.max_history_bytes,
@@ -161,6 +171,7 @@ class Application:
                 clock=time.monotonic,
             ),
             contexts=contexts,
+            conversations=self.conversations,
             accept=self.runs.accept,
             finish=self.runs.finishing.take,
             check=translating.check,
@@ -188,8 +199,12 @@ class Application:
             keyring,
             self._tasks,
         )
+        conversations = ConversationRoutes(
+            storage.conversations, references, keyring, self._tasks, wall_clock
+        )
         around = Around(
             turns,
+            contexts,
             keyring,
             self._tasks,
             Counting(self._sources, catalogue, translating),
@@ -201,6 +216,7 @@ class Application:
                 **operations.handlers(),
                 **operations.models(),
                 **kept.handlers(),
+                **conversations.handlers(),
                 **around.handlers(),
             }
             self.gateway = Gateway(turns, keyring, handlers)
@@ -241,6 +257,7 @@ class Application:
     def start(self) -> None:
         """Begin what goes on beside the requests."""
         self.runs.start(RESPONSES_ROUTE, self._turns.answer)
+        self.conversations.start()
         self._tasks.start(self._sweep(), "sweep")
         self._tasks.start(self._keep_alive(), "keep streams alive")
         if self.storage.is_shared:

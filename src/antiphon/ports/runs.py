@@ -171,7 +171,9 @@ class RunStore(Protocol):
         """Accept a run: it is on disk when this returns.
 
         `worker`, if given, has it from the beginning, unless its owner has enough in progress or something that
-        could be claimed is as urgent; what is shown already always begins. Raises QueueFull if it would have to wait and must not.
+        could be claimed is as urgent; what is shown already always begins. The lock of the conversation that its
+        context names, which it holds, lasts from now on as long as the run. Raises QueueFull if it would have to wait
+        and must not.
         """
 
     async def claim(self, worker: str, limit: int, limits: RunLimits = UNLIMITED) -> list[Lease]:
@@ -187,7 +189,10 @@ class RunStore(Protocol):
         """Prolong the leases of runs, by id and epoch, and return those that are still held."""
 
     async def append(self, appends: Sequence[Append]) -> list[bool]:
-        """Add events; False where the writer is fenced. Prolongs the leases."""
+        """Add events; False where the writer is fenced. Prolongs the leases.
+
+        What ends a run as completed or incomplete adds its input and output to its conversation as well.
+        """
 
     async def release(self, held: Sequence[tuple[str, int]]) -> None:
         """Let runs go, by id and epoch, as if their leases had run out: they are stale at once."""

@@ -99,6 +99,9 @@ class Provider(Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):
     """Models to list; without it the upstream is asked."""
     state: Literal["gateway", "upstream"] = "gateway"
     """Who keeps responses; with `upstream` ids, chains, conversations and background are passed on."""
+    background: bool = False
+    """Whether it carries background answers in its own background mode, with `store: true`: then a gateway that was
+    restarted goes on with them where it was. Only for those with the Responses API."""
     usage_in_streams: bool = True
     """Whether chat streams are asked for usage on behalf of clients that did not ask."""
     cassette: str | None = None
@@ -250,6 +253,8 @@ class Responses(Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):
 
     retention: Timeout = Timeout(30 * 86400)
     """Seconds for which a response can be read again."""
+    conversation_retention: Timeout | None = None
+    """Seconds after which a conversation is forgotten that has not changed; without it none is."""
     max_bytes: Size = Size(8 * 1024**3)
     """Bound of all that is kept, with what models were shown; the oldest go first."""
     max_history_items: PositiveInt = 10_000

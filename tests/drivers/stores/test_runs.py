@@ -7,7 +7,7 @@ import pytest
 
 from antiphon.ports.runs import Lease, QueueFull, RunLimits, RunState
 from drivers.sqlite.opening import run
-from drivers.stores.place import LEASE, NOW, Clock, append_of, context_of, kept_of, new_run, opened
+from drivers.stores.place import LEASE, NOW, Clock, append_of, committed, context_of, kept_of, new_run, opened
 
 NOBODY = "resp_nobody"
 
@@ -229,7 +229,7 @@ def test_a_run_continues_what_is_kept(place):
     async def test():
         async with opened(place) as storage:
             storage.responses.put(kept_of("resp_0", context=context_of(b'"a"', b'"b"')))
-            await storage.responses.delete("nothing", "alice")
+            await committed(storage)
             before = (await storage.responses.get("resp_0", "alice")).head
             lease = await storage.runs.create(new_run(context=context_of(b'"c"', before=before)), "me")
             assert await storage.responses.history(lease.history) == (b'"a"', b'"b"', b'"c"')
@@ -424,7 +424,7 @@ def test_whoever_looks_is_told_that_something_has_moved(place):
     async def test():
         async with opened(place) as here, opened(place) as there:
             moved = asyncio.Event()
-            watching = asyncio.ensure_future(here.runs.watch(moved.set))
+            watching = asyncio.ensure_future(here.runs.watch(lambda _: moved.set()))
             try:
                 lease = await there.runs.create(new_run(), "me")
                 for number in range(1, 4):

@@ -112,6 +112,8 @@ class Retelling:
         self._tells_truncation = tells_truncation
         self.status: str | None = None
         """How the answer has ended, as soon as it has."""
+        self.heard = -1
+        """The upstream's own number of its last event."""
         self.has_effect = False
         self.error: EventData | None = None
         """The error that the stream has told of."""
@@ -127,6 +129,8 @@ class Retelling:
         if data.strip() in (b"", DONE_DATA):
             return None
         kind = event.type
+        number = _number_in(data)
+        self.heard = self.heard if number is None else number
         if not kind or kind in _READ:
             told = read_event(event)
             kind = str(told.type)
@@ -162,6 +166,11 @@ def begins(frame: bytes) -> bool:
         return False
     kind = event.type or str(read_event(event).type)
     return kind in LIFECYCLE and kind not in TERMINAL
+
+
+def _number_in(data: bytes) -> int | None:
+    found = _NUMBER.match(data)
+    return None if found is None else int(found.group(1))
 
 
 def _numbered(data: bytes, number: int) -> bytes:

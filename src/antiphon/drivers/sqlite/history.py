@@ -5,14 +5,16 @@ from collections.abc import Sequence
 
 from antiphon.turn.chain import Items
 from antiphon.turn.history import Context, Head, Node, grow
+from antiphon.turn.items import id_of
 
 _IS_THERE = "SELECT 1 FROM history WHERE id = ?"
-_INSERT = "INSERT INTO history (id, previous, depth, size, item) VALUES (?, ?, ?, ?, ?)"
+_INSERT = "INSERT INTO history (id, previous, depth, size, item, item_id) VALUES (?, ?, ?, ?, ?, ?)"
 _HOLD = "UPDATE history SET holders = holders + 1 WHERE id = ?"
 _RELEASE = "UPDATE history SET holders = holders - 1 WHERE id = ? RETURNING holders"
 _DROP = "DELETE FROM history WHERE id = ? RETURNING previous"
 _RELEASED = "DELETE FROM released_histories RETURNING id"
 _HEAD = "SELECT id, depth, size FROM history WHERE id = ?"
+_ONE = "SELECT previous, item FROM history WHERE id = ?"
 _WALK = """
 WITH RECURSIVE shown (depth, previous, item) AS (
     SELECT depth, previous, item FROM history WHERE id = ?
@@ -43,7 +45,7 @@ def keep_history(
     while first and connection.execute(_IS_THERE, (nodes[first - 1].id,)).fetchone() is None:
         first -= 1
     missing = nodes[first:]
-    connection.executemany(_INSERT, missing)
+    connection.executemany(_INSERT, [(*node, id_of(node.item)) for node in missing])
     connection.executemany(_HOLD, [(node.previous,) for node in missing if node.previous is not None])
     connection.execute(_HOLD, (head,))
     return head
@@ -73,3 +75,12 @@ def read_head(connection: sqlite3.Connection, head: bytes | None) -> Head | None
 def read_history(connection: sqlite3.Connection, head: bytes) -> Items:
     """Return the items up to `head`, the first one first."""
     return tuple(item for (item,) in connection.execute(_WALK, (head,)))
+
+
+def read_latest(connection: sqlite3.Connection, head: bytes | None, count: int) -> Items:
+    """Return the last items up to `head`, the first of them first."""
+    latest: list[bytes] = []
+    while head is not None and len(latest) < count:
+        head, item = connection.execute(_ONE, (head,)).fetchone()
+        latest.append(item)
+    return tuple(reversed(latest))

@@ -7,9 +7,11 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
+from antiphon.dialects.responses.output import output_of_frames
 from antiphon.drivers.sqlite.attendance import Attendance
+from antiphon.drivers.sqlite.conversations import add_answer, hand_over
 from antiphon.drivers.sqlite.database import Database
-from antiphon.drivers.sqlite.history import keep_history, release
+from antiphon.drivers.sqlite.history import keep_history, read_latest, release
 from antiphon.drivers.sqlite.responses import keep_response
 from antiphon.ports.runs import (
     UNLIMITED,
@@ -31,7 +33,9 @@ INSERT INTO runs (id, owner, status, epoch, last_seq, worker, lease_until, attem
     priority, created_at, queue_deadline, deadline)
 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0, ?, ?, ?, ?)
 """
-_CREATE_REQUEST = "INSERT INTO run_requests (id, request, history) VALUES (?, ?, ?)"
+_CREATE_REQUEST = (
+    "INSERT INTO run_requests (id, request, history, conversation, given) VALUES (?, ?, ?, ?, ?)"
+)
 _EVENT = "INSERT INTO run_events (id, seq, time, frame) VALUES (?, ?, ?, ?)"
 _MAY_BEGIN = """
 SELECT :most IS NULL OR :most > (SELECT count(*) FROM runs WHERE status = 'in_progress' AND owner = :owner)
@@ -120,11 +124,15 @@ _PUBLISH = "UPDATE runs SET is_public = 1 WHERE id = ?"
 _DELETE_RUN = "DELETE FROM runs WHERE id = ? RETURNING status"
 _DELETE_REQUEST = "DELETE FROM run_requests WHERE id = ? RETURNING history"
 _DELETE_EVENTS = "DELETE FROM run_events WHERE id = ?"
+_CONVERSATION = """
+SELECT owner, conversation, given, history FROM runs JOIN run_requests USING (id) WHERE runs.id = ?
+"""
 _IS_OWN = "SELECT 1 FROM runs WHERE id = ? AND owner = ?"
 _LEFT_BEHIND = "SELECT id FROM runs WHERE deadline < ? LIMIT ?"
 
 _AT_ONCE: Final = 100
 _WATCH_SECONDS: Final = 0.05
+_ANSWERED: Final = frozenset({"completed", "incomplete"})
 _UNCOUNTED: Final = 16
 """Of how many runs that may wait one is let in uncounted, where there was room when they were counted."""
 
@@ -171,7 +179,10 @@ class SqliteRuns:
                     *(new.created_at, new.queue_deadline, new.deadline),
                 ),
             )
-            connection.execute(_CREATE_REQUEST, (new.id, new.request, history))
+            conversation, given = new.context.conversation, len(new.context.given)
+            connection.execute(_CREATE_REQUEST, (new.id, new.request, history, conversation, given))
+            if conversation is not None:
+                hand_over(connection, conversation, new.id)
             _add_events(connection, new.id, 0, frames, [0] * len(frames))
             if holder is None:
                 return None
@@ -230,10 +241,13 @@ class SqliteRuns:
 
     async def append(self, appends: Sequence[Append]) -> list[bool]:
         """Add events; False where the writer is fenced. Prolongs the leases."""
-        until = self._now() + self._lease
-        return await self._database.written(
-            lambda connection: [_append(connection, append, until) for append in appends]
-        )
+        now = self._now()
+        until = now + self._lease
+
+        def work(connection: sqlite3.Connection) -> list[bool]:
+            return [_append(connection, append, until, now) for append in appends]
+
+        return await self._database.written(work)
 
     async def release(self, held: Sequence[tuple[str, int]]) -> None:
         """Let runs go, by id and epoch, as if their leases had run out: they are stale at once."""
@@ -384,13 +398,6 @@ class SqliteRuns:
             await asyncio.sleep(_WATCH_SECONDS)
 
 
-def _forget(connection: sqlite3.Connection, run_id: str) -> None:
-    connection.execute(_DELETE_RUN, (run_id,))
-    (history,) = connection.execute(_DELETE_REQUEST, (run_id,)).fetchone()
-    release(connection, history)
-    connection.execute(_DELETE_EVENTS, (run_id,))
-
-
 def _may_begin(connection: sqlite3.Connection, new: NewRun, limits: RunLimits, now: float) -> bool:
     """Whether a new run may be begun at once."""
     most = limits.in_progress_per_owner
@@ -421,7 +428,14 @@ class _Room:
         return left <= 0
 
 
-def _append(connection: sqlite3.Connection, append: Append, until: float) -> bool:
+def _forget(connection: sqlite3.Connection, run_id: str) -> None:
+    connection.execute(_DELETE_RUN, (run_id,))
+    (history,) = connection.execute(_DELETE_REQUEST, (run_id,)).fetchone()
+    release(connection, history)
+    connection.execute(_DELETE_EVENTS, (run_id,))
+
+
+def _append(connection: sqlite3.Connection, append: Append, until: float, now: float) -> bool:
     changed = connection.execute(
         _APPEND,
         (
@@ -432,7 +446,19 @@ def _append(connection: sqlite3.Connection, append: Append, until: float) -> boo
     ).rowcount
     if changed:
         _add_events(connection, append.run_id, append.last_seq + 1, append.frames, append.times)
+        if append.status in _ANSWERED:
+            _add_to_conversation(connection, append.run_id, now)
     return bool(changed)
+
+
+def _add_to_conversation(connection: sqlite3.Connection, run_id: str, now: float) -> None:
+    """Add what was asked and what was answered, in the transaction that ends the run."""
+    owner, conversation, given, history = connection.execute(_CONVERSATION, (run_id,)).fetchone()
+    if conversation is None:
+        return
+    frames = [frame for frame, _ in connection.execute(_READ, (run_id, -1))]
+    items = (*read_latest(connection, history, given), *output_of_frames(frames))
+    add_answer(connection, conversation, owner, run_id, items, now)
 
 
 def _page(connection: sqlite3.Connection, run_id: str, after: int) -> Page:

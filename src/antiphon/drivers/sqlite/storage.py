@@ -8,7 +8,9 @@ from pathlib import Path
 
 from antiphon.drivers.migrations import SchemaError
 from antiphon.drivers.sqlite.cache import SqliteCache
+from antiphon.drivers.sqlite.conversations import SqliteConversations
 from antiphon.drivers.sqlite.database import Database, inspect
+from antiphon.drivers.sqlite.items import SqliteItems
 from antiphon.drivers.sqlite.kept_secrets import SqliteSecrets
 from antiphon.drivers.sqlite.ledger import SqliteLedger
 from antiphon.drivers.sqlite.recordings import drop_released_recordings
@@ -35,6 +37,13 @@ class SqliteStorage:
         )
         self.responses = SqliteResponses(database, wall_clock, max_bytes=settings.responses.max_bytes)
         self.runs = SqliteRuns(database, settings.responses.background.lease, wall_clock)
+        self.conversations = SqliteConversations(
+            database,
+            retention=settings.responses.conversation_retention,
+            deleted_retention=settings.responses.retention,
+            wall_clock=wall_clock,
+        )
+        self.items = SqliteItems(database, wall_clock)
         self.ledger = SqliteLedger(database)
         self.metrics = SqliteWorkerMetrics(database)
         self.secrets = SqliteSecrets(database)
@@ -82,6 +91,7 @@ class SqliteStorage:
         if self.cache is not None:
             self.cache.sweep(now)
         self.responses.sweep(now)
+        self.conversations.sweep(now)
         self.runs.sweep(now - self._retention)
         self.database.write_in_slices(drop_released_recordings)
 

@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from antiphon.dialects.native import NativeRequest
 from antiphon.dialects.responses.retelling import opening, queued_response
@@ -15,12 +15,13 @@ from antiphon.engine.runs.settling import Settling, body_of, settled
 from antiphon.engine.runs.stored_request import StoredRequest
 from antiphon.engine.runs.tail import Tail
 from antiphon.engine.runs.working import Worker
+from antiphon.engine.source import Source
 from antiphon.engine.tasks import Tasks
 from antiphon.engine.turn import mint_response_id
 from antiphon.engine.turns import Incoming, Route
 from antiphon.ports.hints import Hints
 from antiphon.ports.reply import Reply
-from antiphon.ports.runs import NewRun, QueueFull, RunStore
+from antiphon.ports.runs import ENDED, NewRun, QueueFull, RunStore
 from antiphon.ports.stores import ResponseStore
 from antiphon.settings import Background
 from antiphon.turn.history import Context
@@ -37,6 +38,7 @@ class Runs:
         self,
         store: RunStore,
         responses: ResponseStore,
+        sources: Mapping[str, Source],
         tasks: Tasks,
         *,
         settings: Background,
@@ -51,7 +53,7 @@ class Runs:
 
         `finishes`: foreground answers whose client leaves are finished too, if it says nothing else.
         `claims`: background answers are run here, not only accepted. `hints`: what other processes say, beside
-        what storage does.
+        what storage does. `sources` may carry answers themselves.
         """
         self.logs = Logs(store, responses, hints)
         self.queued = 0
@@ -62,8 +64,15 @@ class Runs:
         self._settings = settings
         self._limits = limits_of(settings)
         self._now = wall_clock
+        self._sources = sources
         self._settling = Settling(
-            store, tasks, self.logs, retention if settings.ttl is None else settings.ttl, wall_clock
+            store,
+            sources,
+            tasks,
+            self.logs,
+            retention=retention if settings.ttl is None else settings.ttl,
+            patience=settings.timeout,
+            wall_clock=wall_clock,
         )
         self._worker = Worker(
             store,
@@ -99,7 +108,7 @@ class Runs:
 
     def _hint(self, run_ids: Sequence[str]) -> None:
         self.logs.hint(run_ids)
-        self._worker.hint()
+        self._worker.hint(run_ids)
         self._worker.wake()
 
     def keep_alive(self) -> None:
@@ -145,7 +154,7 @@ class Runs:
 
     async def accept(self, incoming: Incoming, request: NativeRequest, context: Context) -> None:
         """Accept a background answer, and tell the client. Raises ClientFault, StoreFault."""
-        run_id = mint_response_id().decode()
+        run_id = (incoming.response_id or mint_response_id()).decode()
         now = self._now()
         echo = {**request.echo, "background": b"true", "store": b"true"}
         response = queued_response(request.members, run_id, int(now), echo)
@@ -254,10 +263,13 @@ class Runs:
 
     async def delete(self, run_id: str, owner: str) -> bool:
         """Forget the owner's run, and stop it; False if there is none."""
+        state = await self._store.state(run_id, owner)
         is_there = await self._store.delete(run_id, owner)
         if is_there:
             self._worker.stop_run(run_id)
             self.logs.moved([run_id])
+        if is_there and state is not None and state.carried is not None and state.status not in ENDED:
+            self._tasks.start(self._settling.forget(state.carried), f"cancel {run_id} upstream")
         return is_there
 
     async def _open(self, run_id: str, owner: str) -> RunLog | None:

@@ -99,9 +99,10 @@ class Worker:
     def _free(self) -> int:
         return self._settings.concurrency - len(self._executions) + len(self._foreground)
 
-    def hint(self) -> None:
-        """Something may have happened to runs elsewhere."""
-        self._moved.set()
+    def hint(self, run_ids: Sequence[str] = ()) -> None:
+        """Something may have happened elsewhere to these runs, or to any, if none is named."""
+        if not run_ids or not self._executions.keys().isdisjoint(run_ids):
+            self._moved.set()
 
     def retire(self) -> None:
         """Begin no more runs."""
@@ -186,6 +187,7 @@ class Worker:
             if len(log.frames) == OPENING - 1:
                 response = log.snapshot().response or {}
                 execution.add(opening(response, ["in_progress"], OPENING - 1))
+            execution.carriage.told = tuple(log.frames)
             assert self._route is not None and self._answer is not None  # noqa: PT018
             self._answer(
                 Incoming(
@@ -197,6 +199,7 @@ class Worker:
                     execution,
                     self._clock(),
                     response_id=lease.run_id.encode(),
+                    carriage=execution.carriage,
                 )
             )
         except StoreFault:
