@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from antiphon.drivers.simulator import Answer, Fault
-from antiphon.settings import Responses
+from antiphon.settings import Background, Responses, Timeout
 from e2e.plain_client import plain_client
 from e2e.samples import answer_of, responses_body, responses_frames
 from e2e.scenes import Scene, play, read_rows, scene
@@ -279,5 +279,22 @@ def test_nothing_is_promised_where_nothing_can_be_kept(tmp_path):
             refused = await at.client.post(PATH, ASKED)
             assert (refused.status, refused.headers["retry-after"]) == (503, "5")
             await eventually(lambda: at.simulator.calls[0].aborted)
+
+    play(run())
+
+
+def test_it_is_kept_as_long_as_any_other_answer(tmp_path):
+    """Not as short as those that were made in the background."""
+
+    async def run():
+        settings = Responses(on_disconnect="finish", background=Background(ttl=Timeout(5)))
+        async with scene(tmp_path, NATIVE, p="openai", responses=settings, cache=None) as at:
+            await at.client.post(PATH, ASKED)
+            await at.written(table="responses")
+            await at.client.post(PATH, ASKED | {"background": True})
+            await at.written(table="responses", rows=2)
+            rows = read_rows(at.folder, "SELECT expires_at FROM responses ORDER BY expires_at")
+            short, long = [row["expires_at"] for row in rows]
+            assert long - short > 86400
 
     play(run())
