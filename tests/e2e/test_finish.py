@@ -21,11 +21,11 @@ FRAMES = responses_frames()
 NATIVE = answer_of("responses", stream=True)
 
 
-async def left_in_the_middle(at: Scene, **headers: str) -> list[dict]:
+async def left_in_the_middle(at: Scene, asked: dict | None = None, **headers: str) -> list[dict]:
     """Ask, read until the answer's text begins, leave, and return the events read."""
     read: list[dict] = []
     async with plain_client(at.gateway.port) as client:
-        client.send("POST", PATH, ASKED, **headers)
+        client.send("POST", PATH, ASKED | (asked or {}), **headers)
         status, _ = await client.head()
         assert status == 200
         while not read or read[-1]["type"] != "response.output_text.delta":
@@ -296,5 +296,25 @@ def test_it_is_kept_as_long_as_any_other_answer(tmp_path):
             rows = read_rows(at.folder, "SELECT expires_at FROM responses ORDER BY expires_at")
             short, long = [row["expires_at"] for row in rows]
             assert long - short > 86400
+
+    play(run())
+
+
+def test_it_becomes_part_of_its_conversation_once(tmp_path):
+    """Although nobody waits for it any more; until then nobody else may go on there."""
+
+    async def run():
+        answer, gate = held()
+        async with scene(tmp_path, answer, NATIVE, p="openai", responses=FINISH) as at:
+            made = (await at.client.post("/v1/conversations", {})).json()["id"]
+            read = await left_in_the_middle(at, asked={"conversation": made})
+            locked = await at.client.post(PATH, ASKED | {"conversation": made})
+            assert locked.json()["error"]["code"] == "conversation_locked"
+            gate.set()
+            await ended(at, read[0]["response"]["id"])
+            await at.client.post(PATH, ASKED | {"conversation": made, "input": "And"})
+            listed = await at.client.get(f"/v1/conversations/{made}/items?order=asc")
+            texts = [item["content"][0]["text"] for item in listed.json()["data"]]
+            assert texts == ["Hi", "Hello there", "And", "Hello there"]
 
     play(run())
