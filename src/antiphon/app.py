@@ -1,6 +1,7 @@
 """The composition root: settings in, a gateway that answers out. The only module that knows everybody."""
 
 import asyncio
+import hashlib
 import logging
 import os
 import secrets
@@ -8,6 +9,7 @@ import time
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
+from urllib.parse import urlsplit
 
 from antiphon.drivers.download import Downloader
 from antiphon.drivers.http import http_upstream, proxy_from_environment
@@ -30,6 +32,7 @@ from antiphon.engine.tasks import Tasks
 from antiphon.engine.translating import Translating
 from antiphon.engine.turns import Turns
 from antiphon.engine.variant import ANTHROPIC_VERSION
+from antiphon.engine.webhooks import Hook, Webhooks
 from antiphon.gateway.around import Around
 from antiphon.gateway.conversations import ConversationRoutes
 from antiphon.gateway.gateway import RESPONSES_ROUTE, Gateway
@@ -129,6 +132,7 @@ class Application:
             clock=time.monotonic,
         )
         self._hints = _hints(settings)
+        self._webhooks = Webhooks(storage.outbox, _hooks(settings, environ), self._tasks, wall_clock)
         self.runs = Runs(
             storage.runs,
             storage.responses,
@@ -139,6 +143,7 @@ class Application:
             finishes=settings.responses.on_disconnect == "finish",
             claims=settings.server.is_worker,
             hints=self._hints,
+            notices=self._webhooks.notices,
             wall_clock=wall_clock,
         )
         references = References(storage.items)
@@ -258,6 +263,7 @@ class Application:
         """Begin what goes on beside the requests."""
         self.runs.start(RESPONSES_ROUTE, self._turns.answer)
         self.conversations.start()
+        self._webhooks.start()
         self._tasks.start(self._sweep(), "sweep")
         self._tasks.start(self._keep_alive(), "keep streams alive")
         if self.storage.is_shared:
@@ -280,6 +286,7 @@ class Application:
         )
         for source in self._sources.values():
             await source.upstream.close()
+        await self._webhooks.close()
         if drained is not None:
             await drained()
         await self.accounts.stop()
@@ -447,6 +454,21 @@ async def _sealer(settings: Settings, storage: Storage) -> Sealer:
         # What was sealed before a secret was configured still opens.
         keys.append(stored)
     return Sealer(keys, lambda: secrets.token_bytes(NONCE_BYTES))
+
+
+def _hooks(settings: Settings, environ: Mapping[str, str]) -> dict[str, Hook]:
+    """Return who is told of background answers, by a name that lasts as long as it is configured."""
+    of_keys = ((key.name, webhook) for key in settings.keys for webhook in key.webhooks)
+    hooks: dict[str, Hook] = {}
+    for owner, webhook in (*((None, webhook) for webhook in settings.webhooks), *of_keys):
+        parts = urlsplit(webhook.url)
+        base_url = f"{parts.scheme}://{parts.netloc}"
+        provider = Provider(type="openai-chat", base_url=base_url, max_connections=16)
+        upstream = http_upstream(provider, base_url=base_url, environ=environ)
+        path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+        name = hashlib.blake2b(f"{owner}\0{webhook.url}".encode(), digest_size=16).hexdigest()
+        hooks[name] = Hook(owner, upstream, path, webhook.secret, frozenset(webhook.events))
+    return hooks
 
 
 def _upstream(name: str, provider: Provider, environ: Mapping[str, str]) -> Upstream:

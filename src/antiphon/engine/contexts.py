@@ -172,9 +172,12 @@ class Contexts:
         head = kept.head if context is None else head_of(kept.owner, context.before, context.new)
         if head is None:
             return None, ()
-        items = None if context is None else context.shown  # perhaps it is not written yet
-        if items is None:
-            items = self._histories.get(head.id)
+        if context is not None and context.shown is not None:
+            return (
+                head,
+                context.shown,
+            )  # it is not written yet, and what it continues may be deleted meanwhile
+        items = self._histories.get(head.id)
         if items is None:
             items = await self._responses.history(head.id)
             self._histories.put(head, items)

@@ -66,6 +66,8 @@ class NewRun:
     """The first events."""
     begun: Sequence[bytes] = ()
     """Those that follow if it is begun at once."""
+    notices: Sequence[tuple[str, str]] = ()
+    """Webhooks that are told when it has ended: the id of each notice, and the name of who is told."""
     is_public: bool
     """Whether its events, and not only its answer, are promised to somebody: then none may be taken back."""
     is_shown: bool = False

@@ -10,6 +10,7 @@ from antiphon.ports.conversations import ConversationStore, ItemStore
 from antiphon.ports.ledger import Ledger
 from antiphon.ports.runs import RunStore
 from antiphon.ports.stores import CacheLevel, ResponseStore
+from antiphon.ports.webhooks import Outbox
 
 
 class StorageUnusable(Exception):
@@ -60,6 +61,10 @@ class Storage(Protocol):
     @property
     def items(self) -> ItemStore:
         """All items that are kept, by their ids."""
+
+    @property
+    def outbox(self) -> Outbox:
+        """Webhooks that are to be told."""
 
     @property
     def cache(self) -> CacheLevel | None:

@@ -83,7 +83,8 @@ class Context:
     def of(cls, given: bytes | None) -> "Context":
         """Return the context of a request that stands alone, whose `input` is `given`."""
         try:
-            return cls(None, input_items(given))
+            items = input_items(given)
+            return cls(None, items, items)
         except ClientFault:
             return cls(None, ())  # an upstream has understood it, whatever it is
 

@@ -180,3 +180,5 @@ DELETE FROM run_requests USING gone WHERE run_requests.id = gone.id RETURNING hi
 LEFT_BEHIND = "SELECT id FROM runs WHERE deadline < $1 LIMIT $2 FOR UPDATE SKIP LOCKED"
 RELEASE = "SELECT release_history_v1($1)"
 NOTIFY = "SELECT pg_notify($1, $2 || ' ' || $3)"
+
+NOTICE = "INSERT INTO webhook_notices (id, run_id, hook) VALUES ($1, $2, $3)"

@@ -79,6 +79,8 @@ class PostgresRuns:
                 new.deadline - self._now(),
                 *(new.request, frames, self._database.time(), history, new.is_shown),
             )
+            for notice_id, hook in new.notices:
+                await connection.execute(sql.NOTICE, notice_id, new.id, hook)
             if not is_begun:
                 return None
             return Lease(

@@ -12,6 +12,7 @@ from antiphon.drivers.postgres.faults import FAULTS
 from antiphon.drivers.postgres.kept_secrets import PostgresSecrets
 from antiphon.drivers.postgres.ledger import PostgresLedger
 from antiphon.drivers.postgres.migrating import is_behind
+from antiphon.drivers.postgres.outbox import PostgresOutbox
 from antiphon.drivers.postgres.recordings import drop_released_recordings
 from antiphon.drivers.postgres.responses import PostgresResponses
 from antiphon.drivers.postgres.runs import PostgresRuns
@@ -35,6 +36,7 @@ class PostgresStorage:
         )
         self.responses = PostgresResponses(database, wall_clock, max_bytes=settings.responses.max_bytes)
         self.runs = PostgresRuns(database, settings.responses.background.lease, wall_clock)
+        self.outbox = PostgresOutbox(database)
         self.ledger = PostgresLedger(database)
         self.metrics = PostgresWorkerMetrics(database)
         self.secrets = PostgresSecrets(database)

@@ -124,7 +124,7 @@ class SqliteResponses:
         if at is None:
             return tuple(items)
         written = at
-        before = await self._database.read(lambda connection: read_history(connection, written))
+        before = await self._database.read(lambda connection: read_history(connection, written), is_long=True)
         return (*before, *items)
 
     async def delete(self, response_id: str, owner: str) -> str | None:

@@ -1,6 +1,5 @@
 """Runs in SQLite; implements `ports.runs.RunStore`. Several processes of one host may share the file."""
 
-import asyncio
 import json
 import sqlite3
 import time
@@ -13,6 +12,8 @@ from antiphon.drivers.sqlite.conversations import add_answer, hand_over
 from antiphon.drivers.sqlite.database import Database
 from antiphon.drivers.sqlite.history import keep_history, read_latest, release
 from antiphon.drivers.sqlite.responses import keep_response
+from antiphon.drivers.sqlite.run_queue import CLAIM, QUEUED, Room, may_begin
+from antiphon.drivers.sqlite.watching import Watch
 from antiphon.ports.runs import (
     UNLIMITED,
     Append,
@@ -36,45 +37,8 @@ VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0, ?, ?, ?, ?)
 _CREATE_REQUEST = (
     "INSERT INTO run_requests (id, request, history, conversation, given) VALUES (?, ?, ?, ?, ?)"
 )
+_NOTICE = "INSERT INTO webhook_notices (id, run_id, hook) VALUES (?, ?, ?)"
 _EVENT = "INSERT INTO run_events (id, seq, time, frame) VALUES (?, ?, ?, ?)"
-_MAY_BEGIN = """
-SELECT :most IS NULL OR :most > (SELECT count(*) FROM runs WHERE status = 'in_progress' AND owner = :owner)
-"""
-_QUEUED = "SELECT count(*) FROM runs WHERE status = 'queued'"
-_QUEUED_OF = _QUEUED + " AND owner = ?"
-# Owners are found by leaps through the index, and of each only as many runs are looked at as can be taken. What an
-# owner has in progress counts as taken before: so they take turns, and nobody has more than may be.
-_WAITING = """
-WITH RECURSIVE owners (owner) AS (
-    SELECT min(owner) FROM runs WHERE status = 'queued'
-    UNION ALL
-    SELECT (SELECT min(owner) FROM runs WHERE status = 'queued' AND owner > owners.owner)
-    FROM owners WHERE owner IS NOT NULL
-),
-running (owner, count) AS (SELECT owner, count(*) FROM runs WHERE status = 'in_progress' GROUP BY owner),
-waiting AS (
-    SELECT runs.id, priority, created_at, coalesce(running.count, 0)
-        + row_number() OVER (PARTITION BY runs.owner ORDER BY priority DESC, created_at) AS turn
-    FROM owners JOIN runs ON runs.id IN (
-        SELECT next.id FROM runs AS next
-        WHERE next.status = 'queued' AND next.owner = owners.owner AND next.queue_deadline > :now
-        ORDER BY next.priority DESC, next.created_at LIMIT :limit
-    )
-    LEFT JOIN running ON running.owner = runs.owner
-)
-"""
-_CLAIM_WAITING = """
-UPDATE runs SET status = 'in_progress', epoch = epoch + 1, worker = :worker,
-    lease_until = :until, attempt = attempt + CASE WHEN upstream_id IS NULL THEN 1 ELSE 0 END
-WHERE id IN (
-    SELECT id FROM waiting WHERE :most IS NULL OR turn <= :most
-    ORDER BY priority DESC, turn, created_at LIMIT :limit
-)
-RETURNING id, owner, epoch, last_seq, attempt, created_at, deadline, provider, upstream_id, upstream_seq
-"""
-_CLAIM = _WAITING + _CLAIM_WAITING
-_IS_WAITING = "SELECT 1 FROM waiting WHERE priority >= :priority AND (:most IS NULL OR turn <= :most) LIMIT 1"
-_IS_URGENT_WAITING = _WAITING + _IS_WAITING
 _MINE = "SELECT 1 FROM runs WHERE id = ? AND epoch = ? AND status = 'in_progress'"
 _REQUEST = "SELECT request, history FROM run_requests WHERE id = ?"
 _RENEW = "UPDATE runs SET lease_until = ? WHERE id = ? AND epoch = ? AND status = 'in_progress'"
@@ -131,10 +95,7 @@ _IS_OWN = "SELECT 1 FROM runs WHERE id = ? AND owner = ?"
 _LEFT_BEHIND = "SELECT id FROM runs WHERE deadline < ? LIMIT ?"
 
 _AT_ONCE: Final = 100
-_WATCH_SECONDS: Final = 0.05
 _ANSWERED: Final = frozenset({"completed", "incomplete"})
-_UNCOUNTED: Final = 16
-"""Of how many runs that may wait one is let in uncounted, where there was room when they were counted."""
 
 
 class SqliteRuns:
@@ -144,8 +105,9 @@ class SqliteRuns:
         """Give leases of `lease` seconds."""
         self._database = database
         self._lease = lease
-        self._room = _Room()
+        self._room = Room()
         self._now = wall_clock
+        self._watch = Watch(database, lease)  # what is held is renewed more often than that
         self._attendance = Attendance(database.path.with_name(database.path.name + "-workers"))
 
     def enter(self) -> str:
@@ -158,12 +120,13 @@ class SqliteRuns:
 
     async def create(self, new: NewRun, worker: str | None, limits: RunLimits = UNLIMITED) -> Lease | None:
         """Accept a run: it is on disk when this returns. Raises QueueFull."""
+        self._watch.use()
         nodes = grow(new.owner, new.context.before, new.context.new)
 
         def work(connection: sqlite3.Connection) -> Lease | QueueFull | None:
             now = self._now()
-            may_begin = new.is_shown or _may_begin(connection, new, limits, now)
-            holder = worker if may_begin else None
+            may = worker is not None and (new.is_shown or may_begin(connection, new, limits, now))
+            holder = worker if may else None
             if holder is None:
                 for owner, most in ((new.owner, limits.queued_per_owner), (None, limits.queued)):
                     if self._room.is_full(connection, owner, most):
@@ -183,6 +146,7 @@ class SqliteRuns:
             connection.execute(_CREATE_REQUEST, (new.id, new.request, history, conversation, given))
             if conversation is not None:
                 hand_over(connection, conversation, new.id)
+            connection.executemany(_NOTICE, [(each, new.id, hook) for each, hook in new.notices])
             _add_events(connection, new.id, 0, frames, [0] * len(frames))
             if holder is None:
                 return None
@@ -215,7 +179,7 @@ class SqliteRuns:
         }
 
         def work(connection: sqlite3.Connection) -> list[Lease]:
-            claimed = connection.execute(_CLAIM, values).fetchall()
+            claimed = connection.execute(CLAIM, values).fetchall()
             return [_lease(connection, row) for row in claimed]
 
         return await self._database.written(work)
@@ -228,6 +192,7 @@ class SqliteRuns:
 
     async def renew(self, held: Sequence[tuple[str, int]]) -> set[str]:
         """Prolong the leases of runs, by id and epoch, and return those that are still held."""
+        self._watch.use()
         until = self._now() + self._lease
 
         def work(connection: sqlite3.Connection) -> set[str]:
@@ -241,6 +206,7 @@ class SqliteRuns:
 
     async def append(self, appends: Sequence[Append]) -> list[bool]:
         """Add events; False where the writer is fenced. Prolongs the leases."""
+        self._watch.use()
         now = self._now()
         until = now + self._lease
 
@@ -331,6 +297,7 @@ class SqliteRuns:
 
     async def read_many(self, wanted: Sequence[tuple[str, int]]) -> list[Page]:
         """Do the same for several runs at once, each with a number of its own."""
+        self._watch.use()
 
         def work(connection: sqlite3.Connection) -> list[Page]:
             connection.execute("BEGIN")
@@ -339,7 +306,7 @@ class SqliteRuns:
             finally:
                 connection.execute("COMMIT")
 
-        return await self._database.read(work)
+        return await self._database.read(work, is_long=any(after < 0 for _, after in wanted))
 
     async def publish(self, run_id: str) -> None:
         """Promise the events of a run to somebody: from now on none is taken back."""
@@ -371,7 +338,7 @@ class SqliteRuns:
 
     async def queued(self) -> int:
         """Return how many runs wait."""
-        row = await self._database.read(lambda connection: connection.execute(_QUEUED).fetchone())
+        row = await self._database.read(lambda connection: connection.execute(QUEUED).fetchone())
         return int(row[0])
 
     def sweep(self, before: float) -> None:
@@ -386,46 +353,8 @@ class SqliteRuns:
         self._database.write_in_slices(work)
 
     async def watch(self, changed: Callable[[Sequence[str]], object]) -> None:
-        """Call `changed` when another process has written to the file."""
-        version = None
-        while True:
-            seen = await self._database.read(
-                lambda connection: connection.execute("PRAGMA data_version").fetchone()
-            )
-            if version is not None and seen != version:
-                changed(())
-            version = seen
-            await asyncio.sleep(_WATCH_SECONDS)
-
-
-def _may_begin(connection: sqlite3.Connection, new: NewRun, limits: RunLimits, now: float) -> bool:
-    """Whether a new run may be begun at once."""
-    most = limits.in_progress_per_owner
-    (may,) = connection.execute(_MAY_BEGIN, {"most": most, "owner": new.owner}).fetchone()
-    waiting = {"now": now, "limit": 1, "priority": new.priority, "most": most}
-    return bool(may) and connection.execute(_IS_URGENT_WAITING, waiting).fetchone() is None
-
-
-class _Room:
-    """Room for runs that wait, counted now and then: counting ten thousand for each new one would take too long.
-
-    Several processes may so let in a sixteenth more than may be, each.
-    """
-
-    def __init__(self) -> None:
-        self._left: dict[str | None, int] = {}
-
-    def is_full(self, connection: sqlite3.Connection, owner: str | None, most: int | None) -> bool:
-        """Whether no more runs of `owner`, or of all, may wait; if some may, one is let in."""
-        if most is None:
-            return False
-        left = self._left.get(owner, 0)
-        if left <= 0:
-            query, values = (_QUEUED, ()) if owner is None else (_QUEUED_OF, (owner,))
-            left = most - int(connection.execute(query, values).fetchone()[0])
-            left = min(left, 1 + most // _UNCOUNTED)
-        self._left[owner] = left - 1
-        return left <= 0
+        """Call `changed` when the file was written to, while this process has to do with runs."""
+        await self._watch.run(lambda: changed(()))
 
 
 def _forget(connection: sqlite3.Connection, run_id: str) -> None:

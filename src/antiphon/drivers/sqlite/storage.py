@@ -13,6 +13,7 @@ from antiphon.drivers.sqlite.database import Database, inspect
 from antiphon.drivers.sqlite.items import SqliteItems
 from antiphon.drivers.sqlite.kept_secrets import SqliteSecrets
 from antiphon.drivers.sqlite.ledger import SqliteLedger
+from antiphon.drivers.sqlite.outbox import SqliteOutbox
 from antiphon.drivers.sqlite.recordings import drop_released_recordings
 from antiphon.drivers.sqlite.responses import SqliteResponses
 from antiphon.drivers.sqlite.runs import SqliteRuns
@@ -44,6 +45,7 @@ class SqliteStorage:
             wall_clock=wall_clock,
         )
         self.items = SqliteItems(database, wall_clock)
+        self.outbox = SqliteOutbox(database, wall_clock)
         self.ledger = SqliteLedger(database)
         self.metrics = SqliteWorkerMetrics(database)
         self.secrets = SqliteSecrets(database)

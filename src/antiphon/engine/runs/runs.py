@@ -46,6 +46,7 @@ class Runs:
         finishes: bool = False,
         claims: bool = True,
         hints: Hints | None = None,
+        notices: Callable[[str], Sequence[tuple[str, str]]] = lambda _: (),
         wall_clock: Callable[[], float] = time.time,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -53,9 +54,11 @@ class Runs:
 
         `finishes`: foreground answers whose client leaves are finished too, if it says nothing else.
         `claims`: background answers are run here, not only accepted. `hints`: what other processes say, beside
-        what storage does. `sources` may carry answers themselves.
+        what storage does. `sources` may carry answers themselves. `notices`: whom to tell that a run of an owner
+        has ended.
         """
         self.logs = Logs(store, responses, hints)
+        self._notices = notices
         self.queued = 0
         """How many runs of all workers wait, when somebody looked last."""
         self._store = store
@@ -169,6 +172,7 @@ class Runs:
             context=context,
             frames=frames[:-1],
             begun=frames[-1:],
+            notices=self._notices(owner.name),
             is_public=request.stream,
             priority=priority_of(incoming.headers, request.members),
             created_at=now,

@@ -223,3 +223,32 @@ BEGIN
     END IF;
 END
 $$;
+
+-- Who is to be told that a run has ended: written with the run, and due by the transaction that ends it.
+CREATE TABLE webhook_notices (
+    id       text PRIMARY KEY,
+    run_id   text NOT NULL,
+    hook     text NOT NULL,
+    status   text,
+    ended_at double precision,
+    attempt  integer NOT NULL DEFAULT 0,
+    due_at   double precision NOT NULL DEFAULT 0
+);
+CREATE INDEX webhook_notices_by_run ON webhook_notices (run_id);
+CREATE INDEX webhook_notices_due ON webhook_notices (due_at) WHERE status IS NOT NULL;
+CREATE FUNCTION end_notices_v1() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    UPDATE webhook_notices SET status = NEW.status WHERE run_id = NEW.id;
+    RETURN NULL;
+END
+$$;
+CREATE FUNCTION delete_notices_v1() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    DELETE FROM webhook_notices WHERE run_id = OLD.id;
+    RETURN NULL;
+END
+$$;
+CREATE TRIGGER runs_end_notices AFTER UPDATE OF status ON runs FOR EACH ROW
+WHEN (NEW.status NOT IN ('queued', 'in_progress')) EXECUTE FUNCTION end_notices_v1();
+CREATE TRIGGER runs_delete_notices AFTER DELETE ON runs FOR EACH ROW
+WHEN (OLD.status IN ('queued', 'in_progress')) EXECUTE FUNCTION delete_notices_v1();

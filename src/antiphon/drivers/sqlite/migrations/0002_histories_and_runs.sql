@@ -148,3 +148,24 @@ CREATE TRIGGER recordings_forget_items AFTER DELETE ON recordings
 BEGIN
     DELETE FROM recording_items WHERE recording_id = OLD.id;
 END;
+
+-- Who is to be told that a run has ended: written with the run, and due by the transaction that ends it.
+CREATE TABLE webhook_notices (
+    id       TEXT PRIMARY KEY,
+    run_id   TEXT NOT NULL,
+    hook     TEXT NOT NULL,
+    status   TEXT,
+    ended_at REAL,
+    attempt  INTEGER NOT NULL DEFAULT 0,
+    due_at   REAL NOT NULL DEFAULT 0
+) WITHOUT ROWID;
+CREATE INDEX webhook_notices_by_run ON webhook_notices (run_id);
+CREATE INDEX webhook_notices_due ON webhook_notices (due_at) WHERE status IS NOT NULL;
+CREATE TRIGGER runs_end_notices AFTER UPDATE OF status ON runs WHEN NEW.status NOT IN ('queued', 'in_progress')
+BEGIN
+    UPDATE webhook_notices SET status = NEW.status WHERE run_id = NEW.id;
+END;
+CREATE TRIGGER runs_delete_notices AFTER DELETE ON runs WHEN OLD.status IN ('queued', 'in_progress')
+BEGIN
+    DELETE FROM webhook_notices WHERE run_id = OLD.id;
+END;
