@@ -8,6 +8,8 @@ from collections.abc import Callable, Sequence
 from typing import Final
 
 import redis.asyncio
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
 _log = logging.getLogger(__name__)
@@ -33,6 +35,7 @@ class RedisHints:
             socket_connect_timeout=_CONNECT_SECONDS,
             socket_timeout=_CONNECT_SECONDS,
             health_check_interval=int(_ALIVE_SECONDS),
+            retry=Retry(NoBackoff(), 1),  # a connection that was lost while it was idle
         )
         self._sender = secrets.token_hex(4)
         self._published: dict[str, None] = {}
@@ -70,6 +73,13 @@ class RedisHints:
                 _log.warning("hints of other processes are not heard: %s", error)
             await asyncio.sleep(wait * random.uniform(0.5, 1.0))  # noqa: S311 - so that not all come back at once
             wait = min(2 * wait, _LONGEST_WAIT_SECONDS)
+
+    async def check(self) -> None:
+        """Return if the server answers. Raises OSError."""
+        try:
+            await self._client.publish(_CHANNEL, f"{self._sender} ")
+        except RedisError as error:
+            raise ConnectionError(str(error)) from error
 
     async def close(self) -> None:
         """Give the connections back."""
