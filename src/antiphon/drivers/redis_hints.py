@@ -16,6 +16,8 @@ _log = logging.getLogger(__name__)
 
 _CHANNEL: Final = "antiphon:runs"
 _FAULTS: Final = (RedisError, OSError)
+_ATTEMPTS: Final = 2
+"""The first may find a connection that was lost while nobody said anything."""
 _MOST_RUNS: Final = 200
 """Named in one hint; more are all."""
 _CONNECT_SECONDS: Final = 2.0
@@ -35,7 +37,8 @@ class RedisHints:
             socket_connect_timeout=_CONNECT_SECONDS,
             socket_timeout=_CONNECT_SECONDS,
             health_check_interval=int(_ALIVE_SECONDS),
-            retry=Retry(NoBackoff(), 1),  # a connection that was lost while it was idle
+            # A listener that is connected again in silence would not know that it may have missed something.
+            retry=Retry(NoBackoff(), 0),
         )
         self._sender = secrets.token_hex(4)
         self._published: dict[str, None] = {}
@@ -53,10 +56,12 @@ class RedisHints:
             self._is_wanted.clear()
             run_ids, self._published = self._published, {}
             named = " ".join(run_ids) if len(run_ids) <= _MOST_RUNS else ""
-            try:
-                await self._client.publish(_CHANNEL, f"{self._sender} {named}")
-            except _FAULTS:
-                continue  # whoever listens knows that it hears nothing
+            for _ in range(_ATTEMPTS):
+                try:
+                    await self._client.publish(_CHANNEL, f"{self._sender} {named}")
+                    break
+                except _FAULTS:
+                    continue  # whoever listens knows that it hears nothing
 
     async def watch(self, changed: Callable[[Sequence[str]], object]) -> None:
         """Call `changed` with the runs that others have moved on, or with none where it may be any."""
