@@ -73,7 +73,8 @@ class Runs:
             sources,
             tasks,
             self.logs,
-            retention=retention if settings.ttl is None else settings.ttl,
+            retention=retention,
+            ttl=settings.ttl,
             patience=settings.timeout,
             wall_clock=wall_clock,
         )
