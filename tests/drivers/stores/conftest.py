@@ -2,12 +2,15 @@
 
 import pytest
 
-from drivers.stores.place import SqlitePlace
+from drivers.stores.place import PostgresPlace, SqlitePlace
 
-DRIVERS = {"sqlite": SqlitePlace}
+DRIVERS = {
+    "sqlite": lambda request: SqlitePlace(request.getfixturevalue("tmp_path")),
+    "postgres": lambda request: PostgresPlace(request.getfixturevalue("postgres_url")),
+}
 
 
 @pytest.fixture(params=DRIVERS)
-def place(request, tmp_path):
+def place(request):
     """An empty database of each driver."""
-    return DRIVERS[request.param](tmp_path)
+    return DRIVERS[request.param](request)

@@ -17,7 +17,18 @@ from drivers.sqlite.opening import NOW, kept_of, recording_of
 from serving import Clock
 from waiting import eventually
 
-__all__ = ["LEASE", "NOW", "Clock", "Place", "SqlitePlace", "append_of", "kept_of", "new_run", "recording_of"]
+__all__ = [
+    "LEASE",
+    "NOW",
+    "Clock",
+    "Place",
+    "PostgresPlace",
+    "SqlitePlace",
+    "append_of",
+    "kept_of",
+    "new_run",
+    "recording_of",
+]
 
 LEASE = 15.0
 
@@ -53,6 +64,31 @@ class SqlitePlace:
             Path(f"{self._path}{name}").unlink(missing_ok=True)
 
 
+class PostgresPlace:
+    """A database of a server."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+
+    async def rows(self, query: str) -> list[tuple[Any, ...]]:
+        async with self._connected() as connection:
+            return [tuple(row) for row in await connection.fetch(query)]
+
+    async def empty(self) -> None:
+        async with self._connected() as connection:
+            await connection.execute("DROP SCHEMA public CASCADE; CREATE SCHEMA public")
+
+    @contextlib.asynccontextmanager
+    async def _connected(self) -> AsyncIterator[Any]:
+        import asyncpg
+
+        connection = await asyncpg.connect(self.url)
+        try:
+            yield connection
+        finally:
+            await connection.close()
+
+
 @contextlib.asynccontextmanager
 async def opened(place: Place, clock: Clock | None = None, **responses: Any) -> AsyncIterator[Storage]:
     """Open storage as a worker does, and close it again."""
@@ -71,6 +107,7 @@ async def opened(place: Place, clock: Clock | None = None, **responses: Any) -> 
 async def committed(storage: Storage) -> None:
     """Return when nothing waits to be written."""
     await eventually(lambda: storage.queued == 0)
+    await asyncio.sleep(0)  # and whoever is told of it has been
 
 
 def new_run(name: str = "resp_1", **changes: Any) -> NewRun:

@@ -7,7 +7,7 @@ import pytest
 
 from antiphon.ports.runs import Lease, QueueFull, RunLimits, RunState
 from drivers.sqlite.opening import run
-from drivers.stores.place import LEASE, NOW, Clock, append_of, context_of, kept_of, new_run, opened
+from drivers.stores.place import LEASE, NOW, Clock, append_of, committed, context_of, kept_of, new_run, opened
 
 NOBODY = "resp_nobody"
 
@@ -43,6 +43,27 @@ def test_nobody_else_knows_of_a_run(place):
             assert not await storage.runs.delete("resp_1", "bob")
             assert not await storage.runs.delete(NOBODY, "alice")
             assert await storage.runs.queued() == 1
+
+    run(test())
+
+
+def test_what_is_shown_when_its_run_is_made_begins_whatever_waits(place):
+    """It was begun before; nobody begins it again."""
+
+    async def test():
+        clock = Clock(NOW)
+        async with opened(place, clock) as storage:
+            runs = storage.runs
+            limits = RunLimits(in_progress_per_owner=0, queued=1)
+            await runs.create(new_run("resp_waits", priority=9), None)
+            new = new_run(frames=(), is_public=True, is_shown=True)
+            lease = await runs.create(new, "me", limits)
+            assert (lease.epoch, lease.last_seq) == (1, -1)
+            assert await runs.append([append_of(lease, (b"0",))]) == [True]
+            clock.now += LEASE + 1
+            [stale] = [each for each in await runs.stale(10) if each.id == "resp_1"]
+            assert (stale.is_shown, stale.is_public) == (True, True)
+            assert not await runs.restart("resp_1", stale.state, 0)
 
     run(test())
 
@@ -208,7 +229,7 @@ def test_a_run_continues_what_is_kept(place):
     async def test():
         async with opened(place) as storage:
             storage.responses.put(kept_of("resp_0", context=context_of(b'"a"', b'"b"')))
-            await storage.responses.delete("nothing", "alice")
+            await committed(storage)
             before = (await storage.responses.get("resp_0", "alice")).head
             lease = await storage.runs.create(new_run(context=context_of(b'"c"', before=before)), "me")
             assert await storage.responses.history(lease.history) == (b'"a"', b'"b"', b'"c"')
@@ -403,7 +424,7 @@ def test_whoever_looks_is_told_that_something_has_moved(place):
     async def test():
         async with opened(place) as here, opened(place) as there:
             moved = asyncio.Event()
-            watching = asyncio.ensure_future(here.runs.watch(moved.set))
+            watching = asyncio.ensure_future(here.runs.watch(lambda _: moved.set()))
             try:
                 lease = await there.runs.create(new_run(), "me")
                 for number in range(1, 4):

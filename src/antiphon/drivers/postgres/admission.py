@@ -10,14 +10,17 @@ _UNCOUNTED: Final = 16
 """Of how many runs that may wait one is let in uncounted, where there was room when they were counted."""
 
 
-async def may_begin(connection: Connection, new: NewRun, limits: RunLimits, clock_offset: float) -> bool:
-    """Whether a new run may be begun at once; what is counted for that stays so until the transaction ends."""
+async def may_begin(connection: Connection, new: NewRun, limits: RunLimits, time: float | None) -> bool:
+    """Whether a new run may be begun at once; what is counted for that stays so until the transaction ends.
+
+    `time` is `Database.time()`.
+    """
     most = limits.in_progress_per_owner
     if most is not None:
         await connection.execute(sql.LOCK_ONE, new.owner)
         if await connection.fetchval(sql.IN_PROGRESS_OF, new.owner) >= most:
             return False
-    return await connection.fetchval(sql.IS_URGENT_WAITING, clock_offset, 1, new.priority, most) is None
+    return await connection.fetchval(sql.IS_URGENT_WAITING, time, 1, new.priority, most) is None
 
 
 class Room:

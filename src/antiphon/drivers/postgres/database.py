@@ -17,8 +17,14 @@ _T = TypeVar("_T")
 Work = Callable[[Connection], Awaitable[_T]]
 """What is done in one transaction; done again from the beginning where somebody else was in the way."""
 
-NOW: Final = "extract(epoch FROM clock_timestamp())::float8"
-"""The database's clock in SQL: the one that all hosts have in common."""
+
+def now_at(place: int) -> str:
+    """Return SQL for the time by the database's clock, which all hosts have in common.
+
+    The parameter at `place` is `Database.time()`: that time instead, where a test has set it.
+    """
+    return f"coalesce(${place}::float8, extract(epoch FROM clock_timestamp())::float8)"
+
 
 _ATTEMPTS: Final = 8
 
@@ -26,8 +32,16 @@ _ATTEMPTS: Final = 8
 class Database:
     """A pool of connections, and a queue of writes that nobody waits for."""
 
-    def __init__(self, url: str, *, pool_size: int = 10, max_queued_bytes: int = 64 * 1024 * 1024) -> None:
-        """Know where the database is."""
+    def __init__(
+        self,
+        url: str,
+        *,
+        pool_size: int = 10,
+        max_queued_bytes: int = 64 * 1024 * 1024,
+        time: Callable[[], float | None] = lambda: None,
+    ) -> None:
+        """Know where the database is; `time` is None but where a test sets the clock."""
+        self.time = time
         self.url = url
         self._pool = asyncpg.create_pool(
             url,

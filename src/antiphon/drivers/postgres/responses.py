@@ -1,12 +1,13 @@
 """Kept responses in PostgreSQL; implements `ports.stores.ResponseStore`."""
 
 import logging
+import sys
 import time
 from collections.abc import Callable
 
 from antiphon.drivers.echoed import read_echo, write_echo
 from antiphon.drivers.postgres.connection import Connection, Row
-from antiphon.drivers.postgres.database import NOW, Database
+from antiphon.drivers.postgres.database import Database, now_at
 from antiphon.drivers.postgres.history import WALK, keep_history
 from antiphon.drivers.postgres.recordings import keep_recording
 from antiphon.drivers.postgres.values import is_storable
@@ -33,10 +34,10 @@ _DELETE = """
 DELETE FROM responses WHERE id = $1 AND owner = $2 AND expires_at >= $3 RETURNING recording_id, history
 """
 _DELETED = f"""
-INSERT INTO deleted_recordings (recording_id, deleted_at) VALUES ($1, {NOW})
+INSERT INTO deleted_recordings (recording_id, deleted_at) VALUES ($1, {now_at(2)})
 ON CONFLICT (recording_id) DO UPDATE SET deleted_at = EXCLUDED.deleted_at
 """  # noqa: S608 - a constant
-_DELETED_SINCE = f"SELECT recording_id FROM deleted_recordings WHERE deleted_at >= {NOW} - $1"  # noqa: S608
+_DELETED_SINCE = f"SELECT recording_id FROM deleted_recordings WHERE deleted_at >= {now_at(2)} - $1"  # noqa: S608
 _NOTE = """
 INSERT INTO upstream_responses (id, owner, provider, expires_at) VALUES ($1, $2, $3, $4)
 ON CONFLICT (id, owner) DO UPDATE SET provider = EXCLUDED.provider, expires_at = EXCLUDED.expires_at
@@ -46,18 +47,28 @@ _NOTED = "SELECT provider FROM upstream_responses WHERE id = $1 AND owner = $2"
 # Those that another host sweeps just now are left to it.
 _EXPIRED = """
 WITH chosen AS MATERIALIZED (
-    SELECT id, owner FROM responses WHERE expires_at < $1 LIMIT 1000 FOR UPDATE SKIP LOCKED
+    SELECT id, owner FROM responses WHERE expires_at < $1 LIMIT $2 FOR UPDATE SKIP LOCKED
 ), expired AS (
     DELETE FROM responses USING chosen
     WHERE responses.id = chosen.id AND responses.owner = chosen.owner RETURNING history
 )
 SELECT release_history_v1(history) FROM expired
 """
+_ADD_UP = """
+WITH added AS (DELETE FROM total_changes RETURNING bytes) INSERT INTO total_changes SELECT sum(bytes) FROM added
+HAVING count(*) > 0
+"""
+_TOTAL = "SELECT coalesce(sum(bytes), 0)::bigint FROM total_changes"
+_ALONE = "SELECT pg_try_advisory_xact_lock(4207849484110103)"
+_OLDEST = """
+SELECT responses.id, owner FROM recordings JOIN responses ON recording_id = recordings.id
+ORDER BY recordings.created_at LIMIT $1
+"""
 _EXPIRED_NOTES = "DELETE FROM upstream_responses WHERE expires_at < $1"
-_FORGET_DELETED = f"DELETE FROM deleted_recordings WHERE deleted_at < {NOW} - $1"  # noqa: S608
+_FORGET_DELETED = "DELETE FROM deleted_recordings WHERE deleted_at < $1"
 
 _ROW_BYTES = 1024
-_SWEPT_AT_ONCE = 1000
+_AT_ONCE = 200
 _DELETED_SECONDS = 600.0
 """By then every worker has heard of a deletion."""
 
@@ -65,8 +76,15 @@ _DELETED_SECONDS = 600.0
 class PostgresResponses:
     """Responses of all owners, each found by its owner alone."""
 
-    def __init__(self, database: Database, wall_clock: Callable[[], float] = time.time) -> None:
-        """Keep responses in `database`."""
+    def __init__(
+        self,
+        database: Database,
+        wall_clock: Callable[[], float] = time.time,
+        *,
+        max_bytes: int = sys.maxsize,
+    ) -> None:
+        """Keep about `max_bytes` of responses and of what models were shown, oldest out first."""
+        self._max_bytes = max_bytes
         self._database = database
         self._now = wall_clock
         # What is not committed yet is already to be found, in this process.
@@ -136,7 +154,7 @@ class PostgresResponses:
             if row is None:
                 return None
             await connection.execute(_RELEASE, row[1])
-            await connection.execute(_DELETED, row[0])
+            await connection.execute(_DELETED, row[0], self._database.time())
             return str(row[0])
 
         return await self._database.transact(work)
@@ -144,7 +162,7 @@ class PostgresResponses:
     async def deleted_since(self, time: float) -> list[str]:
         """Return the recordings of responses deleted since `time`, by any worker. Raises StoreFault."""
         # How long ago that is, as the clocks of two hosts may differ.
-        rows = await self._database.fetch(_DELETED_SINCE, self._now() - time)
+        rows = await self._database.fetch(_DELETED_SINCE, self._now() - time, self._database.time())
         return [recording_id for (recording_id,) in rows]
 
     def note_upstream(self, response_id: str, owner: str, provider: str, expires_at: float) -> None:
@@ -166,15 +184,31 @@ class PostgresResponses:
         return None if row is None else str(row[0])
 
     def sweep(self, now: float) -> None:
-        """Delete what nobody may retrieve any more."""
+        """Delete what nobody may retrieve any more, and the oldest beyond the bound."""
 
-        async def write(connection: Connection) -> None:
-            while len(await connection.fetch(_EXPIRED, now)) == _SWEPT_AT_ONCE:
-                pass
+        async def delete_expired(connection: Connection) -> bool:
+            return len(await connection.fetch(_EXPIRED, now, _AT_ONCE)) == _AT_ONCE
+
+        async def forget(connection: Connection) -> None:
             await connection.execute(_EXPIRED_NOTES, now)
-            await connection.execute(_FORGET_DELETED, _DELETED_SECONDS)
+            await connection.execute(_FORGET_DELETED, now - _DELETED_SECONDS)
 
-        self._database.queue.put(write)
+        self._database.queue.put_in_slices(delete_expired)
+        self._database.queue.put(forget)
+        self._database.queue.put_in_slices(self._make_room)
+
+    async def _make_room(self, connection: Connection) -> bool:
+        # The oldest recordings with all that show them. What runs and later responses were shown stays theirs.
+        if not await connection.fetchval(_ALONE):
+            return False  # another host is at it
+        await connection.execute(_ADD_UP)
+        oldest = await connection.fetch(_OLDEST, _AT_ONCE)
+        for response_id, owner in oldest:
+            if await connection.fetchval(_TOTAL) <= self._max_bytes:
+                return False
+            history = await connection.fetchval(_REPLACED, response_id, owner)
+            await connection.execute(_RELEASE, history)
+        return bool(oldest)
 
 
 async def keep_response(connection: Connection, kept: KeptResponse, history: bytes | None) -> None:

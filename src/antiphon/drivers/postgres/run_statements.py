@@ -1,15 +1,14 @@
 """The statements of `runs`. Those that touch several runs lock them in the order of their ids."""
 
-from antiphon.drivers.postgres.database import NOW
+from antiphon.drivers.postgres.database import now_at
 
-# A deadline is told by the clock of whoever accepts the run: what counts is how long after that it is.
 CREATE = f"""
 WITH run AS (
     INSERT INTO runs (id, owner, status, epoch, last_seq, worker, lease_until, attempt, is_shown, is_public,
         has_effect, priority, created_at, queue_deadline, deadline)
-    SELECT $1, $2, $3, $4, cardinality($13::bytea[]) - 1, $5, now + $6, $4, false, $7, false, $8, $9,
+    SELECT $1, $2, $3, $4, cardinality($13::bytea[]) - 1, $5, now + $6, $4, $16, $7, false, $8, $9,
         now + $10, now + $11
-    FROM (SELECT {NOW} + $14 AS now) AS clock
+    FROM (SELECT {now_at(14)} AS now) AS clock
 ), request AS (
     INSERT INTO run_requests (id, request, history) VALUES ($1, $12, $15)
 )
@@ -19,7 +18,7 @@ SELECT $1, place - 1, 0, frame FROM unnest($13::bytea[]) WITH ORDINALITY AS give
 # Owners are found by leaps through the index, and of each only as many runs are looked at as can be taken. What an
 # owner has in progress counts as taken before: so they take turns, and nobody has more than may be.
 _WAITING = f"""
-WITH RECURSIVE clock AS MATERIALIZED (SELECT {NOW} + $1 AS now), owners (owner) AS (
+WITH RECURSIVE clock AS MATERIALIZED (SELECT {now_at(1)} AS now), owners (owner) AS (
     SELECT min(owner) FROM runs WHERE status = 'queued'
     UNION ALL
     SELECT (SELECT min(owner) FROM runs WHERE status = 'queued' AND owner > owners.owner)
@@ -73,7 +72,7 @@ WITH held AS MATERIALIZED (
     SELECT runs.id FROM runs JOIN unnest($1::text[], $2::int[]) AS given (id, epoch)
     ON runs.id = given.id AND runs.epoch = given.epoch WHERE status = 'in_progress' ORDER BY runs.id FOR UPDATE OF runs
 )
-UPDATE runs SET lease_until = {NOW} + $3 FROM held WHERE runs.id = held.id RETURNING runs.id
+UPDATE runs SET lease_until = {now_at(4)} + $3 FROM held WHERE runs.id = held.id RETURNING runs.id
 """  # noqa: S608
 # The row is locked first, and in order; what it says then is what counts.
 APPEND = f"""
@@ -86,7 +85,7 @@ WITH given AS MATERIALIZED (
     WHERE runs.status = 'in_progress' ORDER BY runs.id FOR UPDATE OF runs
 ), changed AS (
     UPDATE runs SET last_seq = runs.last_seq + given.length, status = coalesce(given.status, runs.status),
-        lease_until = {NOW} + $8,
+        lease_until = {now_at(18)} + $8,
         is_shown = runs.is_shown OR given.is_shown, has_effect = runs.has_effect OR given.has_effect,
         provider = coalesce(given.provider, runs.provider),
         upstream_id = coalesce(given.upstream_id, runs.upstream_id),
@@ -112,7 +111,7 @@ END = f"""
 WITH ended AS (
     UPDATE runs SET status = $2, epoch = epoch + 1, last_seq = last_seq + cardinality($3::bytea[])
     WHERE id = $1 AND status IN ('queued', 'in_progress') AND ($4::int IS NULL OR (epoch = $4 AND last_seq = $5))
-    RETURNING last_seq, greatest(0, ({NOW} + $6 - created_at) * 1e6)::bigint AS time
+    RETURNING last_seq, greatest(0, ({now_at(6)} - created_at) * 1e6)::bigint AS time
 ), added AS (
     INSERT INTO run_events (id, seq, time, frame)
     SELECT $1, last_seq - cardinality($3::bytea[]) + place, time, frame
@@ -139,7 +138,7 @@ WITH restarted AS (
 SELECT pg_notify($5, $6 || ' ' || $1) FROM restarted
 """
 STALE = f"""
-WITH clock AS MATERIALIZED (SELECT {NOW} + $1 AS now), stale AS (
+WITH clock AS MATERIALIZED (SELECT {now_at(1)} AS now), stale AS (
     (SELECT runs.*, CASE WHEN deadline <= now THEN 'deadline'
         WHEN worker IS NULL THEN 'released' ELSE 'lease' END AS why FROM runs, clock
     WHERE status = 'in_progress' AND (lease_until < now OR deadline <= now) ORDER BY created_at LIMIT $2)
@@ -178,5 +177,8 @@ WITH gone AS (
 )
 DELETE FROM run_requests USING gone WHERE run_requests.id = gone.id RETURNING history
 """
+LEFT_BEHIND = "SELECT id FROM runs WHERE deadline < $1 LIMIT $2 FOR UPDATE SKIP LOCKED"
 RELEASE = "SELECT release_history_v1($1)"
 NOTIFY = "SELECT pg_notify($1, $2 || ' ' || $3)"
+
+NOTICE = "INSERT INTO webhook_notices (id, run_id, hook) VALUES ($1, $2, $3)"

@@ -4,7 +4,9 @@ Leases and deadlines are by the database's clock, which all hosts have in common
 """
 
 import secrets
+import time
 from collections.abc import Callable, Sequence
+from typing import Final
 
 from antiphon.drivers.postgres import run_statements as sql
 from antiphon.drivers.postgres.admission import Room, may_begin
@@ -29,17 +31,17 @@ from antiphon.ports.stores import KeptResponse
 from antiphon.turn.history import grow
 from antiphon.wire.errors import StoreFault
 
+_AT_ONCE: Final = 100
+
 
 class PostgresRuns:
     """Runs of all workers of all hosts."""
 
-    def __init__(
-        self, database: Database, lease: float, clock_offset: Callable[[], float] = lambda: 0.0
-    ) -> None:
-        """Give leases of `lease` seconds; `clock_offset` is added to the database's clock, where a test says so."""
+    def __init__(self, database: Database, lease: float, wall_clock: Callable[[], float] = time.time) -> None:
+        """Give leases of `lease` seconds; `wall_clock` is the one by which deadlines are told."""
+        self._now = wall_clock
         self._database = database
         self._lease = lease
-        self._offset = clock_offset
         self._room = Room()
         self._hints = Hints(database.url)
         self._in_doubt: set[tuple[str, int, int]] = set()
@@ -55,9 +57,13 @@ class PostgresRuns:
     async def create(self, new: NewRun, worker: str | None, limits: RunLimits = UNLIMITED) -> Lease | None:
         """Accept a run: it is on disk when this returns. Raises QueueFull."""
         nodes = grow(new.owner, new.context.before, new.context.new)
+        if new.context.before is not None and new.context.shown is None:
+            await self._database.queue.flushed()  # what it continues may wait there
 
         async def work(connection: Connection) -> Lease | None:
-            is_begun = worker is not None and await may_begin(connection, new, limits, self._offset())
+            is_begun = worker is not None and (
+                new.is_shown or await may_begin(connection, new, limits, self._database.time())
+            )
             if not is_begun:
                 await self._room.take(connection, new.owner, limits)
             history = await keep_history(connection, new.owner, new.context, nodes)
@@ -68,10 +74,13 @@ class PostgresRuns:
                 sql.CREATE,
                 *(new.id, new.owner, status, epoch, holder, self._lease, new.is_public, new.priority),
                 new.created_at,
-                new.queue_deadline - new.created_at,
-                new.deadline - new.created_at,
-                *(new.request, frames, self._offset(), history),
+                # What counts is how long it is until then: hosts' clocks may differ from the database's.
+                new.queue_deadline - self._now(),
+                new.deadline - self._now(),
+                *(new.request, frames, self._database.time(), history, new.is_shown),
             )
+            for notice_id, hook in new.notices:
+                await connection.execute(sql.NOTICE, notice_id, new.id, hook)
             if not is_begun:
                 return None
             return Lease(
@@ -94,7 +103,7 @@ class PostgresRuns:
         async def work(connection: Connection) -> list[Row]:
             await connection.execute(sql.LOCK_ALL)
             return await connection.fetch(
-                sql.CLAIM, self._offset(), limit, limits.in_progress_per_owner, worker, self._lease
+                sql.CLAIM, self._database.time(), limit, limits.in_progress_per_owner, worker, self._lease
             )
 
         return [
@@ -124,7 +133,8 @@ class PostgresRuns:
         """Prolong the leases of runs, by id and epoch, and return those that are still held."""
         ids, epochs = [run_id for run_id, _ in held], [epoch for _, epoch in held]
         return {
-            row[0] for row in await self._database.fetch(sql.RENEW, ids, epochs, self._offset() + self._lease)
+            row[0]
+            for row in await self._database.fetch(sql.RENEW, ids, epochs, self._lease, self._database.time())
         }
 
     async def append(self, appends: Sequence[Append]) -> list[bool]:
@@ -165,10 +175,11 @@ class PostgresRuns:
                 [append.status for append in left],
                 [append.is_shown for append in left],
                 [append.has_effect for append in left],
-                self._offset() + self._lease,
+                self._lease,
                 *([event[column] for event in events] for column in range(4)),
                 *self._hints.address,
                 *([_columns(append.carried)[column] for append in left] for column in range(3)),
+                self._database.time(),
             )
         except StoreFault:
             self._in_doubt.update(map(_name, appends))
@@ -196,7 +207,14 @@ class PostgresRuns:
         """End somebody else's run, in a new epoch; False if it has moved on from what was `expected`, or has ended."""
         epoch, last_seq = (None, None) if expected is None else (expected.epoch, expected.last_seq)
         rows = await self._database.fetch(
-            sql.END, run_id, status, list(frames), epoch, last_seq, self._offset(), *self._hints.address
+            sql.END,
+            run_id,
+            status,
+            list(frames),
+            epoch,
+            last_seq,
+            self._database.time(),
+            *self._hints.address,
         )
         return bool(rows)
 
@@ -223,7 +241,7 @@ class PostgresRuns:
                 why=row[6],
                 state=_state(row[7:]),
             )
-            for row in await self._database.fetch(sql.STALE, self._offset(), limit)
+            for row in await self._database.fetch(sql.STALE, self._database.time(), limit)
         ]
 
     async def state(self, run_id: str, owner: str) -> RunState | None:
@@ -289,6 +307,17 @@ class PostgresRuns:
         row = await self._database.fetch_row(sql.QUEUED)
         assert row is not None
         return int(row[0])
+
+    def sweep(self, before: float) -> None:
+        """Forget runs that ought to have been over before `before`, whatever has kept them from it."""
+
+        async def work(connection: Connection) -> bool:
+            left = await connection.fetch(sql.LEFT_BEHIND, before, _AT_ONCE)
+            for (run_id,) in left:
+                await connection.execute(sql.RELEASE, await connection.fetchval(sql.FORGET, run_id, None))
+            return len(left) == _AT_ONCE
+
+        self._database.queue.put_in_slices(work)
 
     async def watch(self, changed: Callable[[Sequence[str]], object]) -> None:
         """Call `changed` with the runs that another process has written to."""

@@ -6,13 +6,14 @@ from urllib.parse import parse_qs, urlsplit
 
 from antiphon.drivers.migrations import SchemaError
 from antiphon.drivers.postgres.cache import PostgresCache
-from antiphon.drivers.postgres.connection import Connection, connect, leave
+from antiphon.drivers.postgres.connection import connect, leave
 from antiphon.drivers.postgres.database import Database
 from antiphon.drivers.postgres.faults import FAULTS
 from antiphon.drivers.postgres.kept_secrets import PostgresSecrets
 from antiphon.drivers.postgres.ledger import PostgresLedger
 from antiphon.drivers.postgres.migrating import is_behind
-from antiphon.drivers.postgres.recordings import DROP_ORPHANS
+from antiphon.drivers.postgres.outbox import PostgresOutbox
+from antiphon.drivers.postgres.recordings import drop_released_recordings
 from antiphon.drivers.postgres.responses import PostgresResponses
 from antiphon.drivers.postgres.runs import PostgresRuns
 from antiphon.drivers.postgres.worker_metrics import PostgresWorkerMetrics
@@ -27,13 +28,15 @@ class PostgresStorage:
         """Compose the stores over an opened database."""
         cache = settings.cache
         self.database = database
+        self._retention = settings.responses.retention
         self.cache = (
             PostgresCache(database, cache.max_bytes)
             if cache is not None and cache.store == "storage"
             else None
         )
-        self.responses = PostgresResponses(database, wall_clock)
-        self.runs = PostgresRuns(database, settings.responses.background.lease, _offset(wall_clock))
+        self.responses = PostgresResponses(database, wall_clock, max_bytes=settings.responses.max_bytes)
+        self.runs = PostgresRuns(database, settings.responses.background.lease, wall_clock)
+        self.outbox = PostgresOutbox(database)
         self.ledger = PostgresLedger(database)
         self.metrics = PostgresWorkerMetrics(database)
         self.secrets = PostgresSecrets(database)
@@ -42,7 +45,11 @@ class PostgresStorage:
     async def open(cls, settings: Settings, wall_clock: Callable[[], float] = time.time) -> "PostgresStorage":
         """Connect to the database of `storage.url`, and bring its tables up to date. Raises StorageUnusable."""
         try:
-            database = Database(settings.storage.url, pool_size=settings.storage.pool_size)
+            database = Database(
+                settings.storage.url,
+                pool_size=settings.storage.pool_size,
+                time=(lambda: None) if wall_clock is time.time else wall_clock,
+            )
             await database.open()
         except (*FAULTS, SchemaError, ValueError) as error:
             raise StorageUnusable(_why(settings.storage.url, error)) from error
@@ -77,11 +84,8 @@ class PostgresStorage:
         if self.cache is not None:
             self.cache.sweep(now)
         self.responses.sweep(now)
-
-        async def drop_orphans(connection: Connection) -> None:
-            await connection.execute(DROP_ORPHANS)
-
-        self.database.queue.put(drop_orphans)
+        self.runs.sweep(now - self._retention)
+        self.database.queue.put_in_slices(drop_released_recordings)
 
     async def check(self) -> None:
         """Return if the database answers. Raises StoreFault."""
@@ -105,11 +109,6 @@ async def inspect_storage(settings: Settings) -> str:
         raise StorageUnusable(_why(url, error)) from error
     place = _place(url)
     return f"{place} is there; its tables would be made or changed" if behind else f"{place} can be used"
-
-
-def _offset(wall_clock: Callable[[], float]) -> Callable[[], float]:
-    """Return by how much the database's clock is to be moved: not at all but in tests that move time."""
-    return (lambda: 0.0) if wall_clock is time.time else (lambda: wall_clock() - time.time())
 
 
 def _why(url: str, error: Exception) -> str:

@@ -80,6 +80,23 @@ class WriteQueue:
             self._task = asyncio.get_running_loop().create_task(self._work(), name="postgres-write")
         return True
 
+    def put_in_slices(self, work: Callable[[Connection], Awaitable[bool]]) -> None:
+        """Do `work` again and again, each time in another transaction, until it says that there is no more.
+
+        So nobody who has something to write waits for all of it.
+        """
+        more = False
+
+        async def write(connection: Connection) -> None:
+            nonlocal more
+            more = await work(connection)
+
+        def again() -> None:
+            if more and not self._closed:
+                self.put_in_slices(work)
+
+        self.put(write, on_done=again)
+
     async def flushed(self) -> None:
         """Return when everything put so far is committed or has failed."""
         if self._jobs:

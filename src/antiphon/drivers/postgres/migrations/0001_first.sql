@@ -3,10 +3,10 @@
 CREATE TABLE recordings (
     id         text PRIMARY KEY,
     size       bigint NOT NULL,
-    held_at    double precision NOT NULL,  -- when it last got a name, by this database's clock
+    created_at double precision NOT NULL,
     data       bytea NOT NULL
 );
-CREATE INDEX recordings_by_age ON recordings (held_at);
+CREATE INDEX recordings_by_age ON recordings (created_at);
 
 CREATE TABLE cache_entries (
     digest       bytea PRIMARY KEY,
@@ -35,6 +35,47 @@ CREATE TABLE responses (
 );
 CREATE INDEX responses_by_recording ON responses (recording_id);
 CREATE INDEX responses_by_expiry ON responses (expires_at);
+
+-- Recordings that deleted rows had held, to be looked at.
+CREATE TABLE released_recordings (id text NOT NULL);
+
+-- The sum is what all responses take, with their recordings, each counted once, and with what models were shown.
+-- Only ever added to, as a sum in one row would keep all who write waiting for each other; the sweep adds up.
+CREATE TABLE total_changes (bytes bigint NOT NULL);
+
+CREATE FUNCTION responses_changed_v1() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    IF TG_OP = 'INSERT' THEN
+        INSERT INTO total_changes SELECT 512 + length(NEW.echo) + CASE
+            WHEN EXISTS (SELECT FROM responses
+                WHERE recording_id = NEW.recording_id AND (id, owner) <> (NEW.id, NEW.owner)) THEN 0
+            ELSE coalesce((SELECT size FROM recordings WHERE id = NEW.recording_id), 0)
+        END;
+    ELSE
+        -- One after the other: the last of them takes the recording off.
+        PERFORM FROM recordings WHERE id = OLD.recording_id FOR UPDATE;
+        INSERT INTO total_changes SELECT -512 - length(OLD.echo) - CASE
+            WHEN EXISTS (SELECT FROM responses WHERE recording_id = OLD.recording_id) THEN 0
+            ELSE coalesce((SELECT size FROM recordings WHERE id = OLD.recording_id), 0)
+        END;
+        INSERT INTO released_recordings VALUES (OLD.recording_id);
+    END IF;
+    RETURN NULL;
+END
+$$;
+CREATE TRIGGER responses_changed AFTER INSERT OR DELETE ON responses
+FOR EACH ROW EXECUTE FUNCTION responses_changed_v1();
+
+CREATE FUNCTION cache_entries_changed_v1() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    INSERT INTO released_recordings VALUES (OLD.recording_id);
+    RETURN NULL;
+END
+$$;
+CREATE TRIGGER cache_entries_deleted AFTER DELETE ON cache_entries
+FOR EACH ROW EXECUTE FUNCTION cache_entries_changed_v1();
+CREATE TRIGGER cache_entries_replaced AFTER UPDATE ON cache_entries
+FOR EACH ROW WHEN (OLD.recording_id <> NEW.recording_id) EXECUTE FUNCTION cache_entries_changed_v1();
 
 -- `holders` is never 0 when a transaction ends.
 CREATE TABLE history (
@@ -133,6 +174,8 @@ CREATE FUNCTION keep_history_v1(ids bytea[], depths bigint[], sizes bigint[], it
 RETURNS boolean LANGUAGE plpgsql AS $$
 DECLARE
     now_held integer;
+    added bigint := 0;
+    is_whole boolean := false;
 BEGIN
     IF before IS NOT NULL AND NOT EXISTS (SELECT FROM history WHERE id = before) THEN
         RETURN false;
@@ -145,16 +188,18 @@ BEGIN
         )
         ON CONFLICT (id) DO UPDATE SET holders = known.holders + 1
         RETURNING holders INTO now_held;
-        IF now_held > 1 THEN
-            RETURN true;
-        END IF;
+        is_whole := now_held > 1;
+        EXIT WHEN is_whole;
+        added := added + 128 + length(items[place]);
     END LOOP;
-    IF before IS NULL THEN
-        RETURN true;
+    IF added > 0 THEN
+        INSERT INTO total_changes VALUES (added);
     END IF;
-    UPDATE history SET holders = holders + 1 WHERE id = before;
-    IF NOT FOUND THEN
-        RAISE serialization_failure;  -- it went meanwhile: once more, from the beginning
+    IF before IS NOT NULL AND NOT is_whole THEN
+        UPDATE history SET holders = holders + 1 WHERE id = before;
+        IF NOT FOUND THEN
+            RAISE serialization_failure;  -- it went meanwhile: once more, from the beginning
+        END IF;
     END IF;
     RETURN true;
 END
@@ -164,11 +209,46 @@ $$;
 CREATE FUNCTION release_history_v1(head bytea) RETURNS void LANGUAGE plpgsql AS $$
 DECLARE
     still_held integer;
+    freed bigint := 0;
+    length_of_item bigint;
 BEGIN
     WHILE head IS NOT NULL LOOP
         UPDATE history SET holders = holders - 1 WHERE id = head RETURNING holders INTO still_held;
         EXIT WHEN NOT FOUND OR still_held > 0;
-        DELETE FROM history WHERE id = head RETURNING previous INTO head;
+        DELETE FROM history WHERE id = head RETURNING previous, length(item) INTO head, length_of_item;
+        freed := freed + 128 + length_of_item;
     END LOOP;
+    IF freed > 0 THEN
+        INSERT INTO total_changes VALUES (-freed);
+    END IF;
 END
 $$;
+
+-- Who is to be told that a run has ended: written with the run, and due by the transaction that ends it.
+CREATE TABLE webhook_notices (
+    id       text PRIMARY KEY,
+    run_id   text NOT NULL,
+    hook     text NOT NULL,
+    status   text,
+    ended_at double precision,
+    attempt  integer NOT NULL DEFAULT 0,
+    due_at   double precision NOT NULL DEFAULT 0
+);
+CREATE INDEX webhook_notices_by_run ON webhook_notices (run_id);
+CREATE INDEX webhook_notices_due ON webhook_notices (due_at) WHERE status IS NOT NULL;
+CREATE FUNCTION end_notices_v1() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    UPDATE webhook_notices SET status = NEW.status WHERE run_id = NEW.id;
+    RETURN NULL;
+END
+$$;
+CREATE FUNCTION delete_notices_v1() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    DELETE FROM webhook_notices WHERE run_id = OLD.id;
+    RETURN NULL;
+END
+$$;
+CREATE TRIGGER runs_end_notices AFTER UPDATE OF status ON runs FOR EACH ROW
+WHEN (NEW.status NOT IN ('queued', 'in_progress')) EXECUTE FUNCTION end_notices_v1();
+CREATE TRIGGER runs_delete_notices AFTER DELETE ON runs FOR EACH ROW
+WHEN (OLD.status IN ('queued', 'in_progress')) EXECUTE FUNCTION delete_notices_v1();
