@@ -3,7 +3,7 @@ PYTHON ?= python3
 PORT ?= 8080
 BIN := .venv/bin
 
-.PHONY: run test check demo bench fix clean
+.PHONY: run test check demo bench chaos fix clean
 
 run: .venv/run.stamp
 	$(BIN)/antiphon serve --port $(PORT)
@@ -22,6 +22,9 @@ demo: .venv/demo.stamp
 
 bench: .venv/dev.stamp
 	$(BIN)/python -m bench $(ARGS)
+
+chaos: .venv/dev.stamp
+	PYTHONPATH=tests $(BIN)/python -m chaos $(ARGS)
 
 fix: .venv/dev.stamp
 	$(BIN)/ruff format .
