@@ -29,7 +29,7 @@ def test_notices_are_due_when_their_run_has_ended(place, status):
             if status == "cancelled":
                 assert await runs.end("resp_1", status)
             else:
-                assert await runs.append([append_of(lease, b"end", status=status)]) == [True]
+                assert await runs.append([append_of(lease, (b"end",), status=status)]) == [True]
             await runs.settle(kept_of("resp_1"))
             found = sorted(await outbox.due(9, 60), key=lambda notice: notice.id)
             assert [replace(notice, ended_at=0.0) for notice in found] == [

@@ -4,10 +4,12 @@ from collections.abc import Sequence
 from typing import Final
 
 from antiphon.drivers.postgres.connection import Connection
+from antiphon.turn.chain import Items
 from antiphon.turn.history import Context, Node, grow
+from antiphon.turn.items import id_of
 
 _ARE_THERE = "SELECT id FROM history WHERE id = ANY($1::bytea[])"
-_KEEP = "SELECT keep_history_v1($1, $2, $3, $4, $5)"
+_KEEP = "SELECT keep_history_v1($1, $2, $3, $4, $5, $6)"
 WALK: Final = """
 WITH RECURSIVE shown (depth, previous, item) AS (
     SELECT depth, previous, item FROM history WHERE id = $1
@@ -15,6 +17,13 @@ WITH RECURSIVE shown (depth, previous, item) AS (
 ) SELECT item FROM shown ORDER BY depth
 """
 """Returns the items up to one, the first one first."""
+_LATEST = """
+WITH RECURSIVE shown (depth, previous, item) AS (
+    SELECT depth, previous, item FROM history WHERE id = $1
+    UNION ALL SELECT history.depth, history.previous, history.item FROM history JOIN shown ON history.id = shown.previous
+    WHERE history.depth > (SELECT depth FROM history WHERE id = $1) - $2
+) SELECT item FROM shown ORDER BY depth
+"""
 
 _WORTH_ASKING_BYTES: Final = 16 * 1024
 """Of items: to ask which of them are there costs more than to send so few."""
@@ -56,6 +65,12 @@ async def _keep(connection: Connection, nodes: Sequence[Node], before: bytes | N
         [node.depth for node in nodes],
         [node.size for node in nodes],
         [node.item for node in nodes],
+        [id_of(node.item) for node in nodes],
         before,
     )
     return is_kept
+
+
+async def read_latest(connection: Connection, head: bytes, count: int) -> Items:
+    """Return the last items up to `head`, the first of them first."""
+    return tuple(row[0] for row in await connection.fetch(_LATEST, head, count))

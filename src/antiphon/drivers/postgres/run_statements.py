@@ -10,7 +10,7 @@ WITH run AS (
         now + $10, now + $11
     FROM (SELECT {now_at(14)} AS now) AS clock
 ), request AS (
-    INSERT INTO run_requests (id, request, history) VALUES ($1, $12, $15)
+    INSERT INTO run_requests (id, request, history, conversation, given) VALUES ($1, $12, $15, $17, $18)
 )
 INSERT INTO run_events (id, seq, time, frame)
 SELECT $1, place - 1, 0, frame FROM unnest($13::bytea[]) WITH ORDINALITY AS given (frame, place)
@@ -48,7 +48,7 @@ CLAIM = f"""{_WAITING}, chosen AS (
     RETURNING runs.*, turn
 )
 SELECT claimed.id, owner, epoch, last_seq, attempt, created_at, deadline, request, history,
-    provider, upstream_id, upstream_seq
+    conversation, provider, upstream_id, upstream_seq
 FROM claimed JOIN run_requests ON run_requests.id = claimed.id ORDER BY priority DESC, turn, created_at
 """  # noqa: S608
 IS_URGENT_WAITING = f"""{_WAITING}
@@ -180,5 +180,9 @@ DELETE FROM run_requests USING gone WHERE run_requests.id = gone.id RETURNING hi
 LEFT_BEHIND = "SELECT id FROM runs WHERE deadline < $1 LIMIT $2 FOR UPDATE SKIP LOCKED"
 RELEASE = "SELECT release_history_v1($1)"
 NOTIFY = "SELECT pg_notify($1, $2 || ' ' || $3)"
+CONVERSATION = """
+SELECT owner, conversation, given, history, array(SELECT frame FROM run_events WHERE id = $1 ORDER BY seq)
+FROM runs JOIN run_requests USING (id) WHERE runs.id = $1
+"""
 
 NOTICE = "INSERT INTO webhook_notices (id, run_id, hook) VALUES ($1, $2, $3)"

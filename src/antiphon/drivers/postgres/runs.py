@@ -8,12 +8,14 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Final
 
+from antiphon.dialects.responses.output import output_of_frames
 from antiphon.drivers.postgres import run_statements as sql
 from antiphon.drivers.postgres.admission import Room, may_begin
 from antiphon.drivers.postgres.connection import Connection, Row
+from antiphon.drivers.postgres.conversations import add_answer, hand_over
 from antiphon.drivers.postgres.database import Database
 from antiphon.drivers.postgres.hints import Hints
-from antiphon.drivers.postgres.history import keep_history
+from antiphon.drivers.postgres.history import keep_history, read_latest
 from antiphon.drivers.postgres.responses import keep_response
 from antiphon.drivers.postgres.values import is_storable
 from antiphon.ports.runs import (
@@ -33,6 +35,8 @@ from antiphon.wire.errors import StoreFault
 
 _AT_ONCE: Final = 100
 
+_ANSWERED: Final = frozenset({"completed", "incomplete"})
+
 
 class PostgresRuns:
     """Runs of all workers of all hosts."""
@@ -44,6 +48,8 @@ class PostgresRuns:
         self._lease = lease
         self._room = Room()
         self._hints = Hints(database.url)
+        self._in_conversations: set[str] = set()
+        """Those of the runs that were begun here whose answers become part of a conversation."""
         self._in_doubt: set[tuple[str, int, int]] = set()
         """Appends of which it is not known whether they were committed: run, epoch, last number before them."""
 
@@ -78,9 +84,12 @@ class PostgresRuns:
                 new.queue_deadline - self._now(),
                 new.deadline - self._now(),
                 *(new.request, frames, self._database.time(), history, new.is_shown),
+                *(new.context.conversation, len(new.context.given)),
             )
             for notice_id, hook in new.notices:
                 await connection.execute(sql.NOTICE, notice_id, new.id, hook)
+            if new.context.conversation is not None:
+                await hand_over(connection, new.context.conversation, new.id)
             if not is_begun:
                 return None
             return Lease(
@@ -95,7 +104,10 @@ class PostgresRuns:
                 history=history,
             )
 
-        return await self._database.transact(work)
+        lease = await self._database.transact(work)
+        if lease is not None and new.context.conversation is not None:
+            self._in_conversations.add(new.id)
+        return lease
 
     async def claim(self, worker: str, limit: int, limits: RunLimits = UNLIMITED) -> list[Lease]:
         """Take up to `limit` queued runs: the most urgent, and of these by turns one of each owner."""
@@ -106,6 +118,8 @@ class PostgresRuns:
                 sql.CLAIM, self._database.time(), limit, limits.in_progress_per_owner, worker, self._lease
             )
 
+        claimed = await self._database.transact(work)
+        self._in_conversations.update(row[0] for row in claimed if row[9] is not None)
         return [
             Lease(
                 run_id=run_id,
@@ -119,8 +133,8 @@ class PostgresRuns:
                 history=history,
                 carried=_carried(carried),
             )
-            for run_id, owner, epoch, last_seq, attempt, created_at, deadline, request, history, *carried in (
-                await self._database.transact(work)
+            for run_id, owner, epoch, last_seq, attempt, created_at, deadline, request, history, _, *carried in (
+                claimed
             )
         ]
 
@@ -166,8 +180,8 @@ class PostgresRuns:
             for place, (time, frame) in enumerate(zip(append.times, append.frames, strict=True))
         ]
         try:
-            rows = await self._database.fetch(
-                sql.APPEND,
+            rows = await self._written(
+                left,
                 [append.run_id for append in left],
                 [append.epoch for append in left],
                 [append.last_seq for append in left],
@@ -185,6 +199,26 @@ class PostgresRuns:
             self._in_doubt.update(map(_name, appends))
             raise
         return done.union(*(row[0] for row in rows))
+
+    async def _written(self, appends: Sequence[Append], *values: object) -> list[Row]:
+        """Append; what ends the answer of a conversation adds it there in the same transaction."""
+        ended = [each.run_id for each in appends if each.status is not None]
+        told = [each.run_id for each in appends if each.status in _ANSWERED]
+        growing = self._in_conversations.intersection(told)
+        if not growing:
+            rows = await self._database.fetch(sql.APPEND, *values)
+        else:
+            now = self._now()
+
+            async def work(connection: Connection) -> list[Row]:
+                rows = await connection.fetch(sql.APPEND, *values)
+                for run_id in sorted(growing.intersection(*(row[0] for row in rows)) if rows else ()):
+                    await _add_to_conversation(connection, run_id, now)
+                return rows
+
+            rows = await self._database.transact(work)
+        self._in_conversations.difference_update(ended)
+        return rows
 
     async def _committed(self, appends: Sequence[Append]) -> set[str]:
         """Return the runs that took an append of which no answer came back: nobody else writes in its epoch."""
@@ -322,6 +356,16 @@ class PostgresRuns:
     async def watch(self, changed: Callable[[Sequence[str]], object]) -> None:
         """Call `changed` with the runs that another process has written to."""
         await self._hints.listen(changed)
+
+
+async def _add_to_conversation(connection: Connection, run_id: str, now: float) -> None:
+    """Add what was asked and what was answered."""
+    row = await connection.fetchrow(sql.CONVERSATION, run_id)
+    if row is None:
+        return
+    owner, conversation, given, history, frames = row
+    asked = () if history is None or not given else await read_latest(connection, history, given)
+    await add_answer(connection, conversation, owner, run_id, (*asked, *output_of_frames(frames)), now)
 
 
 def _name(append: Append) -> tuple[str, int, int]:

@@ -84,8 +84,10 @@ CREATE TABLE history (
     depth    bigint NOT NULL,
     size     bigint NOT NULL,
     holders  integer NOT NULL,
-    item     bytea NOT NULL
+    item     bytea NOT NULL,
+    item_id  text
 );
+CREATE INDEX history_by_item_id ON history (item_id) WHERE item_id IS NOT NULL;
 
 -- Each batch of events changes a row here. No index has a column that such a change touches, and pages have room
 -- for the next version: so the change stays within its page, and indexes are left alone.
@@ -118,7 +120,9 @@ CREATE INDEX runs_ended ON runs (created_at) WHERE status NOT IN ('queued', 'in_
 CREATE TABLE run_requests (
     id      text PRIMARY KEY,
     request bytea NOT NULL,
-    history bytea
+    history bytea,
+    conversation text,
+    given   bigint NOT NULL DEFAULT 0
 );
 
 CREATE TABLE run_events (
@@ -128,6 +132,35 @@ CREATE TABLE run_events (
     frame bytea NOT NULL,
     PRIMARY KEY (id, seq)
 );
+
+CREATE TABLE conversations (
+    id           text PRIMARY KEY,
+    owner        text NOT NULL,
+    created_at   bigint NOT NULL,
+    metadata     bytea NOT NULL,
+    touched_at   double precision NOT NULL,
+    deleted_at   double precision,
+    next_place   bigint NOT NULL DEFAULT 0,
+    holder       text,
+    locked_until double precision NOT NULL DEFAULT 0  -- by this database's clock
+);
+
+CREATE TABLE conversation_items (
+    conversation text NOT NULL,
+    place        bigint NOT NULL,
+    owner        text NOT NULL,
+    id           text NOT NULL,
+    item         bytea NOT NULL,
+    PRIMARY KEY (conversation, place)
+);
+CREATE UNIQUE INDEX conversation_items_by_id ON conversation_items (owner, id);
+
+CREATE TABLE recording_items (
+    id           text NOT NULL,
+    recording_id text NOT NULL REFERENCES recordings (id) ON DELETE CASCADE,
+    PRIMARY KEY (id, recording_id)
+);
+CREATE INDEX recording_items_by_recording ON recording_items (recording_id);
 
 CREATE TABLE deleted_recordings (
     recording_id text PRIMARY KEY,
@@ -170,7 +203,9 @@ CREATE TABLE worker_metrics (
 
 -- Write items that come one after the other, and hold the last. False: what the first is to come after is not there,
 -- and nothing was done.
-CREATE FUNCTION keep_history_v1(ids bytea[], depths bigint[], sizes bigint[], items bytea[], before bytea)
+CREATE FUNCTION keep_history_v1(
+    ids bytea[], depths bigint[], sizes bigint[], items bytea[], item_ids text[], before bytea
+)
 RETURNS boolean LANGUAGE plpgsql AS $$
 DECLARE
     now_held integer;
@@ -181,10 +216,10 @@ BEGIN
         RETURN false;
     END IF;
     FOR place IN REVERSE cardinality(ids)..1 LOOP
-        INSERT INTO history AS known (id, previous, depth, size, holders, item)
+        INSERT INTO history AS known (id, previous, depth, size, holders, item, item_id)
         VALUES (
             ids[place], CASE place WHEN 1 THEN before ELSE ids[place - 1] END,
-            depths[place], sizes[place], 1, items[place]
+            depths[place], sizes[place], 1, items[place], item_ids[place]
         )
         ON CONFLICT (id) DO UPDATE SET holders = known.holders + 1
         RETURNING holders INTO now_held;
