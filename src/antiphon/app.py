@@ -1,6 +1,7 @@
 """The composition root: settings in, a gateway that answers out. The only module that knows everybody."""
 
 import asyncio
+import hashlib
 import logging
 import os
 import secrets
@@ -8,6 +9,7 @@ import time
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
+from urllib.parse import urlsplit
 
 from antiphon.drivers.download import Downloader
 from antiphon.drivers.http import http_upstream, proxy_from_environment
@@ -19,8 +21,10 @@ from antiphon.engine.accounts import Accounts
 from antiphon.engine.catalogue import Catalogue
 from antiphon.engine.compacting import Compacting
 from antiphon.engine.contexts import Contexts, Limits
+from antiphon.engine.conversations import Conversations
 from antiphon.engine.counting import Counting
 from antiphon.engine.producing import Producing, Shelves
+from antiphon.engine.references import References
 from antiphon.engine.replaying import Replaying
 from antiphon.engine.runs.runs import Runs
 from antiphon.engine.source import Source
@@ -28,13 +32,16 @@ from antiphon.engine.tasks import Tasks
 from antiphon.engine.translating import Translating
 from antiphon.engine.turns import Turns
 from antiphon.engine.variant import ANTHROPIC_VERSION
+from antiphon.engine.webhooks import Hook, Webhooks
 from antiphon.gateway.around import Around
+from antiphon.gateway.conversations import ConversationRoutes
 from antiphon.gateway.gateway import RESPONSES_ROUTE, Gateway
 from antiphon.gateway.kept import KeptResponses
 from antiphon.gateway.keys import Keyring
 from antiphon.gateway.metrics import Gauge, Metrics
 from antiphon.gateway.operations import Operations
 from antiphon.gateway.sessions import Sessions
+from antiphon.ports.hints import Hints
 from antiphon.ports.storage import Storage, StorageUnusable
 from antiphon.ports.upstream import Upstream
 from antiphon.routing.names import Resolver
@@ -113,26 +120,39 @@ class Application:
             tasks=self._tasks,
             now=wall_clock,
         )
+        self.conversations = Conversations(storage.conversations, self._tasks)
         self.producing = Producing(
             cache=cache,
             shelves=shelves,
             accounts=self.accounts,
             translate=translating.send,
+            conversations=self.conversations,
+            tasks=self._tasks,
             wall_clock=wall_clock,
             clock=time.monotonic,
         )
+        self._hints = _hints(settings)
+        self._webhooks = Webhooks(storage.outbox, _hooks(settings, environ), self._tasks, wall_clock)
         self.runs = Runs(
             storage.runs,
             storage.responses,
+            self._sources,
             self._tasks,
             settings=settings.responses.background,
             retention=settings.responses.retention,
+            finishes=settings.responses.on_disconnect == "finish",
+            claims=settings.server.is_worker,
+            hints=self._hints,
+            notices=self._webhooks.notices,
             wall_clock=wall_clock,
         )
+        references = References(storage.items)
         contexts = Contexts(
             storage.responses,
             storage.runs,
             self.runs.settle,
+            storage.conversations,
+            references,
             Limits(
                 settings.responses.max_history_items,
                 settings.responses.max_history_bytes,
@@ -156,7 +176,9 @@ class Application:
                 clock=time.monotonic,
             ),
             contexts=contexts,
+            conversations=self.conversations,
             accept=self.runs.accept,
+            finish=self.runs.finishing.take,
             check=translating.check,
             placing=Placing(settings.responses.background, settings.providers, settings.models),
             tasks=self._tasks,
@@ -182,16 +204,29 @@ class Application:
             keyring,
             self._tasks,
         )
+        conversations = ConversationRoutes(
+            storage.conversations, references, keyring, self._tasks, wall_clock
+        )
         around = Around(
             turns,
+            contexts,
             keyring,
             self._tasks,
             Counting(self._sources, catalogue, translating),
             Compacting(turns, RESPONSES_ROUTE, self.sealer, wall_clock=wall_clock),
             time.monotonic,
         )
-        handlers = {**operations.handlers(), **kept.handlers(), **around.handlers()}
-        self.gateway = Gateway(turns, keyring, handlers)
+        if settings.server.is_api:
+            handlers = {
+                **operations.handlers(),
+                **operations.models(),
+                **kept.handlers(),
+                **conversations.handlers(),
+                **around.handlers(),
+            }
+            self.gateway = Gateway(turns, keyring, handlers)
+        else:
+            self.gateway = Gateway(turns, keyring, operations.handlers(), ())
 
         self.sessions = Sessions(
             turns,
@@ -227,6 +262,8 @@ class Application:
     def start(self) -> None:
         """Begin what goes on beside the requests."""
         self.runs.start(RESPONSES_ROUTE, self._turns.answer)
+        self.conversations.start()
+        self._webhooks.start()
         self._tasks.start(self._sweep(), "sweep")
         self._tasks.start(self._keep_alive(), "keep streams alive")
         if self.storage.is_shared:
@@ -249,10 +286,13 @@ class Application:
         )
         for source in self._sources.values():
             await source.upstream.close()
+        await self._webhooks.close()
         if drained is not None:
             await drained()
         await self.accounts.stop()
         await self._tasks.stop()
+        if self._hints is not None:
+            await self._hints.close()
         await self.storage.close()
 
     async def _sweep(self) -> None:
@@ -391,6 +431,20 @@ def _proxy_of(provider: Provider, environ: Mapping[str, str]) -> str | None:
     return None if proxy is None else f"{proxy.host}:{proxy.port}"
 
 
+def _hints(settings: Settings) -> Hints | None:
+    if settings.redis is None:
+        return None
+    try:
+        from antiphon.drivers.redis_hints import RedisHints
+    except ImportError as error:
+        raise ConfigurationError("redis.url: antiphon[redis] is not installed") from error
+    try:
+        return RedisHints(settings.redis.url)
+    except ValueError as error:
+        # Not the error itself: it may quote a piece of a password.
+        raise ConfigurationError("redis.url: it is no address") from error
+
+
 async def _sealer(settings: Settings, storage: Storage) -> Sealer:
     responses = settings.responses
     keys = [secret.encode() for secret in (responses.secret, *responses.old_secrets) if secret is not None]
@@ -400,6 +454,21 @@ async def _sealer(settings: Settings, storage: Storage) -> Sealer:
         # What was sealed before a secret was configured still opens.
         keys.append(stored)
     return Sealer(keys, lambda: secrets.token_bytes(NONCE_BYTES))
+
+
+def _hooks(settings: Settings, environ: Mapping[str, str]) -> dict[str, Hook]:
+    """Return who is told of background answers, by a name that lasts as long as it is configured."""
+    of_keys = ((key.name, webhook) for key in settings.keys for webhook in key.webhooks)
+    hooks: dict[str, Hook] = {}
+    for owner, webhook in (*((None, webhook) for webhook in settings.webhooks), *of_keys):
+        parts = urlsplit(webhook.url)
+        base_url = f"{parts.scheme}://{parts.netloc}"
+        provider = Provider(type="openai-chat", base_url=base_url, max_connections=16)
+        upstream = http_upstream(provider, base_url=base_url, environ=environ)
+        path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+        name = hashlib.blake2b(f"{owner}\0{webhook.url}".encode(), digest_size=16).hexdigest()
+        hooks[name] = Hook(owner, upstream, path, webhook.secret, frozenset(webhook.events))
+    return hooks
 
 
 def _upstream(name: str, provider: Provider, environ: Mapping[str, str]) -> Upstream:

@@ -74,10 +74,14 @@ class PlainClient:
         if "content-length" in headers:
             return await self.reader.readexactly(int(headers["content-length"]))
         parts = []
-        while size := int(await self.reader.readuntil(b"\r\n"), 16):
-            parts.append((await self.reader.readexactly(size + 2))[:-2])
-        await self.reader.readexactly(2)
+        while part := await self.chunk():
+            parts.append(part)
         return b"".join(parts)
+
+    async def chunk(self) -> bytes:
+        """Read one chunk of a body; the last is empty."""
+        size = int(await self.reader.readuntil(b"\r\n"), 16)
+        return (await self.reader.readexactly(size + 2))[:-2]
 
 
 @contextlib.asynccontextmanager

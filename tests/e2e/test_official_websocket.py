@@ -9,10 +9,11 @@ import openai
 import pytest
 
 from antiphon.drivers.simulator import Answer
-from antiphon.settings import Key, Secret, Server
+from antiphon.settings import Key, Responses, Secret, Server
 from e2e.callers import _TLS
 from e2e.samples import MODEL, responses_frames
 from e2e.scenes import Scene, play, scene
+from waiting import eventually
 
 HELLO = Answer(frames=responses_frames())
 KEYS = (Key(name="alice", key=Secret("key-a")),)
@@ -25,7 +26,7 @@ def official(there: Scene, key: str = "key-a") -> openai.AsyncOpenAI:
 
 async def turn(connection: Any, **members: Any) -> list[Any]:
     """Create a response and collect its events."""
-    await connection.response.create(model=MODEL, store=False, **members)
+    await connection.response.create(**{"model": MODEL, "store": False, **members})
     events: list[Any] = []
     async for event in connection:
         events.append(event)
@@ -149,3 +150,27 @@ def test_the_synchronous_client_works_too(tmp_path: Path):
         assert await asyncio.to_thread(lambda: list(converse())) == ["Hello there"] * 2
 
     run(tmp_path, scenario, HELLO)
+
+
+def test_an_answer_whose_socket_was_left_is_finished(tmp_path: Path):
+    """With `on_disconnect: finish` it is to be found under its id."""
+    gate = asyncio.Event()
+    frames = responses_frames()
+
+    async def scenario(there: Scene) -> None:
+        async with official(there) as client:
+            async with client.responses.connect() as connection:
+                whole = await turn(connection, input="one", store=True)
+                assert whole[-1].response.output_text == "Hello there"
+                await connection.response.create(model=MODEL, input="two", store=True)
+                created = await anext(aiter(connection))
+            gate.set()
+
+            async def completed() -> Any:
+                got = await client.responses.retrieve(created.response.id)
+                return got if got.status == "completed" else None
+
+            assert (await eventually(completed)).output_text == "Hello there"
+
+    held = Answer(frames=frames, gate_at=2, gate=gate)
+    run(tmp_path, scenario, HELLO, held, responses=Responses(on_disconnect="finish"))

@@ -72,7 +72,7 @@ def text_in(got):
 def second_level_held(play):
     """Let nobody look into the database meanwhile."""
     go_on = threading.Event()
-    play.application.storage.database._read_pool.submit(go_on.wait, 10)
+    play.application.storage.database._reader.pool.submit(go_on.wait, 10)
     try:
         yield
     finally:

@@ -122,7 +122,7 @@ def test_turns_are_answered_one_after_the_other(run):
          "mutually_exclusive_parameters", "previous_response_id"),
         ('{"type":"response.create","model":"m","previous_response_id":7}', "invalid_type", "previous_response_id"),
         ('{"type":"response.create","model":"up/gpt-test","input":"x","conversation":"c"}',
-         "unsupported_parameter", "conversation"),
+         "not_found", "conversation"),
         ('{"type":"response.create","model":"m","generate":false,"store":1}', "invalid_type", "store"),
         (b"\x00\x01", "invalid_frame", None),
     ],

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from antiphon.drivers.simulator import Answer, Simulator
-from cli.test_serve import serving
+from cli.served import serving
 from e2e.plain_client import plain_client
 from e2e.samples import responses_frames
 from invariants import Witnessed, violations

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import inspect
 import json
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
@@ -36,7 +37,7 @@ class Mortal:
 
     def __getattr__(self, name: str) -> Any:
         method = getattr(self.store, name)
-        if name in {"enter", "leave"}:
+        if not inspect.iscoroutinefunction(method):
             return method
 
         async def call(*arguments: Any, **named: Any) -> Any:

@@ -197,6 +197,8 @@ log: {level: debug, requests: false}
             "storage: {url: 'mysql://x'}",
             "1:16: storage.url: expected sqlite:///FILE or postgresql://HOST/DATABASE",
         ),
+        ("redis: {url: 'localhost'}", "1:14: redis.url: expected redis://HOST:PORT"),
+        ("server: {role: boss}", "1:16: server.role: expected"),
         ("server: {host: 0.0.0.0}", "1:16: server.host: without `keys`"),
         ("server: {host: example.com}", "1:16: server.host: without `keys`"),
         (

@@ -2,6 +2,7 @@
 
 import os
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -22,12 +23,17 @@ def cli() -> None:
 @click.option("--host", help="The address to listen on.")
 @click.option("--port", type=click.IntRange(0, 65535), help="The port to listen on; 0 takes a free one.")
 @click.option("--workers", type=click.IntRange(1), help="How many processes share the port.")
-def serve(config: Path | None, host: str | None, port: int | None, workers: int | None) -> None:
+@click.option(
+    "--role",
+    type=click.Choice(["api", "worker", "api,worker"]),
+    help="Answer clients, run what is queued in the background, or both.",
+)
+def serve(config: Path | None, **given: Any) -> None:
     """Run the gateway."""
     from antiphon.cli.serve import serve as run
 
     try:
-        settings = _settings(config, host, port, workers)
+        settings = _settings(config, given)
     except (ConfigurationError, OSError) as error:
         _fail(str(error))
     try:
@@ -68,11 +74,10 @@ def main() -> None:
     cli(prog_name="antiphon")
 
 
-def _settings(config: Path | None, host: str | None, port: int | None, workers: int | None) -> Settings:
+def _settings(config: Path | None, given: Mapping[str, Any]) -> Settings:
     import msgspec
 
     settings = load(config, os.environ, Path.cwd())
-    given = {"host": host, "port": port, "workers": workers}
     changes = {name: value for name, value in given.items() if value is not None}
     server = msgspec.structs.replace(settings.server, **changes)
     return checked(msgspec.structs.replace(settings, server=server))
@@ -82,7 +87,11 @@ def _greet(settings: Settings, port: int) -> None:
     names = ", ".join(settings.providers)
     host = settings.server.host
     shown = f"[{host}]" if ":" in host else host
-    click.echo(f"Antiphon {__version__} answers at http://{shown}:{port}/v1 (providers: {names})", err=True)
+    at = f"http://{shown}:{port}"
+    if not settings.server.is_api:
+        click.echo(f"Antiphon {__version__} runs what is queued; it answers at {at}/healthz", err=True)
+        return
+    click.echo(f"Antiphon {__version__} answers at {at}/v1 (providers: {names})", err=True)
     if settings.models:
         click.echo(f"Models: {', '.join(settings.models)}, or provider/model", err=True)
 

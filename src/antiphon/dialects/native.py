@@ -10,12 +10,15 @@ from typing import Any
 import msgspec
 
 from antiphon.dialects.responses.replay import ECHOED
+from antiphon.turn.references import refers
 from antiphon.wire.errors import ClientFault
 from antiphon.wire.json import Members, read_members, repeats_members, write_members
 
 _LIMITS = ("max_tokens", "max_completion_tokens", "max_output_tokens")
 _UNSTREAMED = frozenset({"embeddings", "rerank", "count_tokens"})
 """Dialects in which `stream` is a member like any other."""
+_WITH_ITEMS = frozenset({"responses", "input_tokens", "compact"})
+"""Dialects whose `input` is that of the Responses API."""
 _STATEFUL = ("previous_response_id", "conversation", "background")
 _NULL = b"null"
 _TRUE = b"true"
@@ -50,9 +53,25 @@ class NativeRequest:
         if self.dialect != "responses":
             return None
         for name in _STATEFUL:
-            if bytes(self.members.get(name, _ABSENT)) not in {_NULL, _FALSE}:
+            if self._asks_for(name):
                 return name
         return None
+
+    @property
+    def refers(self) -> bool:
+        """Whether items of the `input` stand for others that were kept."""
+        given = self.members.get("input") if self.dialect in _WITH_ITEMS else None
+        return given is not None and refers(bytes(given))
+
+    @property
+    def continues_or_refers(self) -> bool:
+        """Whether the context is not all in the `input`."""
+        if self.dialect not in _WITH_ITEMS:
+            return False
+        return self._asks_for("previous_response_id") or self._asks_for("conversation") or self.refers
+
+    def _asks_for(self, name: str) -> bool:
+        return bytes(self.members.get(name, _ABSENT)) not in {_NULL, _FALSE}
 
     @property
     def previous_response_id(self) -> str | None:

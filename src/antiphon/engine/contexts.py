@@ -1,4 +1,4 @@
-"""What a request refers to, put in its place: the response that it continues.
+"""What a request refers to, put in its place: the response or conversation that it continues, items by their ids.
 
 Items come from the store as they were written. A request whose references are resolved is one like any other, for
 every upstream.
@@ -13,9 +13,12 @@ import msgspec
 
 from antiphon.dialects.native import NativeRequest, with_context
 from antiphon.dialects.responses.dialect import RESPONSES, items_done
-from antiphon.engine.histories import Histories
+from antiphon.engine.conversations import fault_of
+from antiphon.engine.histories import GrownHistories, Histories
+from antiphon.engine.references import References
 from antiphon.engine.rendition import render
 from antiphon.engine.turn import Asked
+from antiphon.ports.conversations import ConversationStore, Refusal
 from antiphon.ports.runs import ENDED, RunStore
 from antiphon.ports.stores import KeptResponse, ResponseStore
 from antiphon.recording import Mode, State
@@ -32,6 +35,10 @@ _CONTINUABLE: Final = frozenset({State.COMPLETED, State.INCOMPLETE})
 
 class _Output(msgspec.Struct):
     output: list[msgspec.Raw] = []
+
+
+class _Conversation(msgspec.Struct):
+    id: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,14 +59,22 @@ class Contexts:
         responses: ResponseStore,
         runs: RunStore,
         settle: Callable[[str, str], Awaitable[None]],
+        conversations: ConversationStore,
+        references: References,
         limits: Limits,
     ) -> None:
-        """Look in `responses`; `runs` can be continued when they have ended, and `settle` (id, owner) knows them."""
+        """Look in `responses` and `conversations`.
+
+        `runs` can be continued when they have ended, and `settle` (id, owner) knows them.
+        """
         self._responses = responses
         self._runs = runs
         self._settle = settle
+        self._conversations = conversations
+        self._references = references
         self._limits = limits
         self._histories = Histories(limits.memory)
+        self._grown = GrownHistories(limits.memory)
 
     async def resolve(
         self, request: NativeRequest, owner: str, parent: Parent | None = None
@@ -70,13 +85,14 @@ class Contexts:
         ClientFault, StoreFault.
         """
         parent_id = _parent_id(request.members)
-        new = input_items(request.given)
-        if bytes(request.members.get(_CONVERSATION, b"null")) != b"null":
-            raise ClientFault(
-                f"'{_CONVERSATION}' is not supported yet.", code="unsupported_parameter", param=_CONVERSATION
-            )
+        conversation_id = conversation_of(request)
+        given = input_items(request.given)
+        new = await self._references.resolve(given, owner)
+        if conversation_id is not None:
+            return await self._in_conversation(request, conversation_id, new, owner)
         if parent_id is None:
-            return request, Context(None, new, new)
+            context = Context(None, new, new)
+            return request if new is given else with_context(request, write_items(new), {}), context
         head, shown, output = (
             await self._parent(parent_id, owner) if parent is None else (None, parent.input, parent.output)
         )
@@ -93,6 +109,29 @@ class Contexts:
         if now is not None and parent is None:
             self._histories.put(now, items)
         echo = {_PREVIOUS: b'"%b"' % parent_id.encode()}
+        return with_context(request, write_items(items), echo), context
+
+    async def _in_conversation(
+        self, request: NativeRequest, conversation_id: str, new: Items, owner: str
+    ) -> tuple[NativeRequest, Context]:
+        if await self._conversations.get(conversation_id, owner) is None:
+            raise fault_of(Refusal.UNKNOWN, conversation_id, _CONVERSATION)
+        most = self._limits.max_items + 1
+        items = continued((), await self._conversations.items(conversation_id, owner, most), new)
+        before, known = self._grown.longest_known(conversation_id, items)
+        context = Context(
+            before,
+            items[known:],
+            items,
+            len(items) - len(new),
+            is_text=(request.given or b"").startswith(b'"'),
+            conversation=conversation_id,
+        )
+        self._check_limits(context)
+        now = head_of(owner, before, context.new)
+        if now is not None and request.store:
+            self._grown.put(conversation_id, now, items)
+        echo = {_CONVERSATION: b'{"id":"%b"}' % conversation_id.encode()}
         return with_context(request, write_items(items), echo), context
 
     async def _parent(self, response_id: str, owner: str) -> tuple[Head | None, Items, Items]:
@@ -133,6 +172,11 @@ class Contexts:
         head = kept.head if context is None else head_of(kept.owner, context.before, context.new)
         if head is None:
             return None, ()
+        if context is not None and context.shown is not None:
+            return (
+                head,
+                context.shown,
+            )  # it is not written yet, and what it continues may be deleted meanwhile
         items = self._histories.get(head.id)
         if items is None:
             items = await self._responses.history(head.id)
@@ -157,6 +201,37 @@ class Contexts:
             )
 
 
+def conversation_of(request: NativeRequest) -> str | None:
+    """Return the id of the conversation that an answer is to become part of. Raises ClientFault."""
+    raw = bytes(request.members.get(_CONVERSATION, b"null"))
+    if raw == b"null":
+        return None
+    _check_exclusive(request.members)
+    try:
+        told = msgspec.json.decode(raw, type=str | _Conversation)
+    except msgspec.DecodeError as error:
+        raise ClientFault(
+            f"'{_CONVERSATION}' must be a string, or an object with an id.",
+            code="invalid_type",
+            param=_CONVERSATION,
+        ) from error
+    conversation_id = told if isinstance(told, str) else told.id
+    if _ID.fullmatch(conversation_id) is None:
+        raise ClientFault(
+            f"'{_CONVERSATION}' is no conversation id.", code="invalid_value", param=_CONVERSATION
+        )
+    return conversation_id
+
+
+def _check_exclusive(members: Members) -> None:
+    if all(bytes(members.get(name, b"null")) != b"null" for name in (_PREVIOUS, _CONVERSATION)):
+        raise ClientFault(
+            "'previous_response_id' and 'conversation' exclude each other.",
+            code="mutually_exclusive_parameters",
+            param=_PREVIOUS,
+        )
+
+
 class UnknownParent(ClientFault):
     """There is no such response to continue, or it belongs to somebody else."""
 
@@ -173,12 +248,7 @@ def _parent_id(members: Members) -> str | None:
     raw = bytes(members.get(_PREVIOUS, b"null"))
     if raw == b"null":
         return None
-    if bytes(members.get(_CONVERSATION, b"null")) != b"null":
-        raise ClientFault(
-            "'previous_response_id' and 'conversation' exclude each other.",
-            code="mutually_exclusive_parameters",
-            param=_PREVIOUS,
-        )
+    _check_exclusive(members)
     try:
         parent_id = msgspec.json.decode(raw, type=str)
     except msgspec.DecodeError as error:

@@ -29,7 +29,7 @@ class Histories:
 
     def put(self, head: Head, items: Items) -> None:
         """Hold the `items` up to `head`."""
-        size = head.size + _ITEM_BYTES * len(items)
+        size = _size_of(head)
         if head.id in self._histories or size > self._max_bytes:
             return
         self._histories[head.id] = (size, items)
@@ -37,6 +37,41 @@ class Histories:
         while self.size > self._max_bytes:
             _, (dropped, _) = self._histories.popitem(last=False)
             self.size -= dropped
+
+
+class GrownHistories:
+    """What each conversation's last answer was shown: the next one is shown that and a little more."""
+
+    def __init__(self, max_bytes: int) -> None:
+        """Hold at most `max_bytes`; the least used go first."""
+        self._max_bytes = max_bytes
+        self._shown: OrderedDict[str, tuple[Head, Items]] = OrderedDict()
+        self._size = 0
+
+    def longest_known(self, conversation_id: str, items: Items) -> tuple[Head | None, int]:
+        """Return where the history ends that `items` begin with, and how many of them it is."""
+        head, known = self._shown.get(conversation_id, (None, ()))
+        return (head, len(known)) if items[: len(known)] == known else (None, 0)
+
+    def put(self, conversation_id: str, head: Head, items: Items) -> None:
+        """Hold the `items` up to `head`."""
+        self._drop(conversation_id)
+        size = _size_of(head)
+        if size > self._max_bytes:
+            return
+        self._shown[conversation_id] = (head, items)
+        self._size += size
+        while self._size > self._max_bytes:
+            self._drop(next(iter(self._shown)))
+
+    def _drop(self, conversation_id: str) -> None:
+        dropped = self._shown.pop(conversation_id, None)
+        if dropped is not None:
+            self._size -= _size_of(dropped[0])
+
+
+def _size_of(head: Head) -> int:
+    return head.size + _ITEM_BYTES * head.depth
 
 
 _ITEM_BYTES = 64

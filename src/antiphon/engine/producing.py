@@ -9,13 +9,17 @@ from antiphon.cache.entry import Entry, is_storable
 from antiphon.cache.key import CacheKey
 from antiphon.cache.status import forward_header
 from antiphon.dialects.native import changed_echo
+from antiphon.dialects.responses.output import output_of_recording
 from antiphon.drivers.memory import MemoryCache
 from antiphon.engine.accounts import Accounts
 from antiphon.engine.answers import Ending, LiveAnswer
+from antiphon.engine.carrying import Carrier, in_background
+from antiphon.engine.conversations import Conversations
 from antiphon.engine.encrypted import AskedForMore, Refusals
 from antiphon.engine.live import LiveRecording
 from antiphon.engine.rendition import Header
 from antiphon.engine.source import Source
+from antiphon.engine.tasks import Tasks
 from antiphon.engine.turn import Turn
 from antiphon.ports.stores import CacheLevel, KeptResponse, ResponseStore
 from antiphon.ports.upstream import AnswerSink, UpstreamRequest
@@ -55,14 +59,21 @@ class Producing:
         shelves: Shelves,
         accounts: Accounts,
         translate: Translate,
+        tasks: Tasks,
+        conversations: Conversations | None = None,
         wall_clock: Callable[[], float],
         clock: Callable[[], float],
     ) -> None:
-        """Put recordings on `shelves` and count them in `accounts`; `clock` is monotonic."""
+        """Put recordings on `shelves` and count them in `accounts`; `clock` is monotonic.
+
+        Answers that become part of `conversations` are added to them.
+        """
         self._cache = cache
         self._shelves = shelves
         self._accounts = accounts
         self._translate = translate
+        self._conversations = conversations
+        self._tasks = tasks
         self._now = wall_clock
         self._clock = clock
         self._recording_ids = _recording_ids()
@@ -130,6 +141,10 @@ class Producing:
         asks_more = (
             turn.is_for_chains and not turn.ask.request.asks_encrypted and target not in self._refusals
         )
+        if _is_carried(turn, source):
+            assert turn.carriage is not None
+            Carrier(live, source, turn.carriage, self._tasks).begin(_native_request(turn, source))
+            return
         sink: AnswerSink = live
         if asks_more:
             sink = AskedForMore(
@@ -160,6 +175,13 @@ class Producing:
     # When a recording has ended.
 
     def _ended(self, live: LiveRecording, turn: Turn, key: CacheKey | None) -> None:
+        try:
+            self._keep_or_not(live, turn, key)
+        finally:
+            if self._conversations is not None:
+                self._conversations.release(turn.response_id.decode())
+
+    def _keep_or_not(self, live: LiveRecording, turn: Turn, key: CacheKey | None) -> None:
         recording = live.recording
         recording.ended_at = self._now()
         self._forget(turn, live, key)
@@ -172,6 +194,20 @@ class Producing:
         for listener in live.listeners:
             if isinstance(listener, LiveAnswer):
                 self.keep(listener.turn, recording, live.echo, None)
+
+    def _add(self, turn: Turn, recording: Recording) -> None:
+        """Add an answer to its conversation, unless the store does that when it keeps it."""
+        context = turn.context
+        if context is None or context.conversation is None or self._conversations is None:
+            return
+        holder = turn.response_id.decode()
+        if turn.keeps:
+            self._conversations.hand_over(holder)
+            return
+        owner, given = turn.ask.owner.name, context.given
+        self._conversations.add(
+            context.conversation, owner, holder, lambda: (*given, *output_of_recording(recording))
+        )
 
     def _headers(self, turn: Turn, live: LiveRecording) -> tuple[Header, ...]:
         """Return what goes out with an answer that begins: from now on its client knows its id."""
@@ -216,6 +252,7 @@ class Producing:
         self, turn: Turn, recording: Recording, recorded_echo: Mapping[str, bytes], created_at: int | None
     ) -> None:
         """Keep the answer of `turn` for its owner, if that was promised."""
+        self._add(turn, recording)
         if not turn.keeps or self._shelves.responses is None:
             return
         self._shelves.responses.put(
@@ -239,6 +276,11 @@ class Producing:
         self._unpaid.setdefault(recording.id, []).append((turn, ending))
 
 
+def _is_carried(turn: Turn, source: Source) -> bool:
+    """Whether the upstream carries the answer."""
+    return turn.carriage is not None and source.settings.background
+
+
 def _native_request(turn: Turn, source: Source, *, ask_encrypted: bool = False) -> UpstreamRequest:
     request, settings, variant = turn.ask.request, source.settings, turn.ask.variant
     body = request.upstream_body(
@@ -247,6 +289,8 @@ def _native_request(turn: Turn, source: Source, *, ask_encrypted: bool = False) 
         ask_usage=settings.usage_in_streams and source.profile.stream_options,
         ask_encrypted=ask_encrypted,
     )
+    if _is_carried(turn, source):
+        body = in_background(body)
     return UpstreamRequest(
         turn.ask.dialect.name,
         source.profile.native_prefix + turn.ask.route + variant.query,

@@ -9,6 +9,7 @@ from antiphon.cache.controls import PLAIN, Controls
 from antiphon.cache.key import CacheKey
 from antiphon.dialects.dialect import Dialect
 from antiphon.dialects.native import NativeRequest
+from antiphon.engine.carriage import Carriage
 from antiphon.engine.variant import NO_VARIANT, Variant
 from antiphon.ports.reply import Reply
 from antiphon.recording import Mode
@@ -73,6 +74,8 @@ class Turn:
     """The id minted for this answer, where the dialect has stored responses."""
     keeps: bool = False
     """Whether the answer is to be kept for retrieval."""
+    carriage: Carriage | None = None
+    """Where the answer goes on that its upstream carries; without it no upstream is asked to."""
     is_for_chains: bool = False
     """Whether the answer may be continued later, and so has to bring what that needs."""
     context: Context | None = None

@@ -18,8 +18,10 @@ from antiphon.dialects.native import NativeRequest, read_request, with_members
 from antiphon.dialects.providers import upstream_dialect
 from antiphon.dialects.registry import CLIENTS
 from antiphon.dialects.responses.dialect import RESPONSES
+from antiphon.engine.carriage import Carriage
 from antiphon.engine.catalogue import Catalogue
-from antiphon.engine.contexts import Contexts
+from antiphon.engine.contexts import Contexts, conversation_of
+from antiphon.engine.conversations import Conversations
 from antiphon.engine.live import LiveRecording
 from antiphon.engine.producing import Producing, Shelves
 from antiphon.engine.refusals import internal_error, refuse
@@ -71,6 +73,8 @@ class Incoming:
     query: bytes = b""
     response_id: bytes = b""
     """The id that the answer is to have; without it one is minted."""
+    carriage: Carriage | None = None
+    """Where the answer may go on in the upstream's own background mode."""
     parent: Parent | None = None
     """The response that is continued, where whoever brings the request has it at hand."""
     shown: Items | None = None
@@ -79,6 +83,8 @@ class Incoming:
 
 Accept = Callable[[Incoming, NativeRequest, Context], Awaitable[None]]
 """Accepts a background answer. Raises ClientFault, StoreFault."""
+Finish = Callable[[Turn, Mapping[bytes, bytes]], None]
+"""Lets the answer of a turn outlive its client, if its headers or the settings want it. Raises ClientFault."""
 
 
 class Turns:
@@ -94,7 +100,9 @@ class Turns:
         producing: Producing,
         replaying: Replaying,
         contexts: Contexts,
+        conversations: Conversations,
         accept: Accept,
+        finish: Finish,
         placing: Placing,
         check: Callable[[Ask, Source], None],
         tasks: Tasks,
@@ -102,11 +110,14 @@ class Turns:
     ) -> None:
         """Answer from `sources`, or from `shelves`; `contexts` resolve references.
 
-        `accept` takes the background turns that `placing` wants to be run here, if `check` does not refuse them.
+        `accept` takes the background turns that `placing` wants to be run here, if `check` does not refuse them, and
+        `finish` all that are kept. `conversations` says whose turn it is in each.
         """
         self._check = check
         self._placing = placing
         self._contexts = contexts
+        self._conversations = conversations
+        self._finish = finish
         self._accept = accept
         self._sources = sources
         self._catalogue = catalogue
@@ -126,8 +137,7 @@ class Turns:
             return
         request = _read(incoming)
         target = self._catalogue.resolve(request.model)
-        stateful = request.stateful_member
-        if target is None or (stateful is not None and not self._is_passed_on(incoming, target)):
+        if target is None or (_is_stateful(request) and not self._is_passed_on(incoming, target)):
             self._tasks.start(
                 self._answer_later(incoming, request, target),
                 f"resolve {incoming.request_id.decode()}",
@@ -141,12 +151,17 @@ class Turns:
         target = self._catalogue.resolve(model) or await self._catalogue.resolve_listed(model)
         return dialect in self._sources[target.provider].profile.speaks
 
+    async def is_kept_upstream(self, model: str) -> bool:
+        """Whether the provider of `model` keeps responses itself. Raises ClientFault."""
+        target = self._catalogue.resolve(model) or await self._catalogue.resolve_listed(model)
+        return self._keeps_responses(target)
+
     async def _answer_later(self, incoming: Incoming, request: NativeRequest, target: Target | None) -> None:
         """Answer a request whose model is not known yet, or that refers to what is kept here."""
         try:
             if target is None:
                 target = await self._catalogue.resolve_listed(request.model)  # perhaps a provider lists it
-            if request.stateful_member is None or self._is_passed_on(incoming, target):
+            if not _is_stateful(request) or self._is_passed_on(incoming, target):
                 self._look_up(self._turn(incoming, request, target), incoming.headers, None)
                 return
             is_background = bytes(request.members.get("background", b"")) == b"true"
@@ -162,18 +177,51 @@ class Turns:
                     code="unsupported_parameter",
                     param="background",
                 )
-            resolved, context = await self._contexts.resolve(request, incoming.owner.name, incoming.parent)
-            incoming.shown = context.shown
-            if is_background:
-                ask = self._turn(incoming, resolved, target).ask
-                self._check(ask, self._sources[target.provider])
-                await self._accept(incoming, resolved, context)
-                return
-            turn = self._turn(incoming, resolved, target)
-            turn.context = context
-            self._look_up(turn, incoming.headers, None)
+            conversation_id = conversation_of(request)
+            if conversation_id is None:
+                await self._answer_resolved(incoming, request, target, is_background=is_background)
+            else:
+                await self._answer_in(conversation_id, incoming, request, target, is_background=is_background)
         except GatewayError as fault:
             _refuse(incoming, fault)
+
+    async def _answer_in(
+        self,
+        conversation_id: str,
+        incoming: Incoming,
+        request: NativeRequest,
+        target: Target,
+        *,
+        is_background: bool,
+    ) -> None:
+        """Answer a request whose answer becomes part of a conversation. Raises GatewayError."""
+        incoming.response_id = incoming.response_id or mint_response_id()
+        holder = incoming.response_id.decode()
+        await self._conversations.lock(conversation_id, incoming.owner.name, holder)
+        has_begun = False
+        try:
+            await self._answer_resolved(incoming, request, target, is_background=is_background)
+            has_begun = True
+        finally:
+            if is_background and has_begun:
+                self._conversations.hand_over(holder)
+            elif not has_begun:
+                self._conversations.release(holder)
+
+    async def _answer_resolved(
+        self, incoming: Incoming, request: NativeRequest, target: Target, *, is_background: bool
+    ) -> None:
+        """Answer a request when what it refers to is in its place. Raises GatewayError."""
+        resolved, context = await self._contexts.resolve(request, incoming.owner.name, incoming.parent)
+        incoming.shown = context.shown
+        if is_background:
+            ask = self._turn(incoming, resolved, target).ask
+            self._check(ask, self._sources[target.provider])
+            await self._accept(incoming, resolved, context)
+            return
+        turn = self._turn(incoming, resolved, target)
+        turn.context = context
+        self._look_up(turn, incoming.headers, None)
 
     async def _continues_upstream(self, request: NativeRequest, owner: Owner, target: Target) -> bool:
         """Whether a request continues a response that its provider keeps. Raises StoreFault."""
@@ -224,10 +272,13 @@ class Turns:
             incoming.owner, route.dialect, route.upstream_path, request, target, asked, variant, translated_to
         )
         turn = Turn(ask, incoming.request_id, incoming.reply, incoming.received_at)
+        turn.carriage = incoming.carriage
         if route.dialect is RESPONSES:
             if translated_to is not None or source.settings.state == "gateway":
                 turn.response_id = incoming.response_id or mint_response_id()
                 turn.keeps = request.store
+                if turn.keeps:
+                    self._finish(turn, incoming.headers)
                 turn.is_for_chains = request.store or bool(incoming.response_id)
             else:
                 turn.is_kept_upstream = True
@@ -237,6 +288,9 @@ class Turns:
         """Whether the provider keeps responses itself, and so knows what a request refers to."""
         if incoming.parent is not None:
             return False  # that one is known here
+        return self._keeps_responses(target)
+
+    def _keeps_responses(self, target: Target) -> bool:
         source = self._sources[target.provider]
         is_native = upstream_dialect(source.profile, RESPONSES.name, CLIENTS) is None
         return is_native and source.settings.state == "upstream"
@@ -296,6 +350,8 @@ class Turns:
 
     @staticmethod
     def _controls(turn: Turn, headers: Mapping[bytes, bytes], cache: Cache, stateful: str | None) -> Controls:
+        if turn.context is not None and turn.context.conversation is not None:
+            stateful = "conversation"
         if stateful in {"conversation", "background"}:
             return Controls(bypass=stateful, write=False)
         request = turn.ask.request
@@ -377,6 +433,11 @@ class Turns:
     def _produce(self, turn: Turn, source: Source, key: CacheKey | None, *, shared: bool = False) -> None:
         live = self._producing.begin(turn, source, key, shared=shared)
         self._producing.send(turn, live, source)
+
+
+def _is_stateful(request: NativeRequest) -> bool:
+    """Whether a request is about something that is kept, or is to be kept from the beginning."""
+    return request.stateful_member is not None or request.refers
 
 
 def _read(incoming: Incoming) -> NativeRequest:

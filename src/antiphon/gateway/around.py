@@ -9,9 +9,10 @@ from typing import Any, Final
 import msgspec
 
 from antiphon.dialects.messages.dialect import COUNT_TOKENS
-from antiphon.dialects.native import read_request
+from antiphon.dialects.native import NativeRequest, read_request
 from antiphon.dialects.responses.around import COMPACT, INPUT_TOKENS
 from antiphon.engine.compacting import Compacting
+from antiphon.engine.contexts import Contexts
 from antiphon.engine.counting import Counting
 from antiphon.engine.inner import InnerReply
 from antiphon.engine.tasks import Tasks
@@ -37,14 +38,16 @@ class Around:
     def __init__(
         self,
         turns: Turns,
+        contexts: Contexts,
         keyring: Keyring,
         tasks: Tasks,
         counting: Counting,
         compacting: Compacting,
         clock: Callable[[], float],
     ) -> None:
-        """Let `turns` answer what providers have themselves; `clock` is monotonic."""
+        """Let `turns` answer what providers have themselves; `contexts` resolve references; `clock` is monotonic."""
         self._turns = turns
+        self._contexts = contexts
         self._keyring = keyring
         self._tasks = tasks
         self._counting = counting
@@ -84,14 +87,21 @@ class Around:
 
             async def answer() -> Answered | None:
                 read = read_request(route.dialect.name, request.body)
+                if await self._refers_here(read):
+                    resolved, _ = await self._contexts.resolve(read, incoming.owner.name)
+                    incoming.body = resolved.body
                 if await self._turns.is_spoken(read.model, route.dialect.name):
                     self._turns.answer(incoming)
                     return None
-                return await own_way(incoming, msgspec.json.decode(request.body))
+                return await own_way(incoming, msgspec.json.decode(incoming.body))
 
             answer_later(self._tasks, request_id, reply, answer, route.dialect.errors)
 
         return handler
+
+    async def _refers_here(self, request: NativeRequest) -> bool:
+        """Whether a request refers to what this gateway keeps. Raises ClientFault."""
+        return request.continues_or_refers and not await self._turns.is_kept_upstream(request.model)
 
     async def _count_responses(self, incoming: Incoming, body: dict[str, Any]) -> Answered:
         counted = await self._counting.count("responses", body, incoming.owner.name)

@@ -2,9 +2,10 @@
 
 import itertools
 import logging
+import re
 import secrets
 import time
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 
 from antiphon.dialects.chat.dialect import CHAT
 from antiphon.dialects.completions.dialect import COMPLETIONS
@@ -53,16 +54,22 @@ ROUTES = (
 class Gateway:
     """Handles requests, whatever server they came through."""
 
-    def __init__(self, turns: Turns, keyring: Keyring, handlers: Mapping[tuple[str, str], Handler]) -> None:
-        """Serve the model routes, and `handlers` by (method, path).
+    def __init__(
+        self,
+        turns: Turns,
+        keyring: Keyring,
+        handlers: Mapping[tuple[str, str], Handler],
+        routes: Sequence[Route] = ROUTES,
+    ) -> None:
+        """Serve the model routes `routes`, and `handlers` by (method, path).
 
-        A path may hold one `{}` for an identifier; `handlers` see the whole request.
+        Each `{}` in a path stands for an identifier; `handlers` see the whole request.
         """
         self._turns = turns
         self._keyring = keyring
         self._exact: dict[bytes, dict[bytes, Handler]] = {}
-        self._patterns: list[tuple[bytes, bytes, dict[bytes, Handler]]] = []
-        self._models = {route.path.encode(): route for route in ROUTES}
+        self._patterns: dict[re.Pattern[bytes], dict[bytes, Handler]] = {}
+        self._models = {route.path.encode(): route for route in routes}
         for (method, path), handler in handlers.items():
             self._add(method.encode(), path.encode(), handler)
         self._request_ids = request_ids()
@@ -71,12 +78,8 @@ class Gateway:
         if b"{}" not in path:
             self._exact.setdefault(path, {})[method] = handler
             return
-        before, _, after = path.partition(b"{}")
-        for known_before, known_after, methods in self._patterns:
-            if (known_before, known_after) == (before, after):
-                methods[method] = handler
-                return
-        self._patterns.append((before, after, {method: handler}))
+        pattern = re.compile(b"([^/]+)".join(map(re.escape, path.split(b"{}"))))
+        self._patterns.setdefault(pattern, {})[method] = handler
 
     def handle(self, request: Request, reply: Reply) -> None:
         """Answer one request."""
@@ -132,9 +135,8 @@ class Gateway:
         methods = self._exact.get(path)
         if methods is not None:
             return methods
-        for before, after, pattern_methods in self._patterns:
-            inner = path[len(before) : len(path) - len(after)]
-            if inner and b"/" not in inner and path == before + inner + after:
+        for pattern, pattern_methods in self._patterns.items():
+            if pattern.fullmatch(path) is not None:
                 return pattern_methods
         return {}
 

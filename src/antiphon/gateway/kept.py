@@ -21,6 +21,7 @@ from antiphon.gateway.request import Request
 from antiphon.ports.reply import Headers, Reply
 from antiphon.ports.stores import CacheLevel, KeptResponse, ResponseStore
 from antiphon.ports.upstream import UpstreamRequest
+from antiphon.turn.history import grow
 from antiphon.turn.items import list_items
 from antiphon.wire.errors import ClientFault
 from antiphon.wire.objects import read_object
@@ -138,7 +139,7 @@ class KeptResponses:
         items = await self._contexts.shown_for(asked.response_id, asked.owner)
         if items is None:
             raise _UnknownResponse(asked.response_id)
-        return list_items(items, asked.query)
+        return list_items(grow(asked.owner, None, items), asked.query)
 
     async def _kept(self, asked: "_Asked") -> KeptResponse:
         kept = await self._store.get(asked.response_id, asked.owner)

@@ -40,13 +40,16 @@ class Operations:
         self._metrics = metrics
 
     def handlers(self) -> dict[tuple[str, str], Handler]:
-        """Return the routes."""
+        """Return the routes that every process has."""
         return {
             ("GET", "/healthz"): self._healthz,
             ("GET", "/readyz"): self._readyz,
             ("GET", "/metrics"): self._serve_metrics,
-            ("GET", "/v1/models"): self._models,
         }
+
+    def models(self) -> dict[tuple[str, str], Handler]:
+        """Return the route of the list of models."""
+        return {("GET", "/v1/models"): self._models}
 
     def _healthz(self, request: Request, request_id: bytes, reply: Reply) -> None:  # noqa: ARG002
         reply.send(200, (_JSON,), b'{"status":"ok"}')

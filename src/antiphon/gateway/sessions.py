@@ -36,6 +36,7 @@ class Sessions:
         """Let `turns` answer; `resolve` finds what a warm-up continues."""
         self._turns = turns
         self._keyring = keyring
+        self._is_api = limits.is_api
         self._request_ids = request_ids()
         self._conditions = Conditions(
             answer=self._answer,
@@ -50,7 +51,7 @@ class Sessions:
 
     def serves(self, path: bytes) -> bool:
         """Whether WebSockets are opened on `path`."""
-        return path == RESPONSES_ROUTE.path.encode()
+        return self._is_api and path == RESPONSES_ROUTE.path.encode()
 
     def request_id(self) -> bytes:
         """Return an id under which a handshake is refused."""

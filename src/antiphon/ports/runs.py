@@ -66,8 +66,12 @@ class NewRun:
     """The first events."""
     begun: Sequence[bytes] = ()
     """Those that follow if it is begun at once."""
+    notices: Sequence[tuple[str, str]] = ()
+    """Webhooks that are told when it has ended: the id of each notice, and the name of who is told."""
     is_public: bool
     """Whether its events, and not only its answer, are promised to somebody: then none may be taken back."""
+    is_shown: bool = False
+    """Whether something of the answer is among `frames`: then nobody begins it again."""
     priority: int = 0
     """The highest is claimed first."""
     created_at: float
@@ -169,7 +173,9 @@ class RunStore(Protocol):
         """Accept a run: it is on disk when this returns.
 
         `worker`, if given, has it from the beginning, unless its owner has enough in progress or something that
-        could be claimed is as urgent. Raises QueueFull if it would have to wait and must not.
+        could be claimed is as urgent; what is shown already always begins. The lock of the conversation that its
+        context names, which it holds, lasts from now on as long as the run. Raises QueueFull if it would have to wait
+        and must not.
         """
 
     async def claim(self, worker: str, limit: int, limits: RunLimits = UNLIMITED) -> list[Lease]:
@@ -185,7 +191,10 @@ class RunStore(Protocol):
         """Prolong the leases of runs, by id and epoch, and return those that are still held."""
 
     async def append(self, appends: Sequence[Append]) -> list[bool]:
-        """Add events; False where the writer is fenced. Prolongs the leases."""
+        """Add events; False where the writer is fenced. Prolongs the leases.
+
+        What ends a run as completed or incomplete adds its input and output to its conversation as well.
+        """
 
     async def release(self, held: Sequence[tuple[str, int]]) -> None:
         """Let runs go, by id and epoch, as if their leases had run out: they are stale at once."""

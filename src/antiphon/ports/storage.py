@@ -6,9 +6,11 @@ A driver is made by `await open(url, settings)` of its module; `drivers.storage`
 from collections.abc import Callable
 from typing import Protocol
 
+from antiphon.ports.conversations import ConversationStore, ItemStore
 from antiphon.ports.ledger import Ledger
 from antiphon.ports.runs import RunStore
 from antiphon.ports.stores import CacheLevel, ResponseStore
+from antiphon.ports.webhooks import Outbox
 
 
 class StorageUnusable(Exception):
@@ -51,6 +53,18 @@ class Storage(Protocol):
     @property
     def runs(self) -> RunStore:
         """Background answers under way."""
+
+    @property
+    def conversations(self) -> ConversationStore:
+        """Conversations."""
+
+    @property
+    def items(self) -> ItemStore:
+        """All items that are kept, by their ids."""
+
+    @property
+    def outbox(self) -> Outbox:
+        """Webhooks that are to be told."""
 
     @property
     def cache(self) -> CacheLevel | None:

@@ -57,7 +57,10 @@ class ResponseStore(Protocol):
         """Whether storage cannot keep up, so that no more should be promised."""
 
     def put(self, kept: KeptResponse) -> None:
-        """Keep a response; it is on disk before a graceful stop ends."""
+        """Keep a response; it is on disk before a graceful stop ends.
+
+        Its input and output are added to the conversation that its context names, and that is unlocked.
+        """
 
     async def get(self, response_id: str, owner: str) -> KeptResponse | None:
         """Return the owner's response. Raises StoreFault."""

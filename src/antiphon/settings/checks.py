@@ -38,6 +38,7 @@ _TOKEN: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", re.ASCII)
 _SENDABLE: Final = re.compile(r"[\x21-\x7e]+", re.ASCII)
 _HOST: Final = re.compile(r"[0-9A-Za-z_-]+(\.[0-9A-Za-z_-]+)*", re.ASCII)
 _STORAGE_URL: Final = re.compile(r"sqlite:///.+|postgres(ql)?://.+", re.DOTALL)
+_REDIS_URL: Final = re.compile(r"(redis|valkey)s?://.+|unix:///.+", re.DOTALL)
 _SECRET_LENGTH: Final = 32
 _WEBHOOK_PREFIX: Final = "whsec_"
 _HEADER_VALUE: Final = re.compile(r"[\t\x20-\x7e]*", re.ASCII)
@@ -84,6 +85,10 @@ def problems(settings: Settings) -> Iterator[Problem]:
     if _STORAGE_URL.fullmatch(settings.storage.url) is None:
         yield Problem(
             ("storage", "url"), "storage.url: expected sqlite:///FILE or postgresql://HOST/DATABASE"
+        )
+    if settings.redis is not None and _REDIS_URL.match(settings.redis.url) is None:
+        yield Problem(
+            ("redis", "url"), "redis.url: expected redis://HOST:PORT, rediss://HOST:PORT or unix://PATH"
         )
     if not settings.keys and not is_loopback(settings.server.host):
         yield Problem(

@@ -30,6 +30,7 @@ ProviderType = Literal[
     "together",
     "playback",
 ]
+Role = Literal["api,worker", "api", "worker"]
 
 
 class Server(Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):
@@ -41,6 +42,9 @@ class Server(Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):
     """0 takes a free one."""
     workers: PositiveInt = 1
     """Processes that share the port."""
+    role: Role = "api,worker"
+    """What they do: `api` answers clients and begins no background answer, `worker` answers no client and runs what
+    is queued, `api,worker` does both."""
     header_timeout: Timeout = Timeout(10)
     """Seconds from the first byte of a request to the end of its head."""
     body_timeout: Timeout = Timeout(30)
@@ -62,6 +66,21 @@ class Server(Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):
     websocket_lifetime: Timeout = Timeout(3600)
     """Seconds after which a WebSocket is closed; answers under way are finished."""
 
+    @property
+    def is_api(self) -> bool:
+        """Whether clients are answered."""
+        return self.role != "worker"
+
+    @property
+    def is_worker(self) -> bool:
+        """Whether background answers are run."""
+        return self.role != "api"
+
+    @property
+    def has_others(self) -> bool:
+        """Whether other processes must be there that use the same storage."""
+        return self.workers > 1 or not (self.is_api and self.is_worker)
+
 
 class Provider(Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):
     """A configured upstream."""
@@ -80,6 +99,9 @@ class Provider(Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):
     """Models to list; without it the upstream is asked."""
     state: Literal["gateway", "upstream"] = "gateway"
     """Who keeps responses; with `upstream` ids, chains, conversations and background are passed on."""
+    background: bool = False
+    """Whether it carries background answers in its own background mode, with `store: true`: then a gateway that was
+    restarted goes on with them where it was. Only for those with the Responses API."""
     usage_in_streams: bool = True
     """Whether chat streams are asked for usage on behalf of clients that did not ask."""
     cassette: str | None = None
@@ -160,6 +182,13 @@ class Storage(Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):
     """Connections of one worker to PostgreSQL, beside the one that listens."""
 
 
+class Redis(Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):
+    """Where processes tell each other at once what has moved on; what it loses is found in storage a little later."""
+
+    url: str
+    """`redis://USER:PASSWORD@HOST:PORT`, with TLS `rediss://`, or `unix://PATH`; `valkey://` is the same."""
+
+
 class Webhook(Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):
     """Who is told when a background answer has ended, as Standard Webhooks has it."""
 
@@ -224,12 +253,17 @@ class Responses(Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):
 
     retention: Timeout = Timeout(30 * 86400)
     """Seconds for which a response can be read again."""
+    conversation_retention: Timeout | None = None
+    """Seconds after which a conversation is forgotten that has not changed; without it none is."""
     max_bytes: Size = Size(8 * 1024**3)
     """Bound of all that is kept, with what models were shown; the oldest go first."""
     max_history_items: PositiveInt = 10_000
     """Bound of the items that a request continues, with its own."""
     max_history_bytes: Size = Size(32 * 1024 * 1024)
     """Bound of their bytes."""
+    on_disconnect: Literal["cancel", "finish"] = "cancel"
+    """What becomes of a `store: true` answer whose client leaves: given up, with nothing kept, or finished and kept;
+    a request chooses with `X-Antiphon-On-Disconnect`."""
     history_memory: Size = Size(64 * 1024 * 1024)
     """Bound of the histories that each worker has at hand, so that it need not read them to continue them."""
     background: Background = Background()
@@ -273,6 +307,8 @@ class Settings(Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):
     """A file without this section has no cache; an empty one (`cache: {}`) takes the defaults."""
     admin: Admin = Admin()
     storage: Storage = Storage()
+    redis: Redis | None = None
+    """Redis or Valkey, which is only of use to several processes. Without it hints come through storage."""
     keys: tuple[Key, ...] = ()
     """Without any there is no authentication, and only loopback addresses may be bound."""
     responses: Responses = Responses()

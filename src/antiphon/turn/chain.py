@@ -64,7 +64,7 @@ def continued(parent_input: Iterable[bytes], parent_output: Iterable[bytes], new
 
     Raises ClientFault if an output among `new_input` belongs to no call that came before it.
     """
-    told = tuple(item for written in parent_output if (item := _told_again(written)) is not None)
+    told = tuple(item for written in parent_output if (item := told_again(written)) is not None)
     context = (*parent_input, *told, *new_input)
     if any(known is not None and known.type in _OUTPUTS for known in map(_known, new_input)):
         _check_calls(context, len(context) - len(new_input))
@@ -112,7 +112,7 @@ def _elements_with_halves(array: bytes) -> Items:
         raise ClientFault("'input' cannot be read.", code="invalid_json", param="input") from error
 
 
-def _told_again(item: bytes) -> bytes | None:
+def told_again(item: bytes) -> bytes | None:
     """Return an output item as input, or None if an upstream that keeps nothing could not read it.
 
     Reasoning is known to its upstream only by what is encrypted in it, and has no status as input. Members

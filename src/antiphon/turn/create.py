@@ -46,7 +46,7 @@ def read_create(body: Item) -> HubRequest:
             raise ClientFault(f"'{path}' is one of {told}.", code="invalid_value", param=path)
     for name, length in _LENGTHS.items():
         _check_length(request.get(name, ""), length, name)
-    _check_metadata(request.get("metadata", {}))
+    check_metadata(request.get("metadata", {}))
     if _at(request, "text.format.type") == "json_schema":
         _check_schema(request["text"]["format"])
     check_call_outputs(request["input"])
@@ -103,7 +103,8 @@ def _check_schema(form: Item) -> None:
             raise ClientFault(f"'{path}' must be {told}.", code="invalid_type", param=path)
 
 
-def _check_metadata(metadata: Item) -> None:
+def check_metadata(metadata: Item) -> None:
+    """Refuse what is out of bounds. Raises ClientFault with a path."""
     if len(metadata) > _PAIRS:
         raise ClientFault(
             f"'metadata' has {len(metadata)} pairs, and may have {_PAIRS}.",

@@ -5,6 +5,7 @@ same items so share them, whoever wrote them down: a client that continues a res
 conversation again, and two branches of one chain.
 """
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from hashlib import blake2b
@@ -14,8 +15,7 @@ from antiphon.turn.chain import Items, input_items
 from antiphon.wire.errors import ClientFault
 
 _ID_BYTES: Final = 20
-ID_PREFIX: Final = "item_"
-"""Of the ids that items get whose client gave them none."""
+_ID_IN_HEX: Final = re.compile(rf"[a-z]+_([0-9a-f]{{{2 * _ID_BYTES}}})")
 
 
 class Head(NamedTuple):
@@ -42,6 +42,22 @@ class Node(NamedTuple):
         """The history that ends here."""
         return Head(self.id, self.depth, self.size)
 
+    def belongs_to(self, owner: str) -> bool:
+        """Whether it was made for this owner."""
+        before = None if self.previous is None else Head(self.previous, 0, 0)
+        return grow(owner, before, [self.item])[0].id == self.id
+
+
+def public_id(node_id: bytes, prefix: str) -> str:
+    """Return the id under which an item of a history is listed whose client gave it none."""
+    return prefix + node_id.hex()
+
+
+def node_id_of(item_id: str) -> bytes | None:
+    """Return the place in a history that `public_id` has named; None if it is another kind of id."""
+    found = _ID_IN_HEX.fullmatch(item_id)
+    return None if found is None else bytes.fromhex(found[1])
+
 
 @dataclass(frozen=True, slots=True)
 class Context:
@@ -55,12 +71,20 @@ class Context:
     """How many items stand in front of the request's own `input`."""
     is_text: bool = False
     """Whether that `input` is a string."""
+    conversation: str | None = None
+    """What the request's own input and its answer are to become part of."""
+
+    @property
+    def given(self) -> Items:
+        """The request's own input."""
+        return (self.new if self.shown is None else self.shown)[self.inherited :]
 
     @classmethod
     def of(cls, given: bytes | None) -> "Context":
         """Return the context of a request that stands alone, whose `input` is `given`."""
         try:
-            return cls(None, input_items(given))
+            items = input_items(given)
+            return cls(None, items, items)
         except ClientFault:
             return cls(None, ())  # an upstream has understood it, whatever it is
 

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable
 from typing import Any, Final
 
 from antiphon.turn.events import Item
+from antiphon.turn.references import unknown_item
 from antiphon.turn.tools import TOOL_SEARCH, wire_names
 from antiphon.wire.errors import ClientFault
 from antiphon.wire.objects import write_text
@@ -146,7 +147,12 @@ def _input(request: HubRequest) -> list[Item]:
         raise ClientFault(
             "Missing required parameter: 'input'.", code="missing_required_parameter", param="input"
         )
-    return [_item(item, f"input[{index}]") for index, item in enumerate(given)]
+    return read_items(given, "input")
+
+
+def read_items(given: list[Any], path: str) -> list[Item]:
+    """Return items in the hub's one way of writing. Raises ClientFault with a path."""
+    return [_item(item, f"{path}[{index}]") for index, item in enumerate(given)]
 
 
 def user_message(text: str) -> Item:
@@ -243,11 +249,7 @@ def _reasoning(item: Item, path: str) -> Item:
 
 
 def _reference(item: Item, path: str) -> Item:
-    raise ClientFault(
-        f"Item with id '{str(item['id'])[:128]}' not found. Items are not kept: send the item itself.",
-        status=404,
-        param=path.partition("[")[0],
-    )
+    raise unknown_item(str(item["id"]), path.partition("[")[0])
 
 
 def _search(item: Item, path: str) -> Item:

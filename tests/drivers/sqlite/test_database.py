@@ -4,10 +4,12 @@ import asyncio
 import contextlib
 import sqlite3
 import stat
+import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from antiphon.drivers.sqlite import database as sqlite_database
 from antiphon.drivers.sqlite.database import Database, inspect
 from antiphon.wire.errors import StoreFault
 from drivers.sqlite.at_once import run_at_once
@@ -196,6 +198,75 @@ def test_a_file_that_is_locked_fails_only_what_waits_meanwhile(tmp_path):
     assert workers_in(tmp_path) == ["later"]
 
 
+def test_what_nobody_waits_for_is_written_when_the_file_is_free(tmp_path):
+    """In its order, and before the file is closed."""
+
+    async def test():
+        async with opened(tmp_path, busy_seconds=0.01) as database:
+            with contextlib.closing(sqlite3.connect(tmp_path / "antiphon.db", isolation_level=None)) as other:
+                other.execute("BEGIN IMMEDIATE")
+                database.write(insert("a"))
+                with pytest.raises(StoreFault):
+                    await database.written(insert("b"))
+                database.write(
+                    lambda connection: connection.execute("UPDATE worker_metrics SET worker = 'c'")
+                )
+                assert (database.queued, database.failed) == (2, 1)
+                other.execute("ROLLBACK")
+
+    run(test())
+    assert workers_in(tmp_path) == ["c"]
+
+
+def test_what_never_could_be_written_is_told(tmp_path):
+    """When the file is closed, and not before."""
+    told = []
+
+    async def test():
+        with contextlib.closing(sqlite3.connect(tmp_path / "antiphon.db", isolation_level=None)) as other:
+            async with opened(tmp_path, busy_seconds=0.01) as database:
+                other.execute("BEGIN IMMEDIATE")
+                database.write(insert("a"), on_done=lambda: told.append("a"))
+                with pytest.raises(StoreFault):
+                    await database.written(insert("b"))
+                assert told == []
+            await eventually(lambda: told)
+            assert (database.queued, database.failed) == (0, 2)
+
+    run(test())
+
+
+def test_a_full_disk_takes_writes_again_when_there_is_room(tmp_path, monkeypatch):
+    """Who waits hears that it is full; the others wait, and what makes room is done before them."""
+    monkeypatch.setattr(sqlite_database, "_RETRY_SECONDS", 0.01)
+    fill = "INSERT INTO worker_metrics VALUES (?, 0, zeroblob(1000000))"
+
+    async def test():
+        async with opened(tmp_path) as database:
+            await database.written(lambda connection: connection.execute(fill, ("old",)) and None)
+            await database.written(
+                lambda connection: (
+                    connection.execute(
+                        f"PRAGMA max_page_count = {connection.execute('PRAGMA page_count').fetchone()[0]}"
+                    )
+                    and None
+                )
+            )
+            database.write(lambda connection: connection.execute(fill, ("kept",)) and None)
+            with pytest.raises(StoreFault):
+                await database.written(lambda connection: connection.execute(fill, ("told",)) and None)
+            assert database.queued == 1
+            database.write_in_slices(
+                lambda connection: (
+                    connection.execute("DELETE FROM worker_metrics WHERE worker = 'old'").rowcount > 1
+                )
+            )
+            await eventually(lambda: database.queued == 0)
+
+    run(test())
+    assert workers_in(tmp_path) == ["kept"]
+
+
 def test_a_file_that_cannot_be_written_can_be_read(tmp_path):
     """Writes fail, each for itself, and reads go on."""
 
@@ -219,6 +290,25 @@ def test_a_read_that_fails_is_a_fault_of_the_store(tmp_path):
                 await database.read(lambda connection: connection.execute("SELECT * FROM nowhere"))
             assert (caught.value.status, caught.value.code) == (503, "storage_unavailable")
             assert await database.read(lambda connection: connection.execute(WORKERS).fetchall()) == []
+
+    run(test())
+
+
+def test_a_long_read_holds_up_nobody_who_reads_a_little(tmp_path):
+    """As one who continues a chain of thousands of items."""
+    go_on = threading.Event()
+
+    async def test():
+        async with opened(tmp_path) as database:
+            await database.written(insert("a"))
+            long = asyncio.ensure_future(database.read(lambda connection: go_on.wait(10), is_long=True))
+            for _ in range(3):
+                assert await database.read(lambda connection: connection.execute(WORKERS).fetchall()) == [
+                    ("a",)
+                ]
+            assert not long.done()
+            go_on.set()
+            assert await long
 
     run(test())
 

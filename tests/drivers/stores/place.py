@@ -107,6 +107,7 @@ async def opened(place: Place, clock: Clock | None = None, **responses: Any) -> 
 async def committed(storage: Storage) -> None:
     """Return when nothing waits to be written."""
     await eventually(lambda: storage.queued == 0)
+    await asyncio.sleep(0)  # and whoever is told of it has been
 
 
 def new_run(name: str = "resp_1", **changes: Any) -> NewRun:

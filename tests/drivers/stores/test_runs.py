@@ -47,6 +47,27 @@ def test_nobody_else_knows_of_a_run(place):
     run(test())
 
 
+def test_what_is_shown_when_its_run_is_made_begins_whatever_waits(place):
+    """It was begun before; nobody begins it again."""
+
+    async def test():
+        clock = Clock(NOW)
+        async with opened(place, clock) as storage:
+            runs = storage.runs
+            limits = RunLimits(in_progress_per_owner=0, queued=1)
+            await runs.create(new_run("resp_waits", priority=9), None)
+            new = new_run(frames=(), is_public=True, is_shown=True)
+            lease = await runs.create(new, "me", limits)
+            assert (lease.epoch, lease.last_seq) == (1, -1)
+            assert await runs.append([append_of(lease, (b"0",))]) == [True]
+            clock.now += LEASE + 1
+            [stale] = [each for each in await runs.stale(10) if each.id == "resp_1"]
+            assert (stale.is_shown, stale.is_public) == (True, True)
+            assert not await runs.restart("resp_1", stale.state, 0)
+
+    run(test())
+
+
 def test_a_run_may_belong_to_a_worker_from_the_beginning(place):
     """Then nobody else claims it, and it does not wait."""
 

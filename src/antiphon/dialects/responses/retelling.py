@@ -4,6 +4,8 @@ It has the run's own beginning and numbers, and says of the response what only t
 
     created queued in_progress  item events …  terminal
     ------- made here --------  -- renumbered --  with the members that the gateway answers for
+
+Where the run carries an answer that somebody waits for, its beginning is the upstream's.
 """
 
 import re
@@ -91,10 +93,18 @@ def completed(snapshot: Snapshot, number: int) -> bytes:
 class Retelling:
     """Tells one answer again, frame by frame."""
 
-    def __init__(self, number: int, members: Mapping[str, bytes], *, tells_truncation: bool = True) -> None:
+    def __init__(
+        self,
+        number: int,
+        members: Mapping[str, bytes],
+        *,
+        tells_beginning: bool = False,
+        tells_truncation: bool = True,
+    ) -> None:
         """Go on with the event `number`; `members` of the response are what the gateway says they are.
 
-        Without `tells_truncation` a stream that has no terminal event is not told to have failed: see `is_truncated`.
+        `tells_beginning`: the upstream's own `created`, `queued` and `in_progress` are told. Without
+        `tells_truncation` a stream that has no terminal event is not told to have failed: see `is_truncated`.
         """
         self.number = number
         self.is_truncated = False
@@ -102,10 +112,13 @@ class Retelling:
         self._tells_truncation = tells_truncation
         self.status: str | None = None
         """How the answer has ended, as soon as it has."""
+        self.heard = -1
+        """The upstream's own number of its last event."""
         self.has_effect = False
         self.error: EventData | None = None
         """The error that the stream has told of."""
         self._members = members
+        self._tells_beginning = tells_beginning
 
     def feed(self, frame: bytes) -> bytes | None:
         """Return the frame as it is told again; None if it is not. Raises ValueError for what cannot be read."""
@@ -116,6 +129,8 @@ class Retelling:
         if data.strip() in (b"", DONE_DATA):
             return None
         kind = event.type
+        number = _number_in(data)
+        self.heard = self.heard if number is None else number
         if not kind or kind in _READ:
             told = read_event(event)
             kind = str(told.type)
@@ -125,7 +140,8 @@ class Retelling:
             if kind in TERMINAL:
                 data = self._end(kind, told, data)
             elif kind in LIFECYCLE:
-                return None
+                if not self._tells_beginning:
+                    return None
             elif kind == "error":
                 self.error = told
             elif kind == _ADDED:
@@ -141,6 +157,20 @@ class Retelling:
         for name, value in self._members.items():
             response = with_member(response, name, value)
         return splice(data, {("response",): response})
+
+
+def begins(frame: bytes) -> bool:
+    """Whether a frame tells that the response has begun, and nothing of its answer. Raises ValueError."""
+    event = parse_frame(frame)
+    if event is None or event.data.strip() in (b"", DONE_DATA):
+        return False
+    kind = event.type or str(read_event(event).type)
+    return kind in LIFECYCLE and kind not in TERMINAL
+
+
+def _number_in(data: bytes) -> int | None:
+    found = _NUMBER.match(data)
+    return None if found is None else int(found.group(1))
 
 
 def _numbered(data: bytes, number: int) -> bytes:

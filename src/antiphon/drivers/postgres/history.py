@@ -4,10 +4,13 @@ from collections.abc import Sequence
 from typing import Final
 
 from antiphon.drivers.postgres.connection import Connection
+from antiphon.drivers.postgres.values import is_storable
+from antiphon.turn.chain import Items
 from antiphon.turn.history import Context, Node, grow
+from antiphon.turn.items import id_of
 
 _ARE_THERE = "SELECT id FROM history WHERE id = ANY($1::bytea[])"
-_KEEP = "SELECT keep_history_v1($1, $2, $3, $4, $5)"
+_KEEP = "SELECT keep_history_v1($1, $2, $3, $4, $5, $6)"
 WALK: Final = """
 WITH RECURSIVE shown (depth, previous, item) AS (
     SELECT depth, previous, item FROM history WHERE id = $1
@@ -15,6 +18,7 @@ WITH RECURSIVE shown (depth, previous, item) AS (
 ) SELECT item FROM shown ORDER BY depth
 """
 """Returns the items up to one, the first one first."""
+_ONE = "SELECT previous, item FROM history WHERE id = $1"
 
 _WORTH_ASKING_BYTES: Final = 16 * 1024
 """Of items: to ask which of them are there costs more than to send so few."""
@@ -56,6 +60,24 @@ async def _keep(connection: Connection, nodes: Sequence[Node], before: bytes | N
         [node.depth for node in nodes],
         [node.size for node in nodes],
         [node.item for node in nodes],
+        [_name_of(node.item) for node in nodes],
         before,
     )
     return is_kept
+
+
+async def read_latest(connection: Connection, head: bytes | None, count: int) -> Items:
+    """Return the last items up to `head`, the first of them first."""
+    latest: list[bytes] = []
+    while head is not None and len(latest) < count:
+        row = await connection.fetchrow(_ONE, head)
+        if row is None:
+            break
+        head, item = row
+        latest.append(item)
+    return tuple(reversed(latest))
+
+
+def _name_of(item: bytes) -> str | None:
+    item_id = id_of(item)
+    return item_id if item_id is not None and is_storable(item_id) else None

@@ -1,14 +1,18 @@
 """Kept responses in PostgreSQL; implements `ports.stores.ResponseStore`."""
 
+import asyncio
 import logging
 import sys
 import time
 from collections.abc import Callable
 
+from antiphon.dialects.responses.output import output_of_recording
 from antiphon.drivers.echoed import read_echo, write_echo
 from antiphon.drivers.postgres.connection import Connection, Row
+from antiphon.drivers.postgres.conversations import add_answer
 from antiphon.drivers.postgres.database import Database, now_at
 from antiphon.drivers.postgres.history import WALK, keep_history
+from antiphon.drivers.postgres.items import index_output
 from antiphon.drivers.postgres.recordings import keep_recording
 from antiphon.drivers.postgres.values import is_storable
 from antiphon.ports.stores import KeptResponse
@@ -103,10 +107,14 @@ class PostgresResponses:
         self._pending[name] = kept
         context = kept.context or Context(None, ())
         nodes = grow(kept.owner, context.before, context.new)
+        now = self._now()
         self._unwritten.update((node.id, node) for node in nodes)
 
         async def write(connection: Connection) -> None:
             await keep_response(connection, kept, await keep_history(connection, kept.owner, context, nodes))
+            if context.conversation is not None:
+                items = (*context.given, *await asyncio.to_thread(output_of_recording, kept.recording))
+                await add_answer(connection, context.conversation, kept.owner, kept.id, items, now)
 
         def done() -> None:
             for node in nodes:
@@ -214,6 +222,7 @@ class PostgresResponses:
 async def keep_response(connection: Connection, kept: KeptResponse, history: bytes | None) -> None:
     """Write a response whose history is held for it."""
     await keep_recording(connection, kept.recording)
+    await index_output(connection, kept.recording)
     # With `ids: original` one may be there: it is replaced, and what it held is let go.
     replaced = await connection.fetchrow(_REPLACED, kept.id, kept.owner)
     await connection.execute(

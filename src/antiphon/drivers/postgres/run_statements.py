@@ -6,11 +6,11 @@ CREATE = f"""
 WITH run AS (
     INSERT INTO runs (id, owner, status, epoch, last_seq, worker, lease_until, attempt, is_shown, is_public,
         has_effect, priority, created_at, queue_deadline, deadline)
-    SELECT $1, $2, $3, $4, cardinality($13::bytea[]) - 1, $5, now + $6, $4, false, $7, false, $8, $9,
+    SELECT $1, $2, $3, $4, cardinality($13::bytea[]) - 1, $5, now + $6, $4, $16, $7, false, $8, $9,
         now + $10, now + $11
     FROM (SELECT {now_at(14)} AS now) AS clock
 ), request AS (
-    INSERT INTO run_requests (id, request, history) VALUES ($1, $12, $15)
+    INSERT INTO run_requests (id, request, history, conversation, given) VALUES ($1, $12, $15, $17, $18)
 )
 INSERT INTO run_events (id, seq, time, frame)
 SELECT $1, place - 1, 0, frame FROM unnest($13::bytea[]) WITH ORDINALITY AS given (frame, place)
@@ -177,6 +177,12 @@ WITH gone AS (
 )
 DELETE FROM run_requests USING gone WHERE run_requests.id = gone.id RETURNING history
 """
+CONVERSATIONS = """
+SELECT runs.id, owner, conversation, given, history FROM runs JOIN run_requests ON run_requests.id = runs.id
+WHERE runs.id = ANY($1::text[]) AND conversation IS NOT NULL ORDER BY conversation
+"""
 LEFT_BEHIND = "SELECT id FROM runs WHERE deadline < $1 LIMIT $2 FOR UPDATE SKIP LOCKED"
 RELEASE = "SELECT release_history_v1($1)"
 NOTIFY = "SELECT pg_notify($1, $2 || ' ' || $3)"
+
+NOTICE = "INSERT INTO webhook_notices (id, run_id, hook) VALUES ($1, $2, $3)"

@@ -3,17 +3,20 @@
 Leases and deadlines are by the database's clock, which all hosts have in common.
 """
 
+import asyncio
 import secrets
 import time
 from collections.abc import Callable, Sequence
-from typing import Final
+from typing import Any, Final
 
+from antiphon.dialects.responses.output import output_of_frames
 from antiphon.drivers.postgres import run_statements as sql
 from antiphon.drivers.postgres.admission import Room, may_begin
 from antiphon.drivers.postgres.connection import Connection, Row
+from antiphon.drivers.postgres.conversations import add_answer, hand_over
 from antiphon.drivers.postgres.database import Database
 from antiphon.drivers.postgres.hints import Hints
-from antiphon.drivers.postgres.history import keep_history
+from antiphon.drivers.postgres.history import keep_history, read_latest
 from antiphon.drivers.postgres.responses import keep_response
 from antiphon.drivers.postgres.values import is_storable
 from antiphon.ports.runs import (
@@ -32,6 +35,7 @@ from antiphon.turn.history import grow
 from antiphon.wire.errors import StoreFault
 
 _AT_ONCE: Final = 100
+_ANSWERED: Final = frozenset({"completed", "incomplete"})
 
 
 class PostgresRuns:
@@ -61,7 +65,9 @@ class PostgresRuns:
             await self._database.queue.flushed()  # what it continues may wait there
 
         async def work(connection: Connection) -> Lease | None:
-            is_begun = worker is not None and await may_begin(connection, new, limits, self._database.time())
+            is_begun = worker is not None and (
+                new.is_shown or await may_begin(connection, new, limits, self._database.time())
+            )
             if not is_begun:
                 await self._room.take(connection, new.owner, limits)
             history = await keep_history(connection, new.owner, new.context, nodes)
@@ -75,8 +81,13 @@ class PostgresRuns:
                 # What counts is how long it is until then: hosts' clocks may differ from the database's.
                 new.queue_deadline - self._now(),
                 new.deadline - self._now(),
-                *(new.request, frames, self._database.time(), history),
+                *(new.request, frames, self._database.time(), history, new.is_shown),
+                *(new.context.conversation, len(new.context.given)),
             )
+            if new.context.conversation is not None:
+                await hand_over(connection, new.context.conversation, new.id)
+            for notice_id, hook in new.notices:
+                await connection.execute(sql.NOTICE, notice_id, new.id, hook)
             if not is_begun:
                 return None
             return Lease(
@@ -161,26 +172,45 @@ class PostgresRuns:
             for append in left
             for place, (time, frame) in enumerate(zip(append.times, append.frames, strict=True))
         ]
+        values: tuple[Any, ...] = (
+            [append.run_id for append in left],
+            [append.epoch for append in left],
+            [append.last_seq for append in left],
+            [len(append.frames) for append in left],
+            [append.status for append in left],
+            [append.is_shown for append in left],
+            [append.has_effect for append in left],
+            self._lease,
+            *([event[column] for event in events] for column in range(4)),
+            *self._hints.address,
+            *([_columns(append.carried)[column] for append in left] for column in range(3)),
+            self._database.time(),
+        )
+        answered = {append.run_id for append in left if append.status in _ANSWERED}
         try:
-            rows = await self._database.fetch(
-                sql.APPEND,
-                [append.run_id for append in left],
-                [append.epoch for append in left],
-                [append.last_seq for append in left],
-                [len(append.frames) for append in left],
-                [append.status for append in left],
-                [append.is_shown for append in left],
-                [append.has_effect for append in left],
-                self._lease,
-                *([event[column] for event in events] for column in range(4)),
-                *self._hints.address,
-                *([_columns(append.carried)[column] for append in left] for column in range(3)),
-                self._database.time(),
-            )
+            if answered:
+                rows = await self._database.transact(
+                    lambda connection: self._end(connection, values, answered)
+                )
+            else:
+                rows = await self._database.fetch(sql.APPEND, *values)
         except StoreFault:
             self._in_doubt.update(map(_name, appends))
             raise
         return done.union(*(row[0] for row in rows))
+
+    async def _end(self, connection: Connection, values: tuple[Any, ...], answered: set[str]) -> list[Row]:
+        """Add events of which some end their runs; what was asked and answered becomes part of a conversation."""
+        rows = await connection.fetch(sql.APPEND, *values)
+        ended = answered.intersection(*(row[0] for row in rows)) if rows else set()
+        for run_id, owner, conversation, given, history in await connection.fetch(
+            sql.CONVERSATIONS, list(ended)
+        ):
+            (page,) = _pages([(run_id, -1)], await connection.fetch(sql.READ, [run_id], [-1]))
+            output = await asyncio.to_thread(output_of_frames, page.frames)
+            items = (*await read_latest(connection, history, given), *output)
+            await add_answer(connection, conversation, owner, run_id, items, self._now())
+        return rows
 
     async def _committed(self, appends: Sequence[Append]) -> set[str]:
         """Return the runs that took an append of which no answer came back: nobody else writes in its epoch."""
@@ -260,11 +290,7 @@ class PostgresRuns:
 
     async def read_many(self, wanted: Sequence[tuple[str, int]]) -> list[Page]:
         """Do the same for several runs at once."""
-        rows = await self._database.fetch(
-            sql.READ, [run_id for run_id, _ in wanted], [after for _, after in wanted]
-        )
-        pages = {row[0]: _page(row) for row in rows}
-        return [pages.get(run_id) or Page() for run_id, _ in wanted]
+        return _pages(wanted, await self._database.fetch(sql.READ, *_unzipped(wanted)))
 
     async def publish(self, run_id: str) -> None:
         """Promise the events of a run to somebody: from now on none is taken back."""
@@ -322,6 +348,15 @@ class PostgresRuns:
 
 def _name(append: Append) -> tuple[str, int, int]:
     return append.run_id, append.epoch, append.last_seq
+
+
+def _unzipped(pairs: Sequence[tuple[str, int]]) -> tuple[list[str], list[int]]:
+    return [name for name, _ in pairs], [number for _, number in pairs]
+
+
+def _pages(wanted: Sequence[tuple[str, int]], rows: Sequence[Row]) -> list[Page]:
+    pages = {row[0]: _page(row) for row in rows}
+    return [pages.get(run_id) or Page() for run_id, _ in wanted]
 
 
 def _page(row: Row) -> Page:

@@ -7,11 +7,14 @@ from urllib.parse import parse_qs, urlsplit
 from antiphon.drivers.migrations import SchemaError
 from antiphon.drivers.postgres.cache import PostgresCache
 from antiphon.drivers.postgres.connection import connect, leave
+from antiphon.drivers.postgres.conversations import PostgresConversations
 from antiphon.drivers.postgres.database import Database
 from antiphon.drivers.postgres.faults import FAULTS
+from antiphon.drivers.postgres.items import PostgresItems
 from antiphon.drivers.postgres.kept_secrets import PostgresSecrets
 from antiphon.drivers.postgres.ledger import PostgresLedger
 from antiphon.drivers.postgres.migrating import is_behind
+from antiphon.drivers.postgres.outbox import PostgresOutbox
 from antiphon.drivers.postgres.recordings import drop_released_recordings
 from antiphon.drivers.postgres.responses import PostgresResponses
 from antiphon.drivers.postgres.runs import PostgresRuns
@@ -35,6 +38,14 @@ class PostgresStorage:
         )
         self.responses = PostgresResponses(database, wall_clock, max_bytes=settings.responses.max_bytes)
         self.runs = PostgresRuns(database, settings.responses.background.lease, wall_clock)
+        self.conversations = PostgresConversations(
+            database,
+            retention=settings.responses.conversation_retention,
+            deleted_retention=settings.responses.retention,
+            wall_clock=wall_clock,
+        )
+        self.items = PostgresItems(database, wall_clock)
+        self.outbox = PostgresOutbox(database)
         self.ledger = PostgresLedger(database)
         self.metrics = PostgresWorkerMetrics(database)
         self.secrets = PostgresSecrets(database)
@@ -82,6 +93,7 @@ class PostgresStorage:
         if self.cache is not None:
             self.cache.sweep(now)
         self.responses.sweep(now)
+        self.conversations.sweep(now)
         self.runs.sweep(now - self._retention)
         self.database.queue.put_in_slices(drop_released_recordings)
 

@@ -1,4 +1,4 @@
-"""One SQLite file, written by one thread that commits everything that has queued up, read by another.
+"""One SQLite file, written by one thread that commits everything that has queued up, read by two others.
 
 Waiting for a commit is for those who ask for it; all others hand over their write and go on.
 """
@@ -17,7 +17,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import TypeGuard, TypeVar
 
 from antiphon.drivers.sqlite.migrating import bring_forward, is_behind
 from antiphon.wire.errors import StoreFault
@@ -62,7 +62,7 @@ def inspect(path: Path) -> bool:
 
 
 class Database:
-    """The two threads and what they were asked to do."""
+    """The threads and what they were asked to do."""
 
     def __init__(
         self, path: Path, *, max_queued_bytes: int = 64 * 1024 * 1024, busy_seconds: float = 10.0
@@ -77,9 +77,11 @@ class Database:
         with contextlib.ExitStack() as opened:
             connection = opened.enter_context(contextlib.closing(self._connect()))
             bring_forward(connection)
-            self._reader = self._connect()
+            self._reader = _Reader(self._connect, "antiphon-read")
+            self._reader.open()
             opened.pop_all()
-        self._read_pool = ThreadPoolExecutor(1, "antiphon-read")
+        # So that nobody who wants a row waits for somebody who wants ten thousand.
+        self._long_reader = _Reader(self._connect, "antiphon-read-much")
         self._queue: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
         self._max_queued_bytes = max_queued_bytes
         self._lock = threading.Lock()
@@ -99,11 +101,14 @@ class Database:
         size: int = 0,
         *,
         may_drop: bool = False,
+        is_sweep: bool = False,
         on_done: Callable[[], object] | None = None,
     ) -> bool:
         """Do `work` in the next transaction; False if the queue is full and the work may be dropped, or closed.
 
-        `on_done` is called on the event loop when the work was committed or has failed.
+        While the file takes nothing, because it is locked or the disk is full, the work is tried again and again.
+        `is_sweep`: it makes room, and may be done before others. `on_done` is called on the event loop when the
+        work was committed or has failed.
         """
         if self._closed:
             _log.error("a write came after storage was closed")
@@ -120,7 +125,7 @@ class Database:
             if loop is not None and on_done is not None:
                 _tell(loop, on_done)
 
-        self._put(_Job(work, size, done))
+        self._put(_Job(work, size, done, is_sweep=is_sweep))
         return True
 
     def write_in_slices(self, work: Callable[[sqlite3.Connection], bool]) -> None:
@@ -134,7 +139,7 @@ class Database:
             if any(more) and not self._closed:
                 self.write_in_slices(work)
 
-        self.write(lambda connection: more.append(work(connection)), on_done=again)
+        self.write(lambda connection: more.append(work(connection)), on_done=again, is_sweep=True)
 
     async def written(self, work: Callable[[sqlite3.Connection], _T]) -> _T:
         """Do `work` in a transaction and wait until it is committed, and safe from a power cut. Raises StoreFault."""
@@ -166,14 +171,14 @@ class Database:
 
     def do_at_start(self, work: Callable[[sqlite3.Connection], _T]) -> _T:
         """Do `work` at once, before anything else reads. Raises sqlite3.Error."""
-        return work(self._reader)
+        return work(self._reader.open())
 
-    async def read(self, work: Callable[[sqlite3.Connection], _T]) -> _T:
-        """Do `work` on the reading thread. Raises StoreFault."""
+    async def read(self, work: Callable[[sqlite3.Connection], _T], *, is_long: bool = False) -> _T:
+        """Do `work` on a thread that reads; what may take long has one of its own. Raises StoreFault."""
         if self._closed:
             raise _store_fault("it is closed")
         try:
-            return await asyncio.get_running_loop().run_in_executor(self._read_pool, work, self._reader)
+            return await (self._long_reader if is_long else self._reader).read(work)
         except sqlite3.Error as error:
             raise _store_fault(error) from error
 
@@ -184,8 +189,8 @@ class Database:
         self._closed = True
         self._queue.put(None)
         await asyncio.get_running_loop().run_in_executor(None, self._thread.join)
-        self._read_pool.shutdown(wait=True)
         self._reader.close()
+        self._long_reader.close()
 
     def _connect(self) -> sqlite3.Connection:
         connection = sqlite3.connect(
@@ -237,9 +242,7 @@ class Database:
             with contextlib.suppress(sqlite3.Error):
                 connection.execute("ROLLBACK")
             if _is_for_now(error):
-                # That is no job's fault, and each alone would wait as long again.
-                self._finish([job for job in batch if job.is_awaited], error)
-                return [job for job in batch if not job.is_awaited]
+                return self._put_off(connection, batch, error)
             if len(batch) == 1:
                 self._finish(batch, error)
                 return []
@@ -247,6 +250,18 @@ class Database:
             return [left for job in batch for left in self._commit(connection, [job])]
         self._finish(batch, None)
         return []
+
+    def _put_off(
+        self, connection: sqlite3.Connection, batch: "list[_Job]", error: sqlite3.Error
+    ) -> "list[_Job]":
+        """Tell who waits, and return the others, which stay in their order: it is no job's fault."""
+        sweeps = [job for job in batch if job.is_sweep]
+        rest = [job for job in batch if not job.is_sweep]
+        if sweeps and rest and _code(error) == sqlite3.SQLITE_FULL:
+            # Perhaps they make room.
+            return [*self._commit(connection, sweeps), *self._commit(connection, rest)]
+        self._finish([job for job in batch if job.is_awaited], error)
+        return [job for job in batch if not job.is_awaited]
 
     def _begin(self, connection: sqlite3.Connection) -> None:
         """Begin to write, after whoever writes now: SQLite itself would look again only every 100 ms."""
@@ -272,12 +287,35 @@ class Database:
             self.queued -= len(batch)
 
 
+class _Reader:
+    """A thread that reads through a connection of its own, opened when it is first needed."""
+
+    def __init__(self, connect: Callable[[], sqlite3.Connection], name: str) -> None:
+        self._connect = connect
+        self.connection: sqlite3.Connection | None = None
+        self.pool = ThreadPoolExecutor(1, name)
+
+    def open(self) -> sqlite3.Connection:
+        if self.connection is None:
+            self.connection = self._connect()
+        return self.connection
+
+    async def read(self, work: Callable[[sqlite3.Connection], _T]) -> _T:
+        return await asyncio.get_running_loop().run_in_executor(self.pool, lambda: work(self.open()))
+
+    def close(self) -> None:
+        self.pool.shutdown(wait=True)
+        if self.connection is not None:
+            self.connection.close()
+
+
 @dataclass(frozen=True, slots=True)
 class _Job:
     work: Write
     size: int
     done: Callable[[Exception | None], None]
     is_awaited: bool = False
+    is_sweep: bool = False
 
 
 def _code(error: sqlite3.Error) -> int:
@@ -285,7 +323,7 @@ def _code(error: sqlite3.Error) -> int:
     return error.sqlite_errorcode & 0xFF
 
 
-def _is_for_now(error: Exception) -> bool:
+def _is_for_now(error: Exception) -> TypeGuard[sqlite3.Error]:
     return isinstance(error, sqlite3.OperationalError) and _code(error) in _FOR_NOW
 
 

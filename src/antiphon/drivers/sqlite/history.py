@@ -2,22 +2,26 @@
 
 import sqlite3
 from collections.abc import Sequence
+from operator import itemgetter
 
 from antiphon.turn.chain import Items
 from antiphon.turn.history import Context, Head, Node, grow
+from antiphon.turn.items import id_of
 
 _IS_THERE = "SELECT 1 FROM history WHERE id = ?"
-_INSERT = "INSERT INTO history (id, previous, depth, size, item) VALUES (?, ?, ?, ?, ?)"
+_INSERT = "INSERT INTO history (id, previous, depth, size, item, item_id) VALUES (?, ?, ?, ?, ?, ?)"
 _HOLD = "UPDATE history SET holders = holders + 1 WHERE id = ?"
 _RELEASE = "UPDATE history SET holders = holders - 1 WHERE id = ? RETURNING holders"
 _DROP = "DELETE FROM history WHERE id = ? RETURNING previous"
 _RELEASED = "DELETE FROM released_histories RETURNING id"
 _HEAD = "SELECT id, depth, size FROM history WHERE id = ?"
+_ONE = "SELECT previous, item FROM history WHERE id = ?"
+# By row numbers: items that were carried along and sorted by the way would take twice the time.
 _WALK = """
-WITH RECURSIVE shown (depth, previous, item) AS (
-    SELECT depth, previous, item FROM history WHERE id = ?
-    UNION ALL SELECT history.depth, history.previous, history.item FROM history JOIN shown ON history.id = shown.previous
-) SELECT item FROM shown ORDER BY depth
+WITH RECURSIVE shown (row, previous) AS (
+    SELECT rowid, previous FROM history WHERE id = ?
+    UNION ALL SELECT history.rowid, history.previous FROM history JOIN shown ON history.id = shown.previous
+) SELECT depth, item FROM shown JOIN history ON history.rowid = shown.row
 """
 
 
@@ -43,7 +47,7 @@ def keep_history(
     while first and connection.execute(_IS_THERE, (nodes[first - 1].id,)).fetchone() is None:
         first -= 1
     missing = nodes[first:]
-    connection.executemany(_INSERT, missing)
+    connection.executemany(_INSERT, [(*node, id_of(node.item)) for node in missing])
     connection.executemany(_HOLD, [(node.previous,) for node in missing if node.previous is not None])
     connection.execute(_HOLD, (head,))
     return head
@@ -72,4 +76,15 @@ def read_head(connection: sqlite3.Connection, head: bytes | None) -> Head | None
 
 def read_history(connection: sqlite3.Connection, head: bytes) -> Items:
     """Return the items up to `head`, the first one first."""
-    return tuple(item for (item,) in connection.execute(_WALK, (head,)))
+    rows = connection.execute(_WALK, (head,)).fetchall()
+    rows.sort(key=itemgetter(0))
+    return tuple(item for _, item in rows)
+
+
+def read_latest(connection: sqlite3.Connection, head: bytes | None, count: int) -> Items:
+    """Return the last items up to `head`, the first of them first."""
+    latest: list[bytes] = []
+    while head is not None and len(latest) < count:
+        head, item = connection.execute(_ONE, (head,)).fetchone()
+        latest.append(item)
+    return tuple(reversed(latest))

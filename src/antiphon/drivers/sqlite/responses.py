@@ -7,9 +7,12 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from antiphon.dialects.responses.output import output_of_recording
 from antiphon.drivers.echoed import read_echo, write_echo
+from antiphon.drivers.sqlite.conversations import add_answer
 from antiphon.drivers.sqlite.database import Database
 from antiphon.drivers.sqlite.history import drop_released_histories, keep_history, read_head, read_history
+from antiphon.drivers.sqlite.items import index_output
 from antiphon.drivers.sqlite.recordings import keep_recording
 from antiphon.ports.stores import KeptResponse
 from antiphon.recording.codec import decode
@@ -77,10 +80,14 @@ class SqliteResponses:
         self._pending[name] = kept
         context = kept.context or Context(None, ())
         nodes = grow(kept.owner, context.before, context.new)
+        now = self._now()
         self._unwritten.update((node.id, node) for node in nodes)
 
         def work(connection: sqlite3.Connection) -> None:
             keep_response(connection, kept, keep_history(connection, kept.owner, context, nodes))
+            if context.conversation is not None:
+                items = (*context.given, *output_of_recording(kept.recording))
+                add_answer(connection, context.conversation, kept.owner, kept.id, items, now)
 
         def done() -> None:
             for node in nodes:
@@ -117,7 +124,7 @@ class SqliteResponses:
         if at is None:
             return tuple(items)
         written = at
-        before = await self._database.read(lambda connection: read_history(connection, written))
+        before = await self._database.read(lambda connection: read_history(connection, written), is_long=True)
         return (*before, *items)
 
     async def delete(self, response_id: str, owner: str) -> str | None:
@@ -186,6 +193,7 @@ class SqliteResponses:
 def keep_response(connection: sqlite3.Connection, kept: KeptResponse, history: bytes | None) -> None:
     """Write a response whose history is held for it, in the place of one with its id (`ids: original`)."""
     keep_recording(connection, kept.recording)
+    index_output(connection, kept.recording)
     connection.execute(
         _INSERT,
         (

@@ -1,16 +1,19 @@
 """Runs in SQLite; implements `ports.runs.RunStore`. Several processes of one host may share the file."""
 
-import asyncio
 import json
 import sqlite3
 import time
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
+from antiphon.dialects.responses.output import output_of_frames
 from antiphon.drivers.sqlite.attendance import Attendance
+from antiphon.drivers.sqlite.conversations import add_answer, hand_over
 from antiphon.drivers.sqlite.database import Database
-from antiphon.drivers.sqlite.history import keep_history, release
+from antiphon.drivers.sqlite.history import keep_history, read_latest, release
 from antiphon.drivers.sqlite.responses import keep_response
+from antiphon.drivers.sqlite.run_queue import CLAIM, QUEUED, Room, may_begin
+from antiphon.drivers.sqlite.watching import Watch
 from antiphon.ports.runs import (
     UNLIMITED,
     Append,
@@ -29,48 +32,13 @@ from antiphon.turn.history import grow
 _CREATE = """
 INSERT INTO runs (id, owner, status, epoch, last_seq, worker, lease_until, attempt, is_shown, is_public, has_effect,
     priority, created_at, queue_deadline, deadline)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, 0, ?, 0, ?, ?, ?, ?)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0, ?, ?, ?, ?)
 """
-_CREATE_REQUEST = "INSERT INTO run_requests (id, request, history) VALUES (?, ?, ?)"
+_CREATE_REQUEST = (
+    "INSERT INTO run_requests (id, request, history, conversation, given) VALUES (?, ?, ?, ?, ?)"
+)
+_NOTICE = "INSERT INTO webhook_notices (id, run_id, hook) VALUES (?, ?, ?)"
 _EVENT = "INSERT INTO run_events (id, seq, time, frame) VALUES (?, ?, ?, ?)"
-_MAY_BEGIN = """
-SELECT :most IS NULL OR :most > (SELECT count(*) FROM runs WHERE status = 'in_progress' AND owner = :owner)
-"""
-_QUEUED = "SELECT count(*) FROM runs WHERE status = 'queued'"
-_QUEUED_OF = _QUEUED + " AND owner = ?"
-# Owners are found by leaps through the index, and of each only as many runs are looked at as can be taken. What an
-# owner has in progress counts as taken before: so they take turns, and nobody has more than may be.
-_WAITING = """
-WITH RECURSIVE owners (owner) AS (
-    SELECT min(owner) FROM runs WHERE status = 'queued'
-    UNION ALL
-    SELECT (SELECT min(owner) FROM runs WHERE status = 'queued' AND owner > owners.owner)
-    FROM owners WHERE owner IS NOT NULL
-),
-running (owner, count) AS (SELECT owner, count(*) FROM runs WHERE status = 'in_progress' GROUP BY owner),
-waiting AS (
-    SELECT runs.id, priority, created_at, coalesce(running.count, 0)
-        + row_number() OVER (PARTITION BY runs.owner ORDER BY priority DESC, created_at) AS turn
-    FROM owners JOIN runs ON runs.id IN (
-        SELECT next.id FROM runs AS next
-        WHERE next.status = 'queued' AND next.owner = owners.owner AND next.queue_deadline > :now
-        ORDER BY next.priority DESC, next.created_at LIMIT :limit
-    )
-    LEFT JOIN running ON running.owner = runs.owner
-)
-"""
-_CLAIM_WAITING = """
-UPDATE runs SET status = 'in_progress', epoch = epoch + 1, worker = :worker,
-    lease_until = :until, attempt = attempt + CASE WHEN upstream_id IS NULL THEN 1 ELSE 0 END
-WHERE id IN (
-    SELECT id FROM waiting WHERE :most IS NULL OR turn <= :most
-    ORDER BY priority DESC, turn, created_at LIMIT :limit
-)
-RETURNING id, owner, epoch, last_seq, attempt, created_at, deadline, provider, upstream_id, upstream_seq
-"""
-_CLAIM = _WAITING + _CLAIM_WAITING
-_IS_WAITING = "SELECT 1 FROM waiting WHERE priority >= :priority AND (:most IS NULL OR turn <= :most) LIMIT 1"
-_IS_URGENT_WAITING = _WAITING + _IS_WAITING
 _MINE = "SELECT 1 FROM runs WHERE id = ? AND epoch = ? AND status = 'in_progress'"
 _REQUEST = "SELECT request, history FROM run_requests WHERE id = ?"
 _RENEW = "UPDATE runs SET lease_until = ? WHERE id = ? AND epoch = ? AND status = 'in_progress'"
@@ -120,13 +88,14 @@ _PUBLISH = "UPDATE runs SET is_public = 1 WHERE id = ?"
 _DELETE_RUN = "DELETE FROM runs WHERE id = ? RETURNING status"
 _DELETE_REQUEST = "DELETE FROM run_requests WHERE id = ? RETURNING history"
 _DELETE_EVENTS = "DELETE FROM run_events WHERE id = ?"
+_CONVERSATION = """
+SELECT owner, conversation, given, history FROM runs JOIN run_requests USING (id) WHERE runs.id = ?
+"""
 _IS_OWN = "SELECT 1 FROM runs WHERE id = ? AND owner = ?"
 _LEFT_BEHIND = "SELECT id FROM runs WHERE deadline < ? LIMIT ?"
 
 _AT_ONCE: Final = 100
-_WATCH_SECONDS: Final = 0.05
-_UNCOUNTED: Final = 16
-"""Of how many runs that may wait one is let in uncounted, where there was room when they were counted."""
+_ANSWERED: Final = frozenset({"completed", "incomplete"})
 
 
 class SqliteRuns:
@@ -136,8 +105,9 @@ class SqliteRuns:
         """Give leases of `lease` seconds."""
         self._database = database
         self._lease = lease
-        self._room = _Room()
+        self._room = Room()
         self._now = wall_clock
+        self._watch = Watch(database, lease)  # what is held is renewed more often than that
         self._attendance = Attendance(database.path.with_name(database.path.name + "-workers"))
 
     def enter(self) -> str:
@@ -150,11 +120,13 @@ class SqliteRuns:
 
     async def create(self, new: NewRun, worker: str | None, limits: RunLimits = UNLIMITED) -> Lease | None:
         """Accept a run: it is on disk when this returns. Raises QueueFull."""
+        self._watch.use()
         nodes = grow(new.owner, new.context.before, new.context.new)
 
         def work(connection: sqlite3.Connection) -> Lease | QueueFull | None:
             now = self._now()
-            holder = worker if worker is not None and _may_begin(connection, new, limits, now) else None
+            may = worker is not None and (new.is_shown or may_begin(connection, new, limits, now))
+            holder = worker if may else None
             if holder is None:
                 for owner, most in ((new.owner, limits.queued_per_owner), (None, limits.queued)):
                     if self._room.is_full(connection, owner, most):
@@ -166,10 +138,15 @@ class SqliteRuns:
                 _CREATE,
                 (
                     *(new.id, new.owner, status, epoch, len(frames) - 1, holder, now + self._lease, epoch),
-                    *(new.is_public, new.priority, new.created_at, new.queue_deadline, new.deadline),
+                    *(new.is_shown, new.is_public, new.priority),
+                    *(new.created_at, new.queue_deadline, new.deadline),
                 ),
             )
-            connection.execute(_CREATE_REQUEST, (new.id, new.request, history))
+            conversation, given = new.context.conversation, len(new.context.given)
+            connection.execute(_CREATE_REQUEST, (new.id, new.request, history, conversation, given))
+            if conversation is not None:
+                hand_over(connection, conversation, new.id)
+            connection.executemany(_NOTICE, [(each, new.id, hook) for each, hook in new.notices])
             _add_events(connection, new.id, 0, frames, [0] * len(frames))
             if holder is None:
                 return None
@@ -202,7 +179,7 @@ class SqliteRuns:
         }
 
         def work(connection: sqlite3.Connection) -> list[Lease]:
-            claimed = connection.execute(_CLAIM, values).fetchall()
+            claimed = connection.execute(CLAIM, values).fetchall()
             return [_lease(connection, row) for row in claimed]
 
         return await self._database.written(work)
@@ -215,6 +192,7 @@ class SqliteRuns:
 
     async def renew(self, held: Sequence[tuple[str, int]]) -> set[str]:
         """Prolong the leases of runs, by id and epoch, and return those that are still held."""
+        self._watch.use()
         until = self._now() + self._lease
 
         def work(connection: sqlite3.Connection) -> set[str]:
@@ -228,10 +206,14 @@ class SqliteRuns:
 
     async def append(self, appends: Sequence[Append]) -> list[bool]:
         """Add events; False where the writer is fenced. Prolongs the leases."""
-        until = self._now() + self._lease
-        return await self._database.written(
-            lambda connection: [_append(connection, append, until) for append in appends]
-        )
+        self._watch.use()
+        now = self._now()
+        until = now + self._lease
+
+        def work(connection: sqlite3.Connection) -> list[bool]:
+            return [_append(connection, append, until, now) for append in appends]
+
+        return await self._database.written(work)
 
     async def release(self, held: Sequence[tuple[str, int]]) -> None:
         """Let runs go, by id and epoch, as if their leases had run out: they are stale at once."""
@@ -315,6 +297,7 @@ class SqliteRuns:
 
     async def read_many(self, wanted: Sequence[tuple[str, int]]) -> list[Page]:
         """Do the same for several runs at once, each with a number of its own."""
+        self._watch.use()
 
         def work(connection: sqlite3.Connection) -> list[Page]:
             connection.execute("BEGIN")
@@ -323,7 +306,7 @@ class SqliteRuns:
             finally:
                 connection.execute("COMMIT")
 
-        return await self._database.read(work)
+        return await self._database.read(work, is_long=any(after < 0 for _, after in wanted))
 
     async def publish(self, run_id: str) -> None:
         """Promise the events of a run to somebody: from now on none is taken back."""
@@ -355,7 +338,7 @@ class SqliteRuns:
 
     async def queued(self) -> int:
         """Return how many runs wait."""
-        row = await self._database.read(lambda connection: connection.execute(_QUEUED).fetchone())
+        row = await self._database.read(lambda connection: connection.execute(QUEUED).fetchone())
         return int(row[0])
 
     def sweep(self, before: float) -> None:
@@ -370,46 +353,8 @@ class SqliteRuns:
         self._database.write_in_slices(work)
 
     async def watch(self, changed: Callable[[Sequence[str]], object]) -> None:
-        """Call `changed` when another process has written to the file."""
-        version = None
-        while True:
-            seen = await self._database.read(
-                lambda connection: connection.execute("PRAGMA data_version").fetchone()
-            )
-            if version is not None and seen != version:
-                changed(())
-            version = seen
-            await asyncio.sleep(_WATCH_SECONDS)
-
-
-def _may_begin(connection: sqlite3.Connection, new: NewRun, limits: RunLimits, now: float) -> bool:
-    """Whether a new run may be begun at once."""
-    most = limits.in_progress_per_owner
-    (may,) = connection.execute(_MAY_BEGIN, {"most": most, "owner": new.owner}).fetchone()
-    waiting = {"now": now, "limit": 1, "priority": new.priority, "most": most}
-    return bool(may) and connection.execute(_IS_URGENT_WAITING, waiting).fetchone() is None
-
-
-class _Room:
-    """Room for runs that wait, counted now and then: counting ten thousand for each new one would take too long.
-
-    Several processes may so let in a sixteenth more than may be, each.
-    """
-
-    def __init__(self) -> None:
-        self._left: dict[str | None, int] = {}
-
-    def is_full(self, connection: sqlite3.Connection, owner: str | None, most: int | None) -> bool:
-        """Whether no more runs of `owner`, or of all, may wait; if some may, one is let in."""
-        if most is None:
-            return False
-        left = self._left.get(owner, 0)
-        if left <= 0:
-            query, values = (_QUEUED, ()) if owner is None else (_QUEUED_OF, (owner,))
-            left = most - int(connection.execute(query, values).fetchone()[0])
-            left = min(left, 1 + most // _UNCOUNTED)
-        self._left[owner] = left - 1
-        return left <= 0
+        """Call `changed` when the file was written to, while this process has to do with runs."""
+        await self._watch.run(lambda: changed(()))
 
 
 def _forget(connection: sqlite3.Connection, run_id: str) -> None:
@@ -419,7 +364,7 @@ def _forget(connection: sqlite3.Connection, run_id: str) -> None:
     connection.execute(_DELETE_EVENTS, (run_id,))
 
 
-def _append(connection: sqlite3.Connection, append: Append, until: float) -> bool:
+def _append(connection: sqlite3.Connection, append: Append, until: float, now: float) -> bool:
     changed = connection.execute(
         _APPEND,
         (
@@ -430,7 +375,19 @@ def _append(connection: sqlite3.Connection, append: Append, until: float) -> boo
     ).rowcount
     if changed:
         _add_events(connection, append.run_id, append.last_seq + 1, append.frames, append.times)
+        if append.status in _ANSWERED:
+            _add_to_conversation(connection, append.run_id, now)
     return bool(changed)
+
+
+def _add_to_conversation(connection: sqlite3.Connection, run_id: str, now: float) -> None:
+    """Add what was asked and what was answered, in the transaction that ends the run."""
+    owner, conversation, given, history = connection.execute(_CONVERSATION, (run_id,)).fetchone()
+    if conversation is None:
+        return
+    frames = [frame for frame, _ in connection.execute(_READ, (run_id, -1))]
+    items = (*read_latest(connection, history, given), *output_of_frames(frames))
+    add_answer(connection, conversation, owner, run_id, items, now)
 
 
 def _page(connection: sqlite3.Connection, run_id: str, after: int) -> Page:

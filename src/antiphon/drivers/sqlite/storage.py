@@ -8,9 +8,12 @@ from pathlib import Path
 
 from antiphon.drivers.migrations import SchemaError
 from antiphon.drivers.sqlite.cache import SqliteCache
+from antiphon.drivers.sqlite.conversations import SqliteConversations
 from antiphon.drivers.sqlite.database import Database, inspect
+from antiphon.drivers.sqlite.items import SqliteItems
 from antiphon.drivers.sqlite.kept_secrets import SqliteSecrets
 from antiphon.drivers.sqlite.ledger import SqliteLedger
+from antiphon.drivers.sqlite.outbox import SqliteOutbox
 from antiphon.drivers.sqlite.recordings import drop_released_recordings
 from antiphon.drivers.sqlite.responses import SqliteResponses
 from antiphon.drivers.sqlite.runs import SqliteRuns
@@ -24,7 +27,7 @@ class SqliteStorage:
 
     def __init__(self, database: Database, settings: Settings, wall_clock: Callable[[], float]) -> None:
         """Compose the stores. Raises sqlite3.Error."""
-        cache, is_shared = settings.cache, settings.server.workers > 1
+        cache, is_shared = settings.cache, settings.server.has_others
         self.database = database
         self._retention = settings.responses.retention
         self._is_shared = is_shared
@@ -35,6 +38,14 @@ class SqliteStorage:
         )
         self.responses = SqliteResponses(database, wall_clock, max_bytes=settings.responses.max_bytes)
         self.runs = SqliteRuns(database, settings.responses.background.lease, wall_clock)
+        self.conversations = SqliteConversations(
+            database,
+            retention=settings.responses.conversation_retention,
+            deleted_retention=settings.responses.retention,
+            wall_clock=wall_clock,
+        )
+        self.items = SqliteItems(database, wall_clock)
+        self.outbox = SqliteOutbox(database, wall_clock)
         self.ledger = SqliteLedger(database)
         self.metrics = SqliteWorkerMetrics(database)
         self.secrets = SqliteSecrets(database)
@@ -82,6 +93,7 @@ class SqliteStorage:
         if self.cache is not None:
             self.cache.sweep(now)
         self.responses.sweep(now)
+        self.conversations.sweep(now)
         self.runs.sweep(now - self._retention)
         self.database.write_in_slices(drop_released_recordings)
 

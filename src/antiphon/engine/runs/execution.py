@@ -8,14 +8,16 @@ leased --> asking --> telling --terminal event, fault--> ending --committed--> o
 import asyncio
 import enum
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
+from dataclasses import replace
 from typing import Final, Protocol
 
 from antiphon.dialects.responses.retelling import Retelling, completed, failed
+from antiphon.engine.carriage import Carriage
 from antiphon.engine.runs.log import RunLog, feed
 from antiphon.engine.runs.writing import LogWriter
 from antiphon.ports.reply import Headers, ReplyWatcher
-from antiphon.ports.runs import Append, Lease
+from antiphon.ports.runs import Append, Carried, Lease
 from antiphon.turn.snapshot import Snapshot
 from antiphon.wire.sse import FrameReader, FrameTooLargeError
 from antiphon.wire.upstream_errors import read_error
@@ -54,21 +56,22 @@ class Execution:
         log: RunLog,
         writer: LogWriter,
         events: RunEvents,
-        members: Mapping[str, bytes],
+        retelling: Retelling,
         now: Callable[[], float],
-        *,
-        completes_truncated: bool = False,
     ) -> None:
-        """Write to `log` under `lease`; `members` of the response are what the gateway says they are.
-
-        `completes_truncated` is whether a stream that ended without saying how counts as whole.
-        """
+        """Write to `log` under `lease`, as `retelling` tells it."""
         self.lease = lease
         self.log = log
         self._writer = writer
         self._events = events
         self._now = now
-        self._retelling = Retelling(lease.last_seq + 1, members, tells_truncation=not completes_truncated)
+        self.carriage = Carriage(lease.carried)
+        """Where the upstream carries the answer, if it does."""
+        self._noted = lease.carried
+        """What of it is in the log."""
+        self._retelling = retelling
+        if lease.carried is not None:
+            self._retelling.heard = lease.carried.last_seq
         self._reader = FrameReader(_MOST_FRAME_BYTES)
         self._watcher: ReplyWatcher | None = None
         self._pending: list[bytes] = []
@@ -159,8 +162,10 @@ class Execution:
 
     def take(self) -> Append | None:
         """Return what is to be written now."""
-        if self._is_over or not self._pending:
+        carried = self._carried
+        if self._is_over or not (self._pending or self._is_carried_now):
             return None
+        self._noted = carried
         frames, times = self._pending, self._times
         self._pending, self._times, self._writing = [], [], frames
         return Append(
@@ -172,6 +177,7 @@ class Execution:
             status=self._status,
             is_shown=self._is_shown,
             has_effect=self._retelling.has_effect,
+            carried=carried,
         )
 
     def written(self, append: Append) -> None:
@@ -205,10 +211,23 @@ class Execution:
             return
         told = self._retelling.feed(frame)
         if told is None:
+            if self._is_carried_now:
+                self._writer.want(self)
             return
         self._status = self._retelling.status
         self._is_shown = True
         self._put([told])
+
+    @property
+    def _carried(self) -> Carried | None:
+        """Where the upstream's answer stands after what was taken of it."""
+        at = self.carriage.at
+        return at and replace(at, last_seq=self._retelling.heard)
+
+    @property
+    def _is_carried_now(self) -> bool:
+        """Whether it is known since just now that the upstream carries the answer: nobody is to ask for it again."""
+        return self._noted is None and self.carriage.at is not None
 
     def _told(self) -> Snapshot:
         """Return the answer as far as it was told."""

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from antiphon.engine.runs.log import RunLog
+from antiphon.ports.hints import Hints
 from antiphon.ports.runs import Page, RunStore
 from antiphon.ports.stores import ResponseStore
 from antiphon.recording import State
@@ -22,8 +23,9 @@ _LOGS_AT_ONCE: Final = 100
 class Logs:
     """Logs by run."""
 
-    def __init__(self, store: RunStore, responses: ResponseStore) -> None:
-        """Look into `store`, and for runs that are settled into `responses`."""
+    def __init__(self, store: RunStore, responses: ResponseStore, hints: Hints | None = None) -> None:
+        """Look into `store`, and for runs that are settled into `responses`; `hints` reach other processes."""
+        self._hints = hints
         self._store = store
         self._responses = responses
         self._logs: dict[str, RunLog] = {}
@@ -35,6 +37,16 @@ class Logs:
         """These runs may have moved on elsewhere, or any, if none is named."""
         if not run_ids or any(run_id in self._logs for run_id in run_ids):
             self._hinted.set()
+
+    def moved(self, run_ids: Sequence[str]) -> None:
+        """This process has written to these runs, wherever they are executed."""
+        self.hint(run_ids)
+        self.tell_others(run_ids)
+
+    def tell_others(self, run_ids: Sequence[str]) -> None:
+        """This process has written to these runs, which it executes itself."""
+        if self._hints is not None:
+            self._hints.publish(run_ids)
 
     def open(self, run_id: str, owner: str, status: str) -> RunLog:
         """Return the log of a run, known or not."""

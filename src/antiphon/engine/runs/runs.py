@@ -2,11 +2,12 @@
 
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from antiphon.dialects.native import NativeRequest
 from antiphon.dialects.responses.retelling import opening, queued_response
 from antiphon.engine.runs.admission import limits_of, priority_of, refused
+from antiphon.engine.runs.finishing import Finishing
 from antiphon.engine.runs.log import RunLog
 from antiphon.engine.runs.logs import Logs
 from antiphon.engine.runs.reaping import Reaper
@@ -14,15 +15,17 @@ from antiphon.engine.runs.settling import Settling, body_of, settled
 from antiphon.engine.runs.stored_request import StoredRequest
 from antiphon.engine.runs.tail import Tail
 from antiphon.engine.runs.working import Worker
+from antiphon.engine.source import Source
 from antiphon.engine.tasks import Tasks
 from antiphon.engine.turn import mint_response_id
 from antiphon.engine.turns import Incoming, Route
+from antiphon.ports.hints import Hints
 from antiphon.ports.reply import Reply
-from antiphon.ports.runs import NewRun, QueueFull, RunStore
+from antiphon.ports.runs import ENDED, NewRun, QueueFull, RunStore
 from antiphon.ports.stores import ResponseStore
 from antiphon.settings import Background
 from antiphon.turn.history import Context
-from antiphon.wire.errors import StoreFault
+from antiphon.wire.errors import ClientFault, StoreFault
 from antiphon.wire.objects import write_object
 
 _log = logging.getLogger(__name__)
@@ -35,24 +38,44 @@ class Runs:
         self,
         store: RunStore,
         responses: ResponseStore,
+        sources: Mapping[str, Source],
         tasks: Tasks,
         *,
         settings: Background,
         retention: float,
+        finishes: bool = False,
+        claims: bool = True,
+        hints: Hints | None = None,
+        notices: Callable[[str], Sequence[tuple[str, str]]] = lambda _: (),
         wall_clock: Callable[[], float] = time.time,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Keep runs in `store` and their answers in `responses`, for `retention` seconds; `clock` is monotonic."""
-        self.logs = Logs(store, responses)
+        """Keep runs in `store` and their answers in `responses`, for `retention` seconds; `clock` is monotonic.
+
+        `finishes`: foreground answers whose client leaves are finished too, if it says nothing else.
+        `claims`: background answers are run here, not only accepted. `hints`: what other processes say, beside
+        what storage does. `sources` may carry answers themselves. `notices`: whom to tell that a run of an owner
+        has ended.
+        """
+        self.logs = Logs(store, responses, hints)
+        self._notices = notices
         self.queued = 0
         """How many runs of all workers wait, when somebody looked last."""
         self._store = store
+        self._hints = hints
         self._tasks = tasks
         self._settings = settings
         self._limits = limits_of(settings)
         self._now = wall_clock
+        self._sources = sources
         self._settling = Settling(
-            store, tasks, self.logs, retention if settings.ttl is None else settings.ttl, wall_clock
+            store,
+            sources,
+            tasks,
+            self.logs,
+            retention=retention if settings.ttl is None else settings.ttl,
+            patience=settings.timeout,
+            wall_clock=wall_clock,
         )
         self._worker = Worker(
             store,
@@ -61,8 +84,18 @@ class Runs:
             self.logs,
             self._settling,
             settings=settings,
+            claims=claims,
             wall_clock=wall_clock,
             clock=clock,
+        )
+        self.finishing = Finishing(
+            store,
+            self._worker,
+            self.logs,
+            tasks,
+            timeout=settings.timeout,
+            is_usual=finishes,
+            wall_clock=wall_clock,
         )
         self._reaper = Reaper(store, tasks, self._settling, self._worker, settings)
 
@@ -72,10 +105,14 @@ class Runs:
         self._reaper.start()
         self._tasks.start(self.logs.follow(), "follow runs")
         self._tasks.start(self._store.watch(self._hint), "watch runs")
+        if self._hints is not None:
+            self._tasks.start(self._hints.send(), "send hints")
+            self._tasks.start(self._hints.watch(self._hint), "watch hints")
 
     def _hint(self, run_ids: Sequence[str]) -> None:
         self.logs.hint(run_ids)
         self._worker.hint(run_ids)
+        self._worker.wake()
 
     def keep_alive(self) -> None:
         """Let clients hear something who have heard nothing since this was called last."""
@@ -120,7 +157,7 @@ class Runs:
 
     async def accept(self, incoming: Incoming, request: NativeRequest, context: Context) -> None:
         """Accept a background answer, and tell the client. Raises ClientFault, StoreFault."""
-        run_id = mint_response_id().decode()
+        run_id = (incoming.response_id or mint_response_id()).decode()
         now = self._now()
         echo = {**request.echo, "background": b"true", "store": b"true"}
         response = queued_response(request.members, run_id, int(now), echo)
@@ -134,6 +171,7 @@ class Runs:
             context=context,
             frames=frames[:-1],
             begun=frames[-1:],
+            notices=self._notices(owner.name),
             is_public=request.stream,
             priority=priority_of(incoming.headers, request.members),
             created_at=now,
@@ -162,6 +200,7 @@ class Runs:
             self.logs.release(log)
         if lease is None:
             self._worker.wake()
+            self.logs.moved([run_id])
 
     async def settle(self, run_id: str, owner: str) -> None:
         """Move the owner's run, which has ended, among the kept responses now."""
@@ -212,19 +251,29 @@ class Runs:
         return True
 
     async def cancel(self, run_id: str, owner: str) -> bool:
-        """Cancel the owner's run; False if there is none. What has ended stays as it ended."""
-        if await self._store.state(run_id, owner) is None:
+        """Cancel the owner's run; False if there is none. What has ended stays as it ended. Raises ClientFault."""
+        log = await self._open(run_id, owner)
+        if log is None:
             return False
+        response = log.snapshot().response or {}
+        self.logs.release(log)
+        if not response.get("background"):
+            raise ClientFault("Cannot cancel a synchronous response.")
         if await self._store.end(run_id, "cancelled"):
             self._worker.stop_run(run_id)
+            self.logs.moved([run_id])
             self._settling.soon(run_id, owner)
         return True
 
     async def delete(self, run_id: str, owner: str) -> bool:
         """Forget the owner's run, and stop it; False if there is none."""
+        state = await self._store.state(run_id, owner)
         is_there = await self._store.delete(run_id, owner)
         if is_there:
             self._worker.stop_run(run_id)
+            self.logs.moved([run_id])
+        if is_there and state is not None and state.carried is not None and state.status not in ENDED:
+            self._tasks.start(self._settling.forget(state.carried), f"cancel {run_id} upstream")
         return is_there
 
     async def _open(self, run_id: str, owner: str) -> RunLog | None:

@@ -2,16 +2,19 @@
 
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Final
 
 from antiphon.dialects.responses.dialect import RESPONSES
 from antiphon.dialects.responses.watch import StreamWatcher
+from antiphon.engine.carrying import cancel_carried
 from antiphon.engine.rendition import STREAM_HEADERS, render
 from antiphon.engine.runs.log import feed
 from antiphon.engine.runs.logs import Logs
+from antiphon.engine.source import Source
 from antiphon.engine.tasks import Tasks
 from antiphon.engine.turn import Asked
-from antiphon.ports.runs import RunStore
+from antiphon.ports.runs import Carried, RunState, RunStore
 from antiphon.ports.stores import KeptResponse
 from antiphon.recording import Head, Mode, Outcome, Recording, State
 from antiphon.turn.events import Item
@@ -19,6 +22,7 @@ from antiphon.turn.snapshot import Snapshot
 from antiphon.wire.errors import StoreFault
 from antiphon.wire.objects import write_object
 
+_ENDED_BY_UPSTREAM: Final = frozenset({"completed", "incomplete"})
 _log = logging.getLogger(__name__)
 
 
@@ -28,13 +32,21 @@ class Settling:
     def __init__(
         self,
         store: RunStore,
+        sources: Mapping[str, Source],
         tasks: Tasks,
         logs: Logs,
+        *,
         retention: float,
+        patience: float,
         wall_clock: Callable[[], float] = time.time,
     ) -> None:
-        """Keep answers for `retention` seconds; `logs` hear that a run has moved."""
+        """Keep answers for `retention` seconds; `logs` hear that a run has moved.
+
+        `sources` that carry an answer hear that it is cancelled, again and again until the run is `patience` seconds old.
+        """
         self._store = store
+        self._sources = sources
+        self._patience = patience
         self._tasks = tasks
         self._logs = logs
         self._retention = retention
@@ -51,6 +63,9 @@ class Settling:
             if page.state is None:
                 return
             now = self._now()
+            if not await self._is_stopped(page.state) and now < page.state.created_at + self._patience:
+                _log.warning("run %s is settled when its upstream has heard that it has ended", run_id)
+                return
             kept = settled(
                 run_id,
                 owner,
@@ -62,9 +77,23 @@ class Settling:
                 expires_at=now + self._retention,
             )
             await self._store.settle(kept)
-            self._logs.hint()
+            self._logs.moved([run_id])
         except StoreFault as fault:
             _log.warning("run %s is settled later: %s", run_id, fault.message)
+
+    async def forget(self, carried: Carried) -> None:
+        """Let an upstream stop that carries an answer which nobody wants any more."""
+        await self._cancel(carried)
+
+    async def _is_stopped(self, state: RunState) -> bool:
+        """Whether no upstream goes on with a run that has ended; one that did not end it hears of it now."""
+        if state.carried is None or state.status in _ENDED_BY_UPSTREAM:
+            return True
+        return await self._cancel(state.carried)
+
+    async def _cancel(self, carried: Carried) -> bool:
+        source = self._sources.get(carried.provider)
+        return source is None or await cancel_carried(source, carried)
 
 
 def settled(

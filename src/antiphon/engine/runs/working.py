@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
-from antiphon.dialects.responses.retelling import opening
+from antiphon.dialects.responses.retelling import Retelling, opening
 from antiphon.engine.runs.admission import limits_of
 from antiphon.engine.runs.execution import End, Execution
 from antiphon.engine.runs.log import RunLog
@@ -27,6 +27,7 @@ from antiphon.wire.json import write_members
 _log = logging.getLogger(__name__)
 
 _CLAIM_SECONDS: Final = 1.0
+_PAUSE_SECONDS: Final = 0.02
 _HEED_SECONDS: Final = 0.5
 """How often it is asked what is still held, even if no hint comes."""
 _UNRENEWED: Final = 2 / 3
@@ -49,10 +50,14 @@ class Worker:
         settling: Settling,
         *,
         settings: Background,
+        claims: bool,
         wall_clock: Callable[[], float] = time.time,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Take runs from `store`, whose input is among `responses`; `clock` is monotonic."""
+        """Take runs from `store`, whose input is among `responses`; `clock` is monotonic.
+
+        Without `claims` it only holds what begins elsewhere.
+        """
         self.name = store.enter()
         self._store = store
         self._responses = responses
@@ -60,11 +65,14 @@ class Worker:
         self._logs = logs
         self._settling = settling
         self._settings = settings
+        self._claims = claims
         self._limits = limits_of(settings)
         self._now = wall_clock
         self._clock = clock
-        self._writer = LogWriter(store, tasks, settings.lease * _UNRENEWED)
+        self._writer = LogWriter(store, tasks, settings.lease * _UNRENEWED, logs.tell_others)
         self._executions: dict[str, Execution] = {}
+        self._foreground: set[str] = set()
+        """Those of them that take no slot, since somebody waits for their answer, or has waited."""
         self._given_up: list[tuple[str, int]] = []
         """Runs, by id and epoch, that storage did not take: they are let go as soon as it does."""
         self._wanted = asyncio.Event()
@@ -77,14 +85,19 @@ class Worker:
     def start(self, route: Route, answer: Callable[[Incoming], None]) -> None:
         """Begin to work: turns are asked on `route`, of `answer`."""
         self._route, self._answer = route, answer
-        self._tasks.start(self._claim(), "claim runs")
+        if self._claims:
+            self._tasks.start(self._claim(), "claim runs")
         self._tasks.start(self._renew(), "renew leases")
         self._tasks.start(self._heed(), "heed what happens to runs elsewhere")
 
     @property
     def is_free(self) -> bool:
         """Whether there is a free slot."""
-        return len(self._executions) < self._settings.concurrency and not self._stopping
+        return self._claims and self._free > 0 and not self._stopping
+
+    @property
+    def _free(self) -> int:
+        return self._settings.concurrency - len(self._executions) + len(self._foreground)
 
     def hint(self, run_ids: Sequence[str] = ()) -> None:
         """Something may have happened elsewhere to these runs, or to any, if none is named."""
@@ -137,22 +150,26 @@ class Worker:
         """Execute a run that this worker holds."""
         stored = decode_request(lease.request)
         members = {**stored.echo, "created_at": b"%d" % int(lease.created_at)}
-        execution = Execution(
-            lease,
-            log,
-            self._writer,
-            self,
-            members,
-            self._now,
-            completes_truncated=self._settings.on_unterminated == "completed",
-        )
-        self._executions[lease.run_id] = execution
-        self._logs.written_here(log, is_so=True)
+        tells_truncation = self._settings.on_unterminated != "completed"
+        retelling = Retelling(lease.last_seq + 1, members, tells_truncation=tells_truncation)
+        execution = self._keep(lease, log, retelling)
         self._tasks.start(
             self._ask(execution, stored),
             f"run {lease.run_id}",
             on_death=lambda: execution.fail("server_error", "The gateway could not run it."),
         )
+
+    def hold(self, lease: Lease, log: RunLog, retelling: Retelling) -> Execution:
+        """Hold a run whose turn is under way already; it takes no slot."""
+        execution = self._keep(lease, log, retelling)
+        self._foreground.add(lease.run_id)
+        return execution
+
+    def _keep(self, lease: Lease, log: RunLog, retelling: Retelling) -> Execution:
+        execution = Execution(lease, log, self._writer, self, retelling, self._now)
+        self._executions[lease.run_id] = execution
+        self._logs.written_here(log, is_so=True)
+        return execution
 
     async def _ask(self, execution: Execution, stored: StoredRequest) -> None:
         """Ask for the answer."""
@@ -170,6 +187,7 @@ class Worker:
             if len(log.frames) == OPENING - 1:
                 response = log.snapshot().response or {}
                 execution.add(opening(response, ["in_progress"], OPENING - 1))
+            execution.carriage.told = tuple(log.frames)
             assert self._route is not None and self._answer is not None  # noqa: PT018
             self._answer(
                 Incoming(
@@ -181,6 +199,7 @@ class Worker:
                     execution,
                     self._clock(),
                     response_id=lease.run_id.encode(),
+                    carriage=execution.carriage,
                 )
             )
         except StoreFault:
@@ -193,6 +212,7 @@ class Worker:
         run_id = execution.lease.run_id
         if self._executions.get(run_id) is execution:
             del self._executions[run_id]
+            self._foreground.discard(run_id)
         self._logs.written_here(execution.log, is_so=False)
         self._wanted.set()
         if end is End.COMMITTED:
@@ -211,14 +231,18 @@ class Worker:
             except TimeoutError:
                 pass
             self._wanted.clear()
-            free = self._settings.concurrency - len(self._executions)
-            if free <= 0 or self._stopping:
+            if not self.is_free:
                 continue
             try:
-                for lease in await self._store.claim(self.name, free, self._limits):
+                if not await self._store.queued():
+                    continue
+                for lease in await self._store.claim(self.name, self._free, self._limits):
                     self.execute(lease, self._logs.open(lease.run_id, lease.owner, "in_progress"))
             except StoreFault as fault:
                 _log.warning("no run can be claimed: %s", fault.message)
+            finally:
+                # Where others write a lot there are as many hints.
+                await asyncio.sleep(_PAUSE_SECONDS)
 
     async def _renew(self) -> None:
         """Keep the leases; what is lost is stopped, and all if storage was silent for too long."""

@@ -7,7 +7,7 @@ given up: their leases run out, and whoever takes them over decides what becomes
 import asyncio
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final, Protocol
 
 from antiphon.engine.tasks import Tasks
@@ -40,8 +40,18 @@ class Writer(Protocol):
 class LogWriter:
     """Commits batches, one after the other."""
 
-    def __init__(self, store: RunStore, tasks: Tasks, patience: float) -> None:
-        """Write to `store`, which is waited for up to `patience` seconds if it says nothing."""
+    def __init__(
+        self,
+        store: RunStore,
+        tasks: Tasks,
+        patience: float,
+        moved: Callable[[Sequence[str]], object],
+    ) -> None:
+        """Write to `store`, which is waited for up to `patience` seconds if it says nothing.
+
+        `moved` hears of each batch which runs it was of.
+        """
+        self._moved = moved
         self._store = store
         self._tasks = tasks
         self._patience = patience
@@ -80,6 +90,7 @@ class LogWriter:
             for writer, _ in batch:
                 writer.given_up()
             return
+        self._moved([append.run_id for _, append in batch])
         for (writer, append), is_written in zip(batch, results, strict=True):
             if is_written:
                 writer.written(append)

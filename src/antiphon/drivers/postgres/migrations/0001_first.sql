@@ -84,8 +84,10 @@ CREATE TABLE history (
     depth    bigint NOT NULL,
     size     bigint NOT NULL,
     holders  integer NOT NULL,
-    item     bytea NOT NULL
+    item     bytea NOT NULL,
+    item_id  text
 );
+CREATE INDEX history_by_item_id ON history (item_id) WHERE item_id IS NOT NULL;
 
 -- Each batch of events changes a row here. No index has a column that such a change touches, and pages have room
 -- for the next version: so the change stays within its page, and indexes are left alone.
@@ -118,7 +120,9 @@ CREATE INDEX runs_ended ON runs (created_at) WHERE status NOT IN ('queued', 'in_
 CREATE TABLE run_requests (
     id      text PRIMARY KEY,
     request bytea NOT NULL,
-    history bytea
+    history bytea,
+    conversation text,
+    given   integer NOT NULL
 );
 
 CREATE TABLE run_events (
@@ -170,8 +174,9 @@ CREATE TABLE worker_metrics (
 
 -- Write items that come one after the other, and hold the last. False: what the first is to come after is not there,
 -- and nothing was done.
-CREATE FUNCTION keep_history_v1(ids bytea[], depths bigint[], sizes bigint[], items bytea[], before bytea)
-RETURNS boolean LANGUAGE plpgsql AS $$
+CREATE FUNCTION keep_history_v1(
+    ids bytea[], depths bigint[], sizes bigint[], items bytea[], item_ids text[], before bytea
+) RETURNS boolean LANGUAGE plpgsql AS $$
 DECLARE
     now_held integer;
     added bigint := 0;
@@ -181,10 +186,10 @@ BEGIN
         RETURN false;
     END IF;
     FOR place IN REVERSE cardinality(ids)..1 LOOP
-        INSERT INTO history AS known (id, previous, depth, size, holders, item)
+        INSERT INTO history AS known (id, previous, depth, size, holders, item, item_id)
         VALUES (
             ids[place], CASE place WHEN 1 THEN before ELSE ids[place - 1] END,
-            depths[place], sizes[place], 1, items[place]
+            depths[place], sizes[place], 1, items[place], item_ids[place]
         )
         ON CONFLICT (id) DO UPDATE SET holders = known.holders + 1
         RETURNING holders INTO now_held;
@@ -223,3 +228,72 @@ BEGIN
     END IF;
 END
 $$;
+
+-- Whoever writes to a conversation holds its row here, so that they come one after the other.
+CREATE TABLE conversations (
+    id           text PRIMARY KEY,
+    owner        text NOT NULL,
+    created_at   bigint NOT NULL,
+    metadata     bytea NOT NULL,
+    touched_at   double precision NOT NULL,
+    deleted_at   double precision,
+    next_place   bigint NOT NULL DEFAULT 0,
+    holder       text,
+    locked_until double precision NOT NULL DEFAULT 0
+);
+CREATE INDEX conversations_by_touch ON conversations (touched_at);
+CREATE INDEX conversations_deleted ON conversations (deleted_at) WHERE deleted_at IS NOT NULL;
+
+CREATE TABLE conversation_items (
+    conversation text NOT NULL,
+    place        bigint NOT NULL,
+    owner        text NOT NULL,
+    id           text NOT NULL,
+    item         bytea NOT NULL,
+    PRIMARY KEY (conversation, place)
+);
+CREATE UNIQUE INDEX conversation_items_by_id ON conversation_items (owner, id);
+
+CREATE TABLE recording_items (
+    id           text NOT NULL,
+    recording_id text NOT NULL,
+    PRIMARY KEY (id, recording_id)
+);
+CREATE INDEX recording_items_by_recording ON recording_items (recording_id);
+CREATE FUNCTION recordings_deleted_v1() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    DELETE FROM recording_items WHERE recording_id = OLD.id;
+    RETURN NULL;
+END
+$$;
+CREATE TRIGGER recordings_forget_items AFTER DELETE ON recordings
+FOR EACH ROW EXECUTE FUNCTION recordings_deleted_v1();
+
+-- Who is to be told that a run has ended: written with the run, and due by the transaction that ends it.
+CREATE TABLE webhook_notices (
+    id       text PRIMARY KEY,
+    run_id   text NOT NULL,
+    hook     text NOT NULL,
+    status   text,
+    ended_at double precision,
+    attempt  integer NOT NULL DEFAULT 0,
+    due_at   double precision NOT NULL DEFAULT 0
+);
+CREATE INDEX webhook_notices_by_run ON webhook_notices (run_id);
+CREATE INDEX webhook_notices_due ON webhook_notices (due_at) WHERE status IS NOT NULL;
+CREATE FUNCTION end_notices_v1() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    UPDATE webhook_notices SET status = NEW.status WHERE run_id = NEW.id;
+    RETURN NULL;
+END
+$$;
+CREATE FUNCTION delete_notices_v1() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    DELETE FROM webhook_notices WHERE run_id = OLD.id;
+    RETURN NULL;
+END
+$$;
+CREATE TRIGGER runs_end_notices AFTER UPDATE OF status ON runs FOR EACH ROW
+WHEN (NEW.status NOT IN ('queued', 'in_progress')) EXECUTE FUNCTION end_notices_v1();
+CREATE TRIGGER runs_delete_notices AFTER DELETE ON runs FOR EACH ROW
+WHEN (OLD.status IN ('queued', 'in_progress')) EXECUTE FUNCTION delete_notices_v1();

@@ -7,8 +7,11 @@ CREATE TABLE history (
     depth    INTEGER NOT NULL,
     size     INTEGER NOT NULL,
     holders  INTEGER NOT NULL DEFAULT 0,
-    item     BLOB NOT NULL
+    item     BLOB NOT NULL,
+    -- The id that the client, or the model's provider, has given it.
+    item_id  TEXT
 );
+CREATE INDEX history_by_item_id ON history (item_id) WHERE item_id IS NOT NULL;
 
 ALTER TABLE responses ADD COLUMN history BLOB;
 
@@ -96,7 +99,10 @@ CREATE INDEX runs_in_progress ON runs (lease_until) WHERE status = 'in_progress'
 CREATE TABLE run_requests (
     id      TEXT PRIMARY KEY,
     request BLOB NOT NULL,
-    history BLOB
+    history BLOB,
+    -- What the last `given` items of the history, and the answer, are to become part of.
+    conversation TEXT,
+    given   INTEGER NOT NULL DEFAULT 0
 ) WITHOUT ROWID;
 
 CREATE TABLE run_events (
@@ -106,3 +112,60 @@ CREATE TABLE run_events (
     frame BLOB NOT NULL,
     PRIMARY KEY (id, seq)
 ) WITHOUT ROWID;
+
+-- A conversation can be locked: until a time, or as long as the run that holds it has not ended.
+CREATE TABLE conversations (
+    id           TEXT PRIMARY KEY,
+    owner        TEXT NOT NULL,
+    created_at   INTEGER NOT NULL,
+    metadata     BLOB NOT NULL,
+    touched_at   REAL NOT NULL,
+    deleted_at   REAL,
+    next_place   INTEGER NOT NULL DEFAULT 0,
+    holder       TEXT,
+    locked_until REAL NOT NULL
+) WITHOUT ROWID;
+
+CREATE TABLE conversation_items (
+    conversation TEXT NOT NULL,
+    place        INTEGER NOT NULL,
+    owner        TEXT NOT NULL,
+    id           TEXT NOT NULL,
+    item         BLOB NOT NULL,
+    PRIMARY KEY (conversation, place)
+);
+CREATE UNIQUE INDEX conversation_items_by_id ON conversation_items (owner, id);
+
+-- Which recordings of kept responses an item stands in, by the id that it has there.
+CREATE TABLE recording_items (
+    id           TEXT NOT NULL,
+    recording_id TEXT NOT NULL,
+    PRIMARY KEY (id, recording_id)
+) WITHOUT ROWID;
+CREATE INDEX recording_items_by_recording ON recording_items (recording_id);
+-- Programs of version 1 delete recordings too, and know nothing of their items.
+CREATE TRIGGER recordings_forget_items AFTER DELETE ON recordings
+BEGIN
+    DELETE FROM recording_items WHERE recording_id = OLD.id;
+END;
+
+-- Who is to be told that a run has ended: written with the run, and due by the transaction that ends it.
+CREATE TABLE webhook_notices (
+    id       TEXT PRIMARY KEY,
+    run_id   TEXT NOT NULL,
+    hook     TEXT NOT NULL,
+    status   TEXT,
+    ended_at REAL,
+    attempt  INTEGER NOT NULL DEFAULT 0,
+    due_at   REAL NOT NULL DEFAULT 0
+) WITHOUT ROWID;
+CREATE INDEX webhook_notices_by_run ON webhook_notices (run_id);
+CREATE INDEX webhook_notices_due ON webhook_notices (due_at) WHERE status IS NOT NULL;
+CREATE TRIGGER runs_end_notices AFTER UPDATE OF status ON runs WHEN NEW.status NOT IN ('queued', 'in_progress')
+BEGIN
+    UPDATE webhook_notices SET status = NEW.status WHERE run_id = NEW.id;
+END;
+CREATE TRIGGER runs_delete_notices AFTER DELETE ON runs WHEN OLD.status IN ('queued', 'in_progress')
+BEGIN
+    DELETE FROM webhook_notices WHERE run_id = OLD.id;
+END;

@@ -1,0 +1,72 @@
+"""Hints over a real Redis: heard by others, by others alone, and again after it was away."""
+
+import asyncio
+import contextlib
+
+from antiphon.drivers.redis_hints import RedisHints
+from waiting import eventually
+
+
+@contextlib.asynccontextmanager
+async def speaking(url, count=2):
+    """Let so many processes speak; yield them, and what each of them has heard."""
+    all_of_them = [RedisHints(url) for _ in range(count)]
+    heard = [[] for _ in range(count)]
+    tasks = [asyncio.ensure_future(each.send()) for each in all_of_them]
+    tasks += [
+        asyncio.ensure_future(each.watch(lambda run_ids, to=to: to.append(sorted(run_ids))))
+        for each, to in zip(all_of_them, heard, strict=True)
+    ]
+    try:
+        await eventually(lambda: all(heard))
+        yield all_of_them, heard
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        for each in all_of_them:
+            await each.close()
+
+
+def test_others_hear_which_runs_have_moved_on(redis_server):
+    async def run():
+        async with speaking(redis_server.url, 3) as ((one, *_), heard):
+            assert heard == [[[]]] * 3  # whoever begins to listen may have missed something
+            one.publish(["resp_a"])
+            one.publish(["resp_b", "resp_a"])
+            await eventually(lambda: all(["resp_a", "resp_b"] in each for each in heard[1:]))
+            assert heard[0] == [[]]
+
+    asyncio.run(run())
+
+
+def test_so_many_that_it_may_be_any(redis_server):
+    async def run():
+        async with speaking(redis_server.url) as ((one, _), heard):
+            one.publish([f"resp_{number}" for number in range(1000)])
+            await eventually(lambda: len(heard[1]) == 2)
+            assert heard[1] == [[], []]
+
+    asyncio.run(run())
+
+
+def test_after_it_was_away_they_hear_each_other_again(redis_server):
+    async def run():
+        async with speaking(redis_server.url) as ((one, _), heard):
+            redis_server.kill()
+            one.publish(["resp_lost"])
+            redis_server.start()
+            await eventually(lambda: len(heard[1]) == 2, seconds=10)
+            one.publish(["resp_a"])
+            await eventually(lambda: ["resp_a"] in heard[1])
+
+    asyncio.run(run())
+
+
+def test_valkey_is_an_address_too(redis_server):
+    async def run():
+        async with speaking(redis_server.url.replace("redis", "valkey")) as ((one, _), heard):
+            one.publish(["resp_a"])
+            await eventually(lambda: ["resp_a"] in heard[1])
+
+    asyncio.run(run())
