@@ -16,7 +16,7 @@ from antiphon.drivers.postgres.connection import Connection, Row
 from antiphon.drivers.postgres.conversations import add_answer, hand_over
 from antiphon.drivers.postgres.database import Database
 from antiphon.drivers.postgres.hints import Hints
-from antiphon.drivers.postgres.history import keep_history, read_latest
+from antiphon.drivers.postgres.history import read_latest, ways_to_keep
 from antiphon.drivers.postgres.responses import keep_response
 from antiphon.drivers.postgres.values import is_storable
 from antiphon.ports.runs import (
@@ -70,20 +70,23 @@ class PostgresRuns:
             )
             if not is_begun:
                 await self._room.take(connection, new.owner, limits)
-            history = await keep_history(connection, new.owner, new.context, nodes)
             status, epoch = ("in_progress", 1) if is_begun else ("queued", 0)
             frames = [*new.frames, *new.begun] if is_begun else [*new.frames]
             holder = worker if is_begun else None
-            await connection.execute(
-                sql.CREATE,
-                *(new.id, new.owner, status, epoch, holder, self._lease, new.is_public, new.priority),
-                new.created_at,
-                # What counts is how long it is until then: hosts' clocks may differ from the database's.
-                new.queue_deadline - self._now(),
-                new.deadline - self._now(),
-                *(new.request, frames, self._database.time(), history, new.is_shown),
-                *(new.context.conversation, len(new.context.given)),
-            )
+            async for way in ways_to_keep(connection, new.owner, new.context, nodes):
+                history = way.head
+                is_created = await connection.fetchval(
+                    sql.CREATE,
+                    *(new.id, new.owner, status, epoch, holder, self._lease, new.is_public, new.priority),
+                    new.created_at,
+                    # What counts is how long it is until then: hosts' clocks may differ from the database's.
+                    new.queue_deadline - self._now(),
+                    new.deadline - self._now(),
+                    *(new.request, frames, self._database.time(), history, new.is_shown),
+                    *(new.context.conversation, len(new.context.given), *way.values()),
+                )
+                if is_created:
+                    break
             if new.context.conversation is not None:
                 await hand_over(connection, new.context.conversation, new.id)
             for notice_id, hook in new.notices:
@@ -102,7 +105,9 @@ class PostgresRuns:
                 history=history,
             )
 
-        return await self._database.transact(work)
+        # One statement alone needs no transaction around it.
+        is_more = new.notices or new.context.conversation or limits.in_progress_per_owner is not None
+        return await (self._database.transact if is_more else self._database.alone)(work)
 
     async def claim(self, worker: str, limit: int, limits: RunLimits = UNLIMITED) -> list[Lease]:
         """Take up to `limit` queued runs: the most urgent, and of these by turns one of each owner."""
