@@ -3,12 +3,13 @@ PYTHON ?= python3
 PORT ?= 8080
 BIN := .venv/bin
 
-.PHONY: run test check demo bench fix clean
+.PHONY: run test check demo bench chaos fix clean
 
 run: .venv/run.stamp
 	$(BIN)/antiphon serve --port $(PORT)
 
 test: .venv/dev.stamp
+	@tests/servers.sh
 	$(BIN)/python -m pytest -n 2 $(ARGS)
 
 check: .venv/dev.stamp
@@ -22,6 +23,9 @@ demo: .venv/demo.stamp
 
 bench: .venv/dev.stamp
 	$(BIN)/python -m bench $(ARGS)
+
+chaos: .venv/dev.stamp
+	PYTHONPATH=tests $(BIN)/python -m chaos $(ARGS)
 
 fix: .venv/dev.stamp
 	$(BIN)/ruff format .

@@ -55,6 +55,16 @@ class Installed:
     bytes: int
 
 
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """One figure about background answers, with each storage."""
+
+    name: str
+    unit: str
+    by_store: dict[str, list[float]]
+    """Rounds by the name of the storage; empty where it was not measured."""
+
+
 @dataclass(slots=True)
 class Report:
     """Everything that one run has measured."""
@@ -67,6 +77,7 @@ class Report:
     starts: dict[str, list[float]] = field(default_factory=dict)
     """Seconds from exec to the first answer, by server."""
     installed: Installed | None = None
+    background: list[Figure] = field(default_factory=list)
     missing: list[str] = field(default_factory=list)
     """What was not measured, and why."""
 
@@ -84,6 +95,8 @@ class Report:
             parts += ["## CPU per translated frame", _PAIRS, self._translated()]
         if self._paths:
             parts += ["## Throughput and latency", _LATENCY, self._throughput()]
+        if self.background:
+            parts += ["## Background answers", _BACKGROUND, self._background()]
         if self.streams:
             parts += ["## Memory", self._memory()]
         if self.starts or self.installed is not None:
@@ -141,6 +154,14 @@ class Report:
                 cells.append(("nginx", row.reference_label, *_speed(reference, None, row.unit)))
             cells.append(("Antiphon", row.label, *_speed(row.result, reference, row.unit)))
         return _table(head, cells)
+
+    def _background(self) -> str:
+        stores = list(dict.fromkeys(name for figure in self.background for name in figure.by_store))
+        cells = [
+            (figure.name, figure.unit, *(_rounds(figure.by_store.get(name, [])) for name in stores))
+            for figure in self.background
+        ]
+        return _table(("", "unit", *stores), cells)
 
     def _memory(self) -> str:
         head = ("Server", "idle PSS", "idle RSS", "open PSS", "open RSS", "more (RSS)", "longest silence")
@@ -294,6 +315,15 @@ def _times(value: float, other: float) -> str:
     return f"{value / other:.1f} ×" if other > 0 else "–"
 
 
+def _rounds(values: Sequence[float]) -> str:
+    """Write a median with its range, with three figures that say something."""
+    if not values:
+        return "–"
+    digits = 0 if median(values) >= 100 else 1 if median(values) >= 10 else 2
+    told = [f"{value:,.{digits}f}" for value in (median(values), min(values), max(values))]
+    return told[0] if len(values) == 1 else f"{told[0]} ({told[1]}–{told[2]})"
+
+
 def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """Write a Markdown table that is also a table to the eye."""
     table = [list(head), *map(list, rows)]
@@ -321,6 +351,11 @@ to look at: it hardly depends on the load, while requests per second and latenci
 busy by a few connections. `× nginx` compares the medians of interleaved rounds (A B C A B C …); the range is that of \
 single rounds and shows how much the machine's own noise matters. Budgets are those of the design; they are goals, \
 not limits in a test. Rows without a budget are there to compare."""
+
+_BACKGROUND = """\
+Whole requests over HTTP to one worker, with `synchronous=FULL` or `synchronous_commit=on`: what is answered as accepted, \
+and every event that is shown, is on disk. CPU is that of the gateway alone, PostgreSQL's own is not in it. The longest delay is the longest time \
+between two reads of one stream, less the time that the upstream takes between two events."""
 
 _PAIRS = """\
 A stream of each dialect, translated for clients of each other; pairs that are missing pass unchanged, or no kind of \

@@ -79,7 +79,9 @@ def chat(*, stream: bool = False, model: str = MODEL) -> Body:
     )
 
 
-def responses(*, stream: bool = False, store: bool = False, model: str = MODEL) -> Body:
+def responses(
+    *, stream: bool = False, store: bool = False, background: bool = False, model: str = MODEL
+) -> Body:
     """Ask for a response; `store` has it kept for retrieval, as the API does unless told otherwise."""
     return Body(
         "/v1/responses",
@@ -92,6 +94,7 @@ def responses(*, stream: bool = False, store: bool = False, model: str = MODEL) 
             ("max_output_tokens", "1000"),
             ("store", json.dumps(store)),
             ("stream", json.dumps(stream)),
+            *([("background", "true")] if background else []),
         ),
     )
 

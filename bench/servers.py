@@ -69,8 +69,9 @@ providers:
 {providers}
 models:
   fast: {{target: responses/{model}}}
-storage: {{url: "sqlite:///antiphon.db"}}
+storage: {{url: "{storage}"}}
 {cache}
+{more}
 """
 
 
@@ -122,9 +123,16 @@ def start_nginx(folder: Path, upstream: int, core: int | None) -> Server:
 
 
 def start_gateway(
-    folder: Path, upstream: int, core: int | None, *, cache: bool, wrapper: tuple[str, ...] = ()
+    folder: Path,
+    upstream: int,
+    core: int | None,
+    *,
+    cache: bool,
+    wrapper: tuple[str, ...] = (),
+    storage: str = "sqlite:///antiphon.db",
+    more: str = "",
 ) -> Server:
-    """Start the gateway with its defaults; `wrapper` stands between the interpreter and the module."""
+    """Start the gateway with its defaults and `more`; `wrapper` stands between the interpreter and the module."""
     port = free_port()
     configuration = folder / "antiphon.yaml"
     # An empty section is a cache with its defaults.
@@ -137,6 +145,8 @@ def start_gateway(
                 for name, (kind, path) in PROVIDERS.items()
             ),
             cache="cache: {}" if cache else "",
+            storage=storage,
+            more=more,
         )
     )
     command = [sys.executable, *wrapper, "-m", "antiphon", "serve", "--config", str(configuration)]

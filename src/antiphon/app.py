@@ -405,6 +405,19 @@ async def storage_state(settings: Settings) -> str:
         raise ConfigurationError(f"storage.url: {error}") from error
 
 
+async def hints_state(settings: Settings) -> str:
+    """Say whether the Redis of the settings answers. Raises ConfigurationError."""
+    hints = _hints(settings)
+    assert hints is not None
+    try:
+        await hints.check()
+    except OSError as error:
+        raise ConfigurationError("redis.url: nobody answers there") from error
+    finally:
+        await hints.close()
+    return "it answers"
+
+
 async def probe_provider(
     settings: Settings, name: str, *, models: Sequence[str] = (), seconds: float, environ: Mapping[str, str]
 ) -> "tuple[Step, ...]":

@@ -372,3 +372,14 @@ def test_a_terminal_gets_colours_and_wrapped_lines(tmp_path, environ, coloured):
     assert process.returncode == 0, plain
     assert (b"\x1b[32m" in written) is coloured
     assert max(map(len, plain.splitlines())) <= 70
+
+
+def test_a_redis_that_answers_and_one_that_does_not(tmp_path, redis_server):
+    """The gateway would run without; whoever has configured it wants to know."""
+    configure(tmp_path, "", providers={}, models={}, redis={"url": redis_server.url})
+    _, out, _ = asyncio.run(check(tmp_path))
+    assert re.search(r"ok +redis +it answers", out)
+    redis_server.kill()
+    status, out, _ = asyncio.run(check(tmp_path))
+    assert status == 1
+    assert re.search(r"failed +redis +redis\.url: nobody answers there", out)

@@ -35,7 +35,11 @@ PAGES = tuple(
 BY_NAME = {str(page.relative_to(ROOT)).removeprefix("docs/"): page for page in PAGES}
 """`README.md`, `cache.md`, `clients/codex.md` …"""
 ADDRESS = "http://127.0.0.1:8080"
-SECRETS = {"ALICE_KEY": "key-of-alice", "ANTIPHON_ADMIN_KEY": "key-of-admin"}
+SECRETS = {
+    "ALICE_KEY": "key-of-alice",
+    "ANTIPHON_ADMIN_KEY": "key-of-admin",
+    "WEBHOOK_SECRET": "whsec_" + "MDEyMzQ1Njc4" * 3,
+}
 
 _FENCE = re.compile(r"^```(\w*)([^\n]*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _GREETING = re.compile(r"http://127\.0\.0\.1:\d+")

@@ -31,6 +31,8 @@ VARIABLES = {
     },
     "BOB_KEY_SHA256": "ab" * 32,
 }
+DATABASE = "postgresql://antiphon:secret@db.internal/antiphon"
+REDIS = "redis://hints.internal:6379"
 CLIENTS = {
     re.split(r"[\[<>=]", requirement)[0]
     for requirement in tomllib.loads((ROOT / "pyproject.toml").read_text())["project"][
@@ -155,7 +157,10 @@ def check_commands(line):
                 result = CliRunner().invoke(cli, [name, *options, "--help"])
                 assert result.exit_code == 0, result.output
             case ["pip", "install", what]:
-                assert re.fullmatch(r"antiphon(\[demo\])?", what) or what.partition("[")[0] in CLIENTS
+                assert (
+                    re.fullmatch(r"antiphon(\[(demo|postgres,redis)\])?", what)
+                    or what.partition("[")[0] in CLIENTS
+                )
             case _:
                 pytest.fail(f"nobody knows how to check: {command}")
 
@@ -167,11 +172,22 @@ def upstreams():
         yield {ollama.ADDRESS: ollama_url, local_server.ADDRESS: local_url}
 
 
+@pytest.fixture
+def servers(name, request):
+    """Real databases for the page that tells how to run with them, by the address that it gives."""
+    if name != "several-hosts.md":
+        return {}
+    return {
+        DATABASE: request.getfixturevalue("postgres_url"),
+        REDIS: request.getfixturevalue("redis_server").url,
+    }
+
+
 @needs_tools
 @pytest.mark.parametrize("name", BY_NAME)
-def test_whoever_follows_the_page_sees_what_it_says(name, tmp_path, upstreams):
+def test_whoever_follows_the_page_sees_what_it_says(name, tmp_path, upstreams, servers):
     """Every example runs, in the order of the page, and shows what is said to be shown."""
-    follower = Follower(tmp_path, upstreams)
+    follower = Follower(tmp_path, {**upstreams, **servers})
     try:
         for block in blocks(BY_NAME[name]):
             follower.follow(block)

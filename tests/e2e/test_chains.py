@@ -389,8 +389,9 @@ def test_the_same_is_asked_of_storage_for_unknown_and_for_foreign_ids(tmp_path):
             mine = (await at.client.post(PATH, {"model": "p/m", "input": "Hi"}, **ALICE)).json()["id"]
             await at.written(1, "responses")
             statements = []
-            reader = at.gateway.application.storage.database._reader
-            reader.set_trace_callback(statements.append)
+            database = at.gateway.application.storage.database
+            for reader in (database._reader, database._long_reader):
+                reader.open().set_trace_callback(statements.append)
 
             async def asked(response_id):
                 statements.clear()
@@ -441,6 +442,28 @@ def test_faults_name_places_in_the_clients_own_input(tmp_path, kind):
             error = got.json()["error"]
             assert (got.status, error["param"]) == (400, "input[1].content[0].type")
             assert "input[1].content[0].type" in error["message"]
+
+    play(run())
+
+
+def test_so_do_those_of_background_answers(tmp_path):
+    """And what they continue has the same place in the cache as in the foreground."""
+
+    async def run():
+        async with scene(tmp_path, p="openai-chat") as at:
+            at.simulator._choose = answers("openai-chat", ["Zebra", "Yak"])
+            root = (await create(at, input="One"))["id"]
+            wrong = [{"role": "user", "content": [{"type": "nonsense"}]}]
+            asked = {"model": "p/m", "input": wrong, "previous_response_id": root, "background": True}
+            error = (await at.client.post(PATH, asked)).json()["error"]
+            assert error["param"] == "input[0].content[0].type"
+            assert "'input[0].content[0].type'" in error["message"]
+            for background in (False, True):
+                asked = {"previous_response_id": root, "background": background}
+                made = await create(at, input="Two", **asked)
+                done = await ended(at, made["id"])
+                assert done["output"][0]["content"][0]["text"] == "Yak"
+            assert at.calls == 2
 
     play(run())
 
@@ -547,6 +570,20 @@ def test_a_websocket_refuses_as_http_does(tmp_path, generate):
                 assert warm["previous_response_id"] == mine
                 await talk.turn(model="p/m", input="Go", previous_response_id=warm["id"])
                 assert in_order(sent(at), "Hi", "Hello there", "Warm", "Go")
+
+    play(run())
+
+
+def test_a_websocket_hears_of_storage_that_is_gone(tmp_path):
+    """What needs it fails, and the connection goes on."""
+
+    async def run():
+        hello = Answer(frames=responses_frames())
+        async with scene(tmp_path, hello, p="openai", cache=None) as at, talking(at.gateway) as talk:
+            at.gateway.application.storage.database._reader.connection.close()
+            asked = {"model": "p/m", "input": "x"}
+            assert await talk.code(**asked, previous_response_id="resp_x") == "storage_unavailable"
+            assert (await talk.turn(**asked))[-1]["type"] == "response.completed"
 
     play(run())
 

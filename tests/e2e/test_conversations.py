@@ -610,3 +610,33 @@ def test_what_answers_were_shown_is_stored_once(tmp_path):
             assert len(earlier.json()["data"]) == 37
 
     play(run())
+
+
+def test_an_answer_that_outlives_its_client_becomes_part_of_its_conversation(tmp_path):
+    """Once, when it has ended; until then nobody else may go on."""
+    frames = responses_frames()
+    gate = asyncio.Event()
+
+    async def run():
+        held = Answer(frames=frames, gate_at=len(frames) // 2, gate=gate)
+        async with scene(tmp_path, held, p="openai") as at, plain_client(at.gateway.port) as first:
+            conversation_id = await created(at)
+            asked = {"model": "p/m", "input": "One", "conversation": conversation_id}
+            finish = {"X-Antiphon-On-Disconnect": "finish"}
+            first.send("POST", RESPONSES, asked | {"stream": True}, **finish)
+            await at.simulator.wait_for_calls(1)
+            await first.reader.readuntil(b"response.created")
+            first.leave()
+            assert (await at.client.post(RESPONSES, asked)).json()["error"]["code"] == "conversation_locked"
+            gate.set()
+
+            async def is_added():
+                return await texts_of(at, conversation_id) == ["One", "Hello there"]
+
+            await eventually(is_added)
+            at.simulator.answer(HELLO)
+
+            assert (await at.client.post(RESPONSES, asked | {"input": "Two"})).status == 200
+            assert await texts_of(at, conversation_id) == ["One", "Hello there", "Two", "Hello there"]
+
+    play(run())

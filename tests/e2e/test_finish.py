@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from antiphon.drivers.simulator import Answer, Fault
-from antiphon.settings import Responses
+from antiphon.settings import Background, Responses, Timeout
 from e2e.plain_client import plain_client
 from e2e.samples import answer_of, responses_body, responses_frames
 from e2e.scenes import Scene, play, read_rows, scene
@@ -21,11 +21,11 @@ FRAMES = responses_frames()
 NATIVE = answer_of("responses", stream=True)
 
 
-async def left_in_the_middle(at: Scene, **headers: str) -> list[dict]:
+async def left_in_the_middle(at: Scene, asked: dict | None = None, **headers: str) -> list[dict]:
     """Ask, read until the answer's text begins, leave, and return the events read."""
     read: list[dict] = []
     async with plain_client(at.gateway.port) as client:
-        client.send("POST", PATH, ASKED, **headers)
+        client.send("POST", PATH, ASKED | (asked or {}), **headers)
         status, _ = await client.head()
         assert status == 200
         while not read or read[-1]["type"] != "response.output_text.delta":
@@ -279,5 +279,42 @@ def test_nothing_is_promised_where_nothing_can_be_kept(tmp_path):
             refused = await at.client.post(PATH, ASKED)
             assert (refused.status, refused.headers["retry-after"]) == (503, "5")
             await eventually(lambda: at.simulator.calls[0].aborted)
+
+    play(run())
+
+
+def test_it_is_kept_as_long_as_any_other_answer(tmp_path):
+    """Not as short as those that were made in the background."""
+
+    async def run():
+        settings = Responses(on_disconnect="finish", background=Background(ttl=Timeout(5)))
+        async with scene(tmp_path, NATIVE, p="openai", responses=settings, cache=None) as at:
+            await at.client.post(PATH, ASKED)
+            await at.written(table="responses")
+            await at.client.post(PATH, ASKED | {"background": True})
+            await at.written(table="responses", rows=2)
+            rows = read_rows(at.folder, "SELECT expires_at FROM responses ORDER BY expires_at")
+            short, long = [row["expires_at"] for row in rows]
+            assert long - short > 86400
+
+    play(run())
+
+
+def test_it_becomes_part_of_its_conversation_once(tmp_path):
+    """Although nobody waits for it any more; until then nobody else may go on there."""
+
+    async def run():
+        answer, gate = held()
+        async with scene(tmp_path, answer, NATIVE, p="openai", responses=FINISH) as at:
+            made = (await at.client.post("/v1/conversations", {})).json()["id"]
+            read = await left_in_the_middle(at, asked={"conversation": made})
+            locked = await at.client.post(PATH, ASKED | {"conversation": made})
+            assert locked.json()["error"]["code"] == "conversation_locked"
+            gate.set()
+            await ended(at, read[0]["response"]["id"])
+            await at.client.post(PATH, ASKED | {"conversation": made, "input": "And"})
+            listed = await at.client.get(f"/v1/conversations/{made}/items?order=asc")
+            texts = [item["content"][0]["text"] for item in listed.json()["data"]]
+            assert texts == ["Hi", "Hello there", "And", "Hello there"]
 
     play(run())

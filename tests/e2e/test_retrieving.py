@@ -404,3 +404,25 @@ def test_reasoning_of_translated_upstreams_goes_back_to_its_own_model_alone(tmp_
             assert b"Hello" in at.simulator.calls[-1].body
 
     play(run())
+
+
+def test_a_chain_goes_on_at_another_provider(tmp_path):
+    """Its reasoning stays behind; what was said does not."""
+
+    async def run():
+        async with scene(tmp_path, cache=None) as at:
+            chat = upstream("chat", lambda _: Said(reasoning=["Pondering"], text=["Hello"]))
+            native = upstream("responses", lambda _: Said(reasoning=["Weighing"], text=["Bye"]))
+            at.simulator._choose = lambda got: (chat if "chat" in got.path else native)(got)
+            parent = None
+            for turn, model in enumerate(("chat/m", "up/gpt-test", "chat/m", "up/gpt-test")):
+                made = await create(at, model=model, input=f"Turn {turn}", previous_response_id=parent)
+                parent = made["id"]
+            told = at.simulator.calls[-1].body
+            assert b"Pondering" not in told
+            assert [told.find(word) > 0 for word in (b"Turn 0", b"Hello", b"Turn 1", b"Bye", b"Turn 3")] == [
+                True
+            ] * 5
+            assert b"antiphon" not in told.lower()
+
+    play(run())

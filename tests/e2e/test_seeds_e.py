@@ -1,5 +1,6 @@
-"""Rows A11 and E1 to E5: the Responses API over other backends."""
+"""Rows A11, E1 to E5 and E7: the Responses API over other backends."""
 
+import asyncio
 import json
 
 import pytest
@@ -10,6 +11,7 @@ from antiphon.turn.grammar import violations
 from antiphon.wire.sse import DONE, write_frame
 from e2e.scenes import play, scene
 from translated import events_in
+from waiting import eventually
 
 RESPONSES = "/v1/responses"
 WEATHER = {
@@ -217,5 +219,38 @@ def test_e5_a_native_upstream_is_passed_through_under_our_own_id(tmp_path, strea
             theirs = recorded[recorded.index(b'"resp_') + 1 :].partition(b'"')[0]
             assert own != theirs
             assert got.body.replace(own, theirs) == recorded
+
+    play(run())
+
+
+def test_e7_a_background_answer_needs_to_be_kept(tmp_path):
+    """With `store: false` it is refused; else it is queued at once, and reaches an end."""
+
+    async def run():
+        answers = chat_stream({"content": "Hi"}), chat_stream({"content": "Hi"}, reason=None)
+        asked = {"model": "chat/m", "input": "Hello", "background": True}
+        async with scene(tmp_path, *answers) as at:
+            refused = await at.client.post(RESPONSES, asked | {"store": False})
+            error = refused.json()["error"]
+            assert (refused.status, error["type"], error["param"]) == (
+                400,
+                "invalid_request_error",
+                "background",
+            )
+            for said, ends in (("1", "completed"), ("2", "failed"), ("3", "cancelled")):
+                if ends == "cancelled":
+                    at.simulator.answer(
+                        Answer(frames=chat_stream({"content": "Hi"}).frames, gate=asyncio.Event())
+                    )
+                queued = (await at.client.post(RESPONSES, asked | {"input": said})).json()
+                assert queued["status"] == "queued"
+                path = f"{RESPONSES}/{queued['id']}"
+                if ends == "cancelled":
+                    await at.client.post(f"{path}/cancel", {})
+
+                async def has_ended(path=path, ends=ends):
+                    return (await at.client.get(path)).json()["status"] == ends
+
+                await eventually(has_ended)
 
     play(run())

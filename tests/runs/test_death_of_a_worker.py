@@ -260,5 +260,27 @@ def test_several_workers_see_at_once_that_one_has_died(tmp_path):
     play(run())
 
 
+def test_e8_answers_left_in_progress_by_a_dead_process_do_not_stay_so(tmp_path):
+    """They are taken over, or fail."""
+
+    async def run():
+        async with host(tmp_path) as at:
+            at.simulator.answer(Answer(frames=responses_frames(), gate=at.gate, gate_at=SHOWN))
+            first = await at.worker()
+            shown = Follower()
+            reading = asyncio.ensure_future(shown.follow(first, asking={}))
+            asked = await first.ask()
+            await eventually(lambda: len(shown.frames) >= LOGGED)
+            await at.logged(first, asked["id"], LOGGED)
+            await first.die()
+            await reading
+            at.gate.set()
+            second = await at.worker()
+            assert (await at.check(second, shown.response_id, shown)).final["status"] == "failed"
+            assert (await at.check(second, asked["id"])).final["status"] == "completed"
+
+    play(run())
+
+
 def at_calls(at):
     return sum(json.loads(call.body).get("stream", False) for call in at.simulator.calls)

@@ -126,6 +126,6 @@ def test_death_at_each_commit_has_a_truthful_end(tmp_path, life, when):
             if not await one_death(folder, life, at_commit, when):
                 break
             at_commit += 1
-        assert at_commit >= (3 if life == "cancelled" else 5)
+        assert at_commit >= (2 if life == "cancelled" else 5)
 
     asyncio.run(asyncio.wait_for(run(), 60))

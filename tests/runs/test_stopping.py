@@ -82,7 +82,7 @@ def test_what_was_shown_to_a_stream_fails_truthfully_and_its_client_hears_it(tmp
             seen = await at.check(second, follower.response_id, follower)
             assert (seen.final["status"], text_of(seen.final)) == ("failed", "Hello")
             assert seen.final["error"]["code"] == "server_error"
-            assert "was stopped" in seen.final["error"]["message"]
+            assert "let it go" in seen.final["error"]["message"]
 
     play(run())
 

@@ -171,6 +171,10 @@ log: {level: debug, requests: false}
             "1:23: providers.a.type: expected openai, openai-chat, openai-completions, anthropic",
         ),
         ("providers: {a/b: {type: openai}}", "1:18: providers.a/b: a provider's name has no slash in it"),
+        (
+            "providers: {a: {type: openai, state: upstream, background: true}}",
+            "1:60: providers.a.background: with `state: upstream`",
+        ),
         ("providers: {a: {type: openai, pace: quick}}", "1:37: providers.a.pace: expected instant, recorded"),
         ("providers: {a: {type: openai, headers: {'x y': z}}}", "1:48: providers.a.headers: not a header"),
         (

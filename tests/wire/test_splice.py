@@ -6,7 +6,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from antiphon.wire.splice import member_spans, replace_string, splice, string_spans, with_member
+from antiphon.wire.splice import (
+    after_opening,
+    member_spans,
+    replace_string,
+    splice,
+    string_spans,
+    with_member,
+    without_member,
+)
 
 NAMES = st.text(max_size=4) | st.sampled_from(["a", "b", 'c"d', "e\\", "é", "response"])
 JSON = st.recursive(
@@ -126,3 +134,41 @@ def test_a_document_without_the_string_is_returned_itself():
     assert replace_string(document, b"resp_1", b"x") == document
     assert string_spans(document, b"resp_12") == [(7, 14)]
     assert string_spans(document, b"") == []
+
+
+@pytest.mark.parametrize(
+    ("document", "expected"),
+    [
+        (b'{"a":1,"b":2,"c":3}', b'{"a":1,"c":3}'),
+        (b'{ "b" : {"b":[1,"}"]} , "a":1}', b'{"a":1}'),
+        (b'{"a":1, "b":2 }', b'{"a":1 }'),
+        (b'{"b":2}', b"{}"),
+        (b'{"a":{"b":2}}', b'{"a":{"b":2}}'),
+        (rb'{"a":1,"\u0062":2}', b'{"a":1}'),
+        (b"{}", b"{}"),
+        (b"[1]", b"[1]"),
+        (b'{"a"', b'{"a"'),
+        (b'{"b":{', b'{"b":{'),
+    ],
+)
+def test_a_member_is_left_out(document, expected):
+    """With one comma, wherever it stands."""
+    assert without_member(document, "b") == expected
+
+
+@pytest.mark.parametrize(
+    ("document", "path", "place"),
+    [
+        (b'{"a":1}', (), 1),
+        (b' { "a":1}', (), 2),
+        (b"{}", (), None),
+        (b'{"r":{"a":1}}', ("r",), 6),
+        (b'{"r":{}}', ("r",), None),
+        (b'{"r":[1]}', ("r",), None),
+        (b'{"a":1}', ("r",), None),
+        (b"nope", (), None),
+    ],
+)
+def test_the_place_of_a_first_member(document, path, place):
+    """Where there is another one behind it, so that a comma may follow."""
+    assert after_opening(document, path) == place

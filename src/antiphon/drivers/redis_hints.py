@@ -8,12 +8,16 @@ from collections.abc import Callable, Sequence
 from typing import Final
 
 import redis.asyncio
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
 _log = logging.getLogger(__name__)
 
 _CHANNEL: Final = "antiphon:runs"
 _FAULTS: Final = (RedisError, OSError)
+_ATTEMPTS: Final = 2
+"""The first may find a connection that was lost while nobody said anything."""
 _MOST_RUNS: Final = 200
 """Named in one hint; more are all."""
 _CONNECT_SECONDS: Final = 2.0
@@ -33,6 +37,8 @@ class RedisHints:
             socket_connect_timeout=_CONNECT_SECONDS,
             socket_timeout=_CONNECT_SECONDS,
             health_check_interval=int(_ALIVE_SECONDS),
+            # A listener that is connected again in silence would not know that it may have missed something.
+            retry=Retry(NoBackoff(), 0),
         )
         self._sender = secrets.token_hex(4)
         self._published: dict[str, None] = {}
@@ -50,10 +56,12 @@ class RedisHints:
             self._is_wanted.clear()
             run_ids, self._published = self._published, {}
             named = " ".join(run_ids) if len(run_ids) <= _MOST_RUNS else ""
-            try:
-                await self._client.publish(_CHANNEL, f"{self._sender} {named}")
-            except _FAULTS:
-                continue  # whoever listens knows that it hears nothing
+            for _ in range(_ATTEMPTS):
+                try:
+                    await self._client.publish(_CHANNEL, f"{self._sender} {named}")
+                    break
+                except _FAULTS:
+                    continue  # whoever listens knows that it hears nothing
 
     async def watch(self, changed: Callable[[Sequence[str]], object]) -> None:
         """Call `changed` with the runs that others have moved on, or with none where it may be any."""
@@ -70,6 +78,13 @@ class RedisHints:
                 _log.warning("hints of other processes are not heard: %s", error)
             await asyncio.sleep(wait * random.uniform(0.5, 1.0))  # noqa: S311 - so that not all come back at once
             wait = min(2 * wait, _LONGEST_WAIT_SECONDS)
+
+    async def check(self) -> None:
+        """Return if the server answers. Raises OSError."""
+        try:
+            await self._client.publish(_CHANNEL, f"{self._sender} ")
+        except RedisError as error:
+            raise ConnectionError(str(error)) from error
 
     async def close(self) -> None:
         """Give the connections back."""

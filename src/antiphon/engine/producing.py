@@ -201,7 +201,7 @@ class Producing:
         if context is None or context.conversation is None or self._conversations is None:
             return
         holder = turn.response_id.decode()
-        if turn.keeps:
+        if turn.keeps or turn.is_kept_by_run:
             self._conversations.hand_over(holder)
             return
         owner, given = turn.ask.owner.name, context.given

@@ -74,6 +74,8 @@ class Turn:
     """The id minted for this answer, where the dialect has stored responses."""
     keeps: bool = False
     """Whether the answer is to be kept for retrieval."""
+    is_kept_by_run: bool = False
+    """Whether it has become a run, which keeps it and adds it to its conversation."""
     carriage: Carriage | None = None
     """Where the answer goes on that its upstream carries; without it no upstream is asked to."""
     is_for_chains: bool = False

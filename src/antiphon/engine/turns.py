@@ -22,6 +22,7 @@ from antiphon.engine.carriage import Carriage
 from antiphon.engine.catalogue import Catalogue
 from antiphon.engine.contexts import Contexts, conversation_of
 from antiphon.engine.conversations import Conversations
+from antiphon.engine.error_answers import in_own_places
 from antiphon.engine.live import LiveRecording
 from antiphon.engine.producing import Producing, Shelves
 from antiphon.engine.refusals import internal_error, refuse
@@ -75,6 +76,8 @@ class Incoming:
     """The id that the answer is to have; without it one is minted."""
     carriage: Carriage | None = None
     """Where the answer may go on in the upstream's own background mode."""
+    context: Context | None = None
+    """What the model is to be shown, where that was found out before."""
     parent: Parent | None = None
     """The response that is continued, where whoever brings the request has it at hand."""
     shown: Items | None = None
@@ -215,8 +218,10 @@ class Turns:
         resolved, context = await self._contexts.resolve(request, incoming.owner.name, incoming.parent)
         incoming.shown = context.shown
         if is_background:
-            ask = self._turn(incoming, resolved, target).ask
-            self._check(ask, self._sources[target.provider])
+            try:
+                self._check(self._turn(incoming, resolved, target).ask, self._sources[target.provider])
+            except GatewayError as fault:
+                raise in_own_places(fault, context) from fault
             await self._accept(incoming, resolved, context)
             return
         turn = self._turn(incoming, resolved, target)
@@ -273,6 +278,7 @@ class Turns:
         )
         turn = Turn(ask, incoming.request_id, incoming.reply, incoming.received_at)
         turn.carriage = incoming.carriage
+        turn.context = incoming.context
         if route.dialect is RESPONSES:
             if translated_to is not None or source.settings.state == "gateway":
                 turn.response_id = incoming.response_id or mint_response_id()
@@ -303,7 +309,7 @@ class Turns:
         responses = self._shelves.responses
         if turn.keeps and responses is not None and responses.is_full:
             raise StoreFault(
-                "Storage cannot keep up with what is to be kept; `store: false` needs none.",
+                "Storage takes nothing more at the moment that is to be kept; `store: false` needs none.",
                 code="storage_busy",
                 headers=((b"retry-after", b"1"),),
             )

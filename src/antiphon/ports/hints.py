@@ -19,5 +19,8 @@ class Hints(Protocol):
     async def watch(self, changed: Callable[[Sequence[str]], object]) -> None:
         """Call `changed` with the runs that others have moved on, or with none where it may be any. Never returns."""
 
+    async def check(self) -> None:
+        """Return if others can be told. Raises OSError."""
+
     async def close(self) -> None:
         """Give the connections back; nothing is said any more."""

@@ -150,6 +150,11 @@ def _of_provider(name: str, provider: Provider) -> Iterator[Problem]:
     for header, value in provider.headers.items():
         if not _TOKEN.fullmatch(header) or not _HEADER_VALUE.fullmatch(value):
             yield Problem((*path, "headers", header), f"{at}.headers: not a header that HTTP can carry")
+    if provider.background and provider.state == "upstream":
+        yield Problem(
+            (*path, "background"),
+            f"{at}.background: with `state: upstream` background answers are passed on as they are",
+        )
     if not _PACE.fullmatch(provider.pace):
         yield Problem(
             (*path, "pace"), f"{at}.pace: expected instant, recorded, a factor like x2 or a rate like 50/s"

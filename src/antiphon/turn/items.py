@@ -26,6 +26,7 @@ _PREFIXES: Final = {
 }
 _OTHER_PREFIX: Final = "item_"
 _MARK: Final = b'"id"'
+_LONGEST_ID: Final = 256
 
 
 class _Named(msgspec.Struct):
@@ -38,11 +39,13 @@ _NAMED: Final = msgspec.json.Decoder(_Named)
 
 
 def id_of(item: bytes) -> str | None:
-    """Return the id that an item says it has."""
+    """Return the id that an item says it has, if it could be one."""
     if _MARK not in item:
         return None
-    named = _read(item)
-    return named.id if isinstance(named.id, str) and named.id else None
+    told = _read(item).id
+    if not isinstance(told, str) or not 0 < len(told) <= _LONGEST_ID or not told.isprintable():
+        return None
+    return told
 
 
 def id_prefix_of(item: bytes) -> str:

@@ -90,7 +90,7 @@ def loop():
     loop.close()
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(steps=STEPS)
 def test_conversations_are_as_plain_lists_have_them(place, loop, steps):
     loop.run_until_complete(place.empty())

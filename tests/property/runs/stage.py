@@ -9,17 +9,22 @@ import contextlib
 import inspect
 import time
 from collections.abc import Callable, Coroutine
-from typing import Any, Protocol
+from typing import Any
 
+from antiphon.drivers.storage import open_storage
 from antiphon.engine.contexts import Contexts, Limits
+from antiphon.engine.references import References
 from antiphon.engine.runs.runs import Runs
 from antiphon.engine.tasks import Tasks
 from antiphon.gateway.gateway import RESPONSES_ROUTE
-from antiphon.settings import Background
+from antiphon.settings import Background, Responses, Server, Settings, Storage
+from drivers.stores.place import Place
 from property.runs.upstream import Turn
 
 BEGIN = 1_800_000_000.0
 RETENTION = 30 * 86400.0
+_UNUSED: Any = None
+"""No request here names a conversation, or an item of another."""
 SETTINGS = Background(concurrency=2, lease=3, max_attempts=3, queue_timeout=60, timeout=150)  # type: ignore[arg-type]
 
 
@@ -36,28 +41,6 @@ class Clock:
         return BEGIN + self.passed
 
 
-class Storage(Protocol):
-    """One database, and how a process opens it. `path` names it to nobody but the driver."""
-
-    def open(self, clock: Clock, lease: float) -> Coroutine[Any, Any, "Opened"]: ...
-
-    def close(self) -> None: ...
-
-
-class Opened(Protocol):
-    """What one process has opened."""
-
-    runs: Any
-    responses: Any
-
-    def is_busy(self) -> bool: ...
-
-    async def left(self) -> dict[str, int]:
-        """Rows of the tables that must be empty once everything was deleted."""
-
-    async def close(self) -> None: ...
-
-
 class Loop(asyncio.SelectorEventLoop):
     """An event loop whose time is that of the clock."""
 
@@ -72,9 +55,14 @@ class Loop(asyncio.SelectorEventLoop):
 class Process:
     """An event loop with the storage opened in it."""
 
-    def __init__(self, storage: Storage, clock: Clock) -> None:
+    def __init__(self, place: Place, clock: Clock) -> None:
         self.loop = Loop(clock)
-        self.opened = self.loop.run_until_complete(storage.open(clock, float(SETTINGS.lease)))
+        settings = Settings(
+            storage=Storage(url=place.url, pool_size=2),
+            server=Server(workers=2),  # others keep things there too
+            responses=Responses(background=SETTINGS),
+        )
+        self.opened = self.loop.run_until_complete(open_storage(settings, clock.wall))
 
     def run(self, work: Coroutine[Any, Any, Any]) -> Any:
         return self.loop.run_until_complete(work)
@@ -111,8 +99,8 @@ class Gate:
 class Worker(Process):
     """One process of the gateway, as far as runs are concerned."""
 
-    def __init__(self, name: str, storage: Storage, clock: Clock, turns: list[Turn]) -> None:
-        super().__init__(storage, clock)
+    def __init__(self, name: str, place: Place, clock: Clock, turns: list[Turn]) -> None:
+        super().__init__(place, clock)
         self.name = name
         self.is_frozen = False
         self.is_dead = False
@@ -123,12 +111,11 @@ class Worker(Process):
         self._turn = asyncio.Lock()
         """Storage does one thing after the other: which of two is first must not be chance."""
         self._thawed = asyncio.Event()
-        self._changed: Callable[[], object] = lambda: None
+        self._changed: Callable[[tuple[str, ...]], object] = lambda _: None
         self._entered: list[str] = []
         self._asked: list[tuple[asyncio.Task[Any], Callable[[Any], None]]] = []
         self._tasks = Tasks()
         self.store, self.responses = Gate(self.opened.runs, self), Gate(self.opened.responses, self)
-        self.contexts = Contexts(self.responses, self.store, Limits(10_000, 1_000_000, 0))
         self._turns = turns
         self.run(self._start(clock))
 
@@ -136,11 +123,20 @@ class Worker(Process):
         self.runs = Runs(
             self.store,
             self.responses,
+            {},
             self._tasks,
             settings=SETTINGS,
             retention=RETENTION,
             wall_clock=clock.wall,
             clock=clock.monotonic,
+        )
+        self.contexts = Contexts(
+            self.responses,
+            self.store,
+            self.runs.settle,
+            _UNUSED,
+            References(_UNUSED),
+            Limits(10_000, 1_000_000, 0),
         )
         self.runs.start(
             RESPONSES_ROUTE, lambda incoming: self._turns.append(Turn(self, incoming, len(self._turns)))
@@ -167,7 +163,7 @@ class Worker(Process):
 
     def hint(self) -> None:
         if self.is_up:
-            self._changed()
+            self._changed(())
 
     def freeze(self) -> None:
         self.is_frozen = True
@@ -209,7 +205,7 @@ class Worker(Process):
         self._entered.append(self.opened.runs.enter())
         return self._entered[-1]
 
-    async def watch(self, changed: Callable[[], object]) -> None:
+    async def watch(self, changed: Callable[[tuple[str, ...]], object]) -> None:
         self._changed = changed
         await self.loop.create_future()
 
@@ -227,7 +223,7 @@ class Worker(Process):
             await asyncio.sleep(0)
             if self._in_flight:
                 await self._landed.wait()
-            elif self.opened.is_busy():
+            elif self.opened.queued > 0:
                 time.sleep(0.0001)  # noqa: ASYNC251 - nothing else may happen in this loop
-            is_waiting = self._in_flight > 0 or self.opened.is_busy()
+            is_waiting = self._in_flight > 0 or self.opened.queued > 0
             quiet = 0 if is_waiting or self.loop._ready else quiet + 1  # type: ignore[attr-defined]

@@ -3,7 +3,7 @@
 import asyncio
 import errno
 
-from antiphon.app import storage_state
+from antiphon.app import hints_state, storage_state
 from antiphon.drivers.http import HttpUpstream, Limits
 from antiphon.engine.probe_calls import Calls
 from antiphon.engine.verdicts import Step, failed, ok
@@ -22,6 +22,7 @@ async def configuration_steps(loaded: Loaded, *, offline: bool) -> list[Step]:
     return [
         ok("settings", loaded.source),
         await _storage(settings),
+        *([] if settings.redis is None or offline else [await _hints(settings)]),
         await _port(settings.server, offline=offline),
         _keys(settings),
         _clients(settings),
@@ -33,6 +34,13 @@ async def _storage(settings: Settings) -> Step:
         return ok("storage", await storage_state(settings))
     except ConfigurationError as error:
         return failed("storage", str(error))
+
+
+async def _hints(settings: Settings) -> Step:
+    try:
+        return ok("redis", await hints_state(settings))
+    except ConfigurationError as error:
+        return failed("redis", str(error))
 
 
 async def _port(server: Server, *, offline: bool) -> Step:

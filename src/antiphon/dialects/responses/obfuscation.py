@@ -5,8 +5,8 @@ from typing import Final
 
 import msgspec
 
-from antiphon.dialects.responses.frames import is_event
-from antiphon.wire.splice import member_spans, with_member, without_member
+from antiphon.dialects.responses.frames import data_span, is_event
+from antiphon.wire.splice import member_spans, without_member
 from antiphon.wire.sse import parse_frame, write_frame
 
 _NOISE: Final = "obfuscation"
@@ -19,6 +19,9 @@ _STEP: Final = 16
 class _Delta(msgspec.Struct):
     type: str = ""
     delta: str = ""
+
+
+_DELTAS: Final = msgspec.json.Decoder(_Delta)
 
 
 def plain(frame: bytes) -> bytes:
@@ -35,13 +38,27 @@ def obscured(frame: bytes, noise: Callable[[int], str]) -> bytes:
     """Return a frame with noise if it is a delta that has none; `noise` makes so many letters and digits."""
     if _DELTA not in frame or not is_event(frame):
         return frame
-    event = parse_frame(frame)
-    assert event is not None
+    span = data_span(frame)
+    if span is None:
+        event = parse_frame(frame)
+        assert event is not None
+        frame = write_frame(event.data.replace(b"\n", b" "), event.type)
+        span = data_span(frame)
+        assert span is not None
+    start, end = span
+    data = frame[start:end]
     try:
-        told = msgspec.json.decode(event.data, type=_Delta)
+        told = _DELTAS.decode(data)
     except ValueError:
         return frame  # what changes is no text
-    if not (told.type or event.type).endswith(".delta") or member_spans(event.data, [(_NOISE,)]):
+    if not told.type.endswith(".delta") or (_KEY in data and member_spans(data, [(_NOISE,)])):
         return frame
-    padding = msgspec.json.encode(noise(_STEP - len(told.delta) % _STEP))
-    return write_frame(with_member(event.data, _NOISE, padding).replace(b"\n", b" "), event.type)
+    padding = noise(_STEP - len(told.delta) % _STEP).encode()
+    inside = data.index(b"{") + 1
+    return b'%b%b"obfuscation":"%b",%b%b' % (
+        frame[:start],
+        data[:inside],
+        padding,
+        data[inside:],
+        frame[end:],
+    )

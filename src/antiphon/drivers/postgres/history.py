@@ -19,7 +19,13 @@ WITH RECURSIVE shown (depth, previous, item) AS (
 ) SELECT item FROM shown ORDER BY depth
 """
 """Returns the items up to one, the first one first."""
-_ONE = "SELECT previous, item FROM history WHERE id = $1"
+_LATEST = """
+WITH RECURSIVE shown (depth, previous, item) AS (
+    SELECT depth, previous, item FROM history WHERE id = $1
+    UNION ALL SELECT history.depth, history.previous, history.item FROM history JOIN shown ON history.id = shown.previous
+    WHERE history.depth > (SELECT depth FROM history WHERE id = $1) - $2
+) SELECT item FROM shown ORDER BY depth
+"""
 
 _WORTH_ASKING_BYTES: Final = 16 * 1024
 """Of items: to ask which of them are there costs more than to send so few."""
@@ -83,16 +89,9 @@ async def _first_missing(connection: Connection, nodes: Sequence[Node]) -> int:
     return next((place for place in range(len(nodes) - 1, 0, -1) if nodes[place - 1].id in known), 0)
 
 
-async def read_latest(connection: Connection, head: bytes | None, count: int) -> Items:
+async def read_latest(connection: Connection, head: bytes, count: int) -> Items:
     """Return the last items up to `head`, the first of them first."""
-    latest: list[bytes] = []
-    while head is not None and len(latest) < count:
-        row = await connection.fetchrow(_ONE, head)
-        if row is None:
-            break
-        head, item = row
-        latest.append(item)
-    return tuple(reversed(latest))
+    return tuple(row[0] for row in await connection.fetch(_LATEST, head, count))
 
 
 def _name_of(item: bytes) -> str | None:

@@ -1,9 +1,5 @@
-"""Where each item is that was kept, in PostgreSQL; implements `ports.conversations.ItemStore`.
+"""Where each item is that was kept, in PostgreSQL; implements `ports.conversations.ItemStore`."""
 
-An output is found through the recording that it stands in, an input through the history that it is part of.
-"""
-
-import asyncio
 import time
 from collections.abc import Callable, Iterable, Sequence
 
@@ -16,28 +12,28 @@ from antiphon.recording.codec import decode
 from antiphon.turn.history import Node, node_id_of
 from antiphon.turn.items import id_of
 
-_IS_INDEXED = "SELECT 1 FROM recording_items WHERE recording_id = $1 LIMIT 1"
 _INDEX = """
-INSERT INTO recording_items (id, recording_id) SELECT DISTINCT unnest($1::text[]), $2 ORDER BY 1
-ON CONFLICT DO NOTHING
+INSERT INTO recording_items (id, recording_id) SELECT unnest($1::text[]), $2 ORDER BY 1 ON CONFLICT DO NOTHING
 """
-_RECORDING = """
-SELECT data FROM recording_items
+_RECORDINGS = """
+SELECT DISTINCT ON (recording_items.id) recording_items.recording_id FROM recording_items
 JOIN responses ON responses.recording_id = recording_items.recording_id
-JOIN recordings ON recordings.id = recording_items.recording_id
-WHERE recording_items.id = $1 AND owner = $2 AND expires_at >= $3 ORDER BY expires_at DESC LIMIT 1
+WHERE recording_items.id = ANY($1::text[]) AND owner = $2 AND expires_at >= $3
+ORDER BY recording_items.id, expires_at DESC
 """
-_IN_CONVERSATION = "SELECT item FROM conversation_items WHERE owner = $1 AND id = $2"
+_DATA = "SELECT data FROM recordings WHERE id = ANY($1::text[])"
+_IN_CONVERSATIONS = "SELECT id, item FROM conversation_items WHERE owner = $1 AND id = ANY($2::text[])"
 _NODES = """
-SELECT id, previous, depth, size, item FROM history WHERE id = $1
-UNION ALL SELECT id, previous, depth, size, item FROM history WHERE item_id = $2
+SELECT item_id, id, previous, depth, size, item FROM history
+WHERE item_id = ANY($1::text[]) OR id = ANY($2::bytea[])
 """
 _ENDED_RUN = """
-SELECT runs.id FROM runs JOIN run_events ON run_events.id = runs.id
-WHERE owner = $1 AND status NOT IN ('queued', 'in_progress')
-AND position('response.output_item.done'::bytea IN frame) > 0 AND position($2::bytea IN frame) > 0 LIMIT 1
+SELECT array(SELECT frame FROM run_events WHERE id = found.id ORDER BY seq) FROM (
+    SELECT runs.id FROM runs JOIN run_events ON run_events.id = runs.id
+    WHERE owner = $1 AND status NOT IN ('queued', 'in_progress')
+    AND position('response.output_item.done'::bytea IN frame) > 0 AND position($2::bytea IN frame) > 0 LIMIT 1
+) AS found
 """
-_FRAMES = "SELECT frame FROM run_events WHERE id = $1 ORDER BY seq"
 
 
 class PostgresItems:
@@ -50,48 +46,53 @@ class PostgresItems:
 
     async def find(self, item_ids: Sequence[str], owner: str) -> dict[str, bytes]:
         """Return those of the owner's items that there are."""
-        asked = [item_id for item_id in item_ids if is_storable(item_id)]
+        wanted = list(dict.fromkeys(filter(is_storable, item_ids)))
         is_behind = self._database.queue.queued > 0
-        found = await self._find(asked, owner)
-        if is_behind and len(found) < len(set(asked)):
+        found = await self._find(wanted, owner)
+        if is_behind and len(found) < len(wanted):
             # Perhaps it is part of an answer that was given just now.
             await self._database.queue.flushed()
-            found = await self._find(asked, owner)
+            found = await self._find(wanted, owner)
         return found
 
-    async def _find(self, item_ids: Sequence[str], owner: str) -> dict[str, bytes]:
+    async def _find(self, wanted: Sequence[str], owner: str) -> dict[str, bytes]:
         found: dict[str, bytes] = {}
-        for item_id in item_ids:
-            if item_id not in found:
-                found = await self._look_for(item_id, owner) | found
-        return {item_id: found[item_id] for item_id in item_ids if item_id in found}
 
-    async def _look_for(self, item_id: str, owner: str) -> dict[str, bytes]:
-        """Return the item, and others that stand where it was found."""
-        database = self._database
-        row = await database.fetch_row(_RECORDING, item_id, owner, self._now())
-        if row is not None:
-            return _named(await asyncio.to_thread(lambda data: output_of_recording(decode(data)), row[0]))
-        row = await database.fetch_row(_IN_CONVERSATION, owner, item_id)
-        if row is not None:
-            return {item_id: row[0]}
-        for each in await database.fetch(_NODES, node_id_of(item_id), item_id):
-            node = Node(*each)
+        def missing() -> list[str]:
+            return [item_id for item_id in wanted if item_id not in found]
+
+        recordings = await self._database.fetch(_RECORDINGS, wanted, owner, self._now())
+        if recordings:
+            rows = await self._database.fetch(_DATA, list({row[0] for row in recordings}))
+            for (data,) in rows:
+                found = _named(output_of_recording(decode(data))) | found
+        if missing():
+            rows = await self._database.fetch(_IN_CONVERSATIONS, owner, missing())
+            found |= {row[0]: row[1] for row in rows}
+        if missing():
+            found |= await self._in_history(missing(), owner)
+        for item_id in missing():
+            row = await self._database.fetch_row(_ENDED_RUN, owner, item_id.encode())
+            if row is not None:
+                found = _named(output_of_frames(row[0])) | found
+        return {item_id: found[item_id] for item_id in wanted if item_id in found}
+
+    async def _in_history(self, wanted: Sequence[str], owner: str) -> dict[str, bytes]:
+        unnamed = {node_id: each for each in wanted if (node_id := node_id_of(each)) is not None}
+        found: dict[str, bytes] = {}
+        for item_id, *columns in await self._database.fetch(_NODES, wanted, list(unnamed)):
+            node = Node(*columns)
             if node.belongs_to(owner):
-                return {item_id: node.item}
-        row = await database.fetch_row(_ENDED_RUN, owner, item_id.encode())
-        if row is not None:
-            return _named(output_of_frames([frame for (frame,) in await database.fetch(_FRAMES, row[0])]))
-        return {}
+                found[str(unnamed.get(node.id, item_id))] = node.item
+        return found
 
 
 async def index_output(connection: Connection, recording: Recording) -> None:
-    """Write down which items a recording holds, once."""
-    if await connection.fetchval(_IS_INDEXED, recording.id) is None:
-        output = await asyncio.to_thread(output_of_recording, recording)
-        ids = [item_id for item_id in map(id_of, output) if item_id is not None and is_storable(item_id)]
-        if ids:
-            await connection.execute(_INDEX, ids, recording.id)
+    """Write down which items a recording holds."""
+    named = (id_of(item) for item in output_of_recording(recording))
+    ids = [item_id for item_id in named if item_id is not None and is_storable(item_id)]
+    if ids:
+        await connection.execute(_INDEX, ids, recording.id)
 
 
 def _named(items: Iterable[bytes]) -> dict[str, bytes]:

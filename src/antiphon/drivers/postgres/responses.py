@@ -1,6 +1,5 @@
 """Kept responses in PostgreSQL; implements `ports.stores.ResponseStore`."""
 
-import asyncio
 import logging
 import sys
 import time
@@ -113,7 +112,7 @@ class PostgresResponses:
         async def write(connection: Connection) -> None:
             await keep_response(connection, kept, await keep_history(connection, kept.owner, context, nodes))
             if context.conversation is not None:
-                items = (*context.given, *await asyncio.to_thread(output_of_recording, kept.recording))
+                items = (*context.given, *output_of_recording(kept.recording))
                 await add_answer(connection, context.conversation, kept.owner, kept.id, items, now)
 
         def done() -> None:

@@ -51,7 +51,7 @@ CLAIM = f"""{_WAITING}, chosen AS (
     RETURNING runs.*, turn
 )
 SELECT claimed.id, owner, epoch, last_seq, attempt, created_at, deadline, request, history,
-    provider, upstream_id, upstream_seq
+    conversation, provider, upstream_id, upstream_seq
 FROM claimed JOIN run_requests ON run_requests.id = claimed.id ORDER BY priority DESC, turn, created_at
 """  # noqa: S608
 IS_URGENT_WAITING = f"""{_WAITING}
@@ -181,12 +181,12 @@ WITH gone AS (
 )
 DELETE FROM run_requests USING gone WHERE run_requests.id = gone.id RETURNING history
 """
-CONVERSATIONS = """
-SELECT runs.id, owner, conversation, given, history FROM runs JOIN run_requests ON run_requests.id = runs.id
-WHERE runs.id = ANY($1::text[]) AND conversation IS NOT NULL ORDER BY conversation
-"""
 LEFT_BEHIND = "SELECT id FROM runs WHERE deadline < $1 LIMIT $2 FOR UPDATE SKIP LOCKED"
 RELEASE = "SELECT release_history_v1($1)"
 NOTIFY = "SELECT pg_notify($1, $2 || ' ' || $3)"
+CONVERSATION = """
+SELECT owner, conversation, given, history, array(SELECT frame FROM run_events WHERE id = $1 ORDER BY seq)
+FROM runs JOIN run_requests ON run_requests.id = runs.id WHERE runs.id = $1
+"""
 
 NOTICE = "INSERT INTO webhook_notices (id, run_id, hook) VALUES ($1, $2, $3)"

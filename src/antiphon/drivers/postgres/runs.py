@@ -3,7 +3,6 @@
 Leases and deadlines are by the database's clock, which all hosts have in common.
 """
 
-import asyncio
 import secrets
 import time
 from collections.abc import Callable, Sequence
@@ -48,6 +47,8 @@ class PostgresRuns:
         self._lease = lease
         self._room = Room()
         self._hints = Hints(database.url)
+        self._in_conversations: set[str] = set()
+        """Those of the runs that were begun here whose answers become part of a conversation."""
         self._in_doubt: set[tuple[str, int, int]] = set()
         """Appends of which it is not known whether they were committed: run, epoch, last number before them."""
 
@@ -107,7 +108,10 @@ class PostgresRuns:
 
         # One statement alone needs no transaction around it.
         is_more = new.notices or new.context.conversation or limits.in_progress_per_owner is not None
-        return await (self._database.transact if is_more else self._database.alone)(work)
+        lease = await (self._database.transact if is_more else self._database.alone)(work)
+        if lease is not None and new.context.conversation is not None:
+            self._in_conversations.add(new.id)
+        return lease
 
     async def claim(self, worker: str, limit: int, limits: RunLimits = UNLIMITED) -> list[Lease]:
         """Take up to `limit` queued runs: the most urgent, and of these by turns one of each owner."""
@@ -118,6 +122,8 @@ class PostgresRuns:
                 sql.CLAIM, self._database.time(), limit, limits.in_progress_per_owner, worker, self._lease
             )
 
+        claimed = await self._database.transact(work)
+        self._in_conversations.update(row[0] for row in claimed if row[9] is not None)
         return [
             Lease(
                 run_id=run_id,
@@ -131,8 +137,8 @@ class PostgresRuns:
                 history=history,
                 carried=_carried(carried),
             )
-            for run_id, owner, epoch, last_seq, attempt, created_at, deadline, request, history, *carried in (
-                await self._database.transact(work)
+            for run_id, owner, epoch, last_seq, attempt, created_at, deadline, request, history, _, *carried in (
+                claimed
             )
         ]
 
@@ -191,30 +197,31 @@ class PostgresRuns:
             *([_columns(append.carried)[column] for append in left] for column in range(3)),
             self._database.time(),
         )
-        answered = {append.run_id for append in left if append.status in _ANSWERED}
         try:
-            if answered:
-                rows = await self._database.transact(
-                    lambda connection: self._end(connection, values, answered)
-                )
-            else:
-                rows = await self._database.fetch(sql.APPEND, *values)
+            rows = await self._written(left, *values)
         except StoreFault:
             self._in_doubt.update(map(_name, appends))
             raise
         return done.union(*(row[0] for row in rows))
 
-    async def _end(self, connection: Connection, values: tuple[Any, ...], answered: set[str]) -> list[Row]:
-        """Add events of which some end their runs; what was asked and answered becomes part of a conversation."""
-        rows = await connection.fetch(sql.APPEND, *values)
-        ended = answered.intersection(*(row[0] for row in rows)) if rows else set()
-        for run_id, owner, conversation, given, history in await connection.fetch(
-            sql.CONVERSATIONS, list(ended)
-        ):
-            (page,) = _pages([(run_id, -1)], await connection.fetch(sql.READ, [run_id], [-1]))
-            output = await asyncio.to_thread(output_of_frames, page.frames)
-            items = (*await read_latest(connection, history, given), *output)
-            await add_answer(connection, conversation, owner, run_id, items, self._now())
+    async def _written(self, appends: Sequence[Append], *values: object) -> list[Row]:
+        """Append; what ends the answer of a conversation adds it there in the same transaction."""
+        ended = [each.run_id for each in appends if each.status is not None]
+        told = [each.run_id for each in appends if each.status in _ANSWERED]
+        growing = self._in_conversations.intersection(told)
+        if not growing:
+            rows = await self._database.fetch(sql.APPEND, *values)
+        else:
+            now = self._now()
+
+            async def work(connection: Connection) -> list[Row]:
+                rows = await connection.fetch(sql.APPEND, *values)
+                for run_id in sorted(growing.intersection(*(row[0] for row in rows)) if rows else ()):
+                    await _add_to_conversation(connection, run_id, now)
+                return rows
+
+            rows = await self._database.transact(work)
+        self._in_conversations.difference_update(ended)
         return rows
 
     async def _committed(self, appends: Sequence[Append]) -> set[str]:
@@ -349,6 +356,16 @@ class PostgresRuns:
     async def watch(self, changed: Callable[[Sequence[str]], object]) -> None:
         """Call `changed` with the runs that another process has written to."""
         await self._hints.listen(changed)
+
+
+async def _add_to_conversation(connection: Connection, run_id: str, now: float) -> None:
+    """Add what was asked and what was answered."""
+    row = await connection.fetchrow(sql.CONVERSATION, run_id)
+    if row is None:
+        return
+    owner, conversation, given, history, frames = row
+    asked = () if history is None or not given else await read_latest(connection, history, given)
+    await add_answer(connection, conversation, owner, run_id, (*asked, *output_of_frames(frames)), now)
 
 
 def _name(append: Append) -> tuple[str, int, int]:

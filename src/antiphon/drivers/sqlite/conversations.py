@@ -9,12 +9,11 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, Final
 
-import msgspec
-
 from antiphon.drivers.sqlite.database import Database
 from antiphon.ports.conversations import Conversation, ItemPage, NamedItem, Refusal
 from antiphon.turn.chain import Items
 from antiphon.turn.items import PageAsked, id_of, id_prefix_of, unknown_cursor
+from antiphon.wire.objects import read_object, write_object
 
 _CREATE = """
 INSERT INTO conversations (id, owner, created_at, metadata, touched_at, locked_until) VALUES (?, ?, ?, ?, ?, 0)
@@ -54,7 +53,6 @@ _DROP = "DELETE FROM conversations WHERE id = ?"
 _BEFORE_ALL: Final = -1
 _AFTER_ALL: Final = 1 << 62
 _ID: Final = re.compile(r"[A-Za-z0-9_-]{1,128}")
-_READ_METADATA: Final = msgspec.json.Decoder(dict[str, str]).decode
 
 
 class SqliteConversations:
@@ -82,7 +80,7 @@ class SqliteConversations:
         now = self._now()
 
         def work(connection: sqlite3.Connection) -> list[NamedItem]:
-            metadata = msgspec.json.encode(conversation.metadata)
+            metadata = write_object(dict(conversation.metadata))
             connection.execute(_CREATE, (conversation.id, owner, conversation.created_at, metadata, now))
             return _add(connection, conversation.id, owner, items, now)
 
@@ -97,7 +95,7 @@ class SqliteConversations:
         now = self._now()
 
         def work(connection: sqlite3.Connection) -> Conversation | None:
-            connection.execute(_UPDATE, (msgspec.json.encode(metadata), now, conversation_id, owner))
+            connection.execute(_UPDATE, (write_object(dict(metadata)), now, conversation_id, owner))
             return _get(connection, conversation_id, owner)
 
         return await self._database.written(work)
@@ -244,7 +242,7 @@ def hand_over(connection: sqlite3.Connection, conversation_id: str, run_id: str)
 
 def _get(connection: sqlite3.Connection, conversation_id: str, owner: str) -> Conversation | None:
     row = connection.execute(_GET, (conversation_id, owner)).fetchone()
-    return None if row is None else Conversation(conversation_id, row[0], _READ_METADATA(row[1]))
+    return None if row is None else Conversation(conversation_id, row[0], read_object(row[1]))
 
 
 def _refusal(connection: sqlite3.Connection, conversation_id: str, owner: str, now: float) -> Refusal | None:

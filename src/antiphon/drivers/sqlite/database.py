@@ -90,6 +90,8 @@ class Database:
         self.queued = 0
         self.dropped = 0
         self.failed = 0
+        self.is_refusing = False
+        """Whether the file took nothing when it was last written to: another process has it, the disk is full, or gone."""
         self._thread = threading.Thread(
             target=self._work, args=(connection,), name="antiphon-write", daemon=True
         )
@@ -160,8 +162,8 @@ class Database:
 
     @property
     def is_full(self) -> bool:
-        """Whether more is waiting to be written than may be held in memory."""
-        return self._queued_bytes > self._max_queued_bytes
+        """Whether nothing more should be promised: the file takes nothing, or too much waits for it in memory."""
+        return self.is_refusing or self._queued_bytes > self._max_queued_bytes
 
     def _put(self, job: "_Job") -> None:
         with self._lock:
@@ -210,7 +212,7 @@ class Database:
         waiting: list[_Job] = []
         ended = False
         while not ended:
-            batch = waiting + self._next_jobs(may_wait=not waiting)
+            batch = waiting + self._next_jobs(may_wait=not (waiting or self.is_refusing))
             ended = None in batch
             waiting = self._commit(connection, [job for job in batch if job is not None])
         self._finish(waiting, StoreFault("storage was closed before it could be written"))
@@ -226,8 +228,11 @@ class Database:
         return batch
 
     def _commit(self, connection: sqlite3.Connection, batch: "list[_Job]") -> "list[_Job]":
-        """Do a batch, and return what is to be tried again: nobody waits for it, and the file takes nothing now."""
-        if not batch:
+        """Do a batch, and return what is to be tried again: nobody waits for it, and the file takes nothing now.
+
+        After that, an empty one sees whether the file takes something again.
+        """
+        if not batch and not self.is_refusing:
             return []
         try:
             # Who waits for a commit has promised something.
@@ -243,11 +248,12 @@ class Database:
                 connection.execute("ROLLBACK")
             if _is_for_now(error):
                 return self._put_off(connection, batch, error)
-            if len(batch) == 1:
+            if len(batch) <= 1:
                 self._finish(batch, error)
                 return []
             # One bad write must not take the others with it.
             return [left for job in batch for left in self._commit(connection, [job])]
+        self.is_refusing = False
         self._finish(batch, None)
         return []
 
@@ -260,6 +266,7 @@ class Database:
         if sweeps and rest and _code(error) == sqlite3.SQLITE_FULL:
             # Perhaps they make room.
             return [*self._commit(connection, sweeps), *self._commit(connection, rest)]
+        self.is_refusing = True
         self._finish([job for job in batch if job.is_awaited], error)
         return [job for job in batch if not job.is_awaited]
 

@@ -20,6 +20,7 @@ from antiphon.drivers.sqlite.runs import SqliteRuns
 from antiphon.drivers.sqlite.worker_metrics import SqliteWorkerMetrics
 from antiphon.ports.storage import StorageUnusable
 from antiphon.settings import Settings
+from antiphon.wire.errors import StoreFault
 
 
 class SqliteStorage:
@@ -98,8 +99,10 @@ class SqliteStorage:
         self.database.write_in_slices(drop_released_recordings)
 
     async def check(self) -> None:
-        """Return if the file can be read. Raises StoreFault."""
+        """Return if the file can be read and written. Raises StoreFault."""
         await self.database.read(lambda connection: connection.execute("SELECT 1").fetchone())
+        if self.database.is_refusing:
+            raise StoreFault("The file takes nothing at the moment.", code="storage_unavailable")
 
     async def close(self) -> None:
         """Finish all writes, and close the file."""

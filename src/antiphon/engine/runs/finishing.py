@@ -151,7 +151,7 @@ class FinishedReply:
             return
         self._headers = [header for header in headers if header not in STREAM_HEADERS]
         self._held = []
-        self._turn.keeps = False  # the run is what is kept
+        self._turn.keeps, self._turn.is_kept_by_run = False, True
 
     def write(self, data: bytes) -> None:
         """Take more of the stream."""

@@ -23,7 +23,7 @@ _STALE_AT_ONCE: Final = 100
 _LOST: Final = frozenset({"lease", "released"})
 _WHY: Final[Mapping[str, str]] = {
     "lease": "The worker that made this answer was lost; what it had told is kept.",
-    "released": "The worker that made this answer was stopped; what it had told is kept.",
+    "released": "The worker that made this answer had to let it go; what it had told is kept.",
     "queue_deadline": "It waited too long to be begun: its queue deadline has passed.",
     "deadline": "It took too long: its deadline has passed.",
 }

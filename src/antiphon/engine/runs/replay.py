@@ -1,6 +1,7 @@
 """A kept response streamed again: the events from some number on, a slice at a time and as fast as the client reads."""
 
 import asyncio
+import re
 from collections.abc import Callable, Iterator
 from itertools import islice
 from typing import Final
@@ -72,8 +73,9 @@ class KeptReplay:
 
 def _events(whole: bytes, after: int) -> Iterator[bytes]:
     """Yield the events after the number `after`; where an upstream has not numbered them, they are counted."""
-    events = filter(is_event, _frames(whole))
-    if after >= 0:
+    start = _place_of(whole, after + 1)
+    events = filter(is_event, _frames(whole, start))
+    if after >= 0 and not start:
         for place, frame in enumerate(events):
             number = number_of(frame)
             if (place if number is None else number) > after:
@@ -82,8 +84,18 @@ def _events(whole: bytes, after: int) -> Iterator[bytes]:
     yield from events
 
 
-def _frames(whole: bytes) -> Iterator[bytes]:
+def _place_of(whole: bytes, number: int) -> int:
+    """Return where the frame of the event `number` begins; 0 if that has to be looked for frame by frame."""
+    found = re.search(rb'"sequence_number": ?%d[,}]' % number, whole)
+    start = 0 if found is None else whole.rfind(b"\n\n", 0, found.start()) + 2
+    end = whole.find(b"\n\n", start) + 2
+    if found is None or start < 2 or end < 2 or b"\r" in whole[start:end]:
+        return 0
+    return start if number_of(whole[start:end]) == number else 0
+
+
+def _frames(whole: bytes, first: int) -> Iterator[bytes]:
     reader = FrameReader(len(whole) + 1)
-    for start in range(0, len(whole), _SLICE_BYTES):
+    for start in range(first, len(whole), _SLICE_BYTES):
         yield from reader.feed(whole[start : start + _SLICE_BYTES])
     yield reader.close()

@@ -73,7 +73,8 @@ class Runs:
             sources,
             tasks,
             self.logs,
-            retention=retention if settings.ttl is None else settings.ttl,
+            retention=retention,
+            ttl=settings.ttl,
             patience=settings.timeout,
             wall_clock=wall_clock,
         )
@@ -163,7 +164,7 @@ class Runs:
         response = queued_response(request.members, run_id, int(now), echo)
         frames = opening(response, ["queued", "queued", "in_progress"])
         owner = incoming.owner
-        stored = StoredRequest.of(request.members, incoming.headers, owner.name, owner.project, echo)
+        stored = StoredRequest.of(request.members, incoming.headers, owner.name, owner.project, echo, context)
         new = NewRun(
             id=run_id,
             owner=owner.name,

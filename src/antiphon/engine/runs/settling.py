@@ -37,10 +37,13 @@ class Settling:
         logs: Logs,
         *,
         retention: float,
+        ttl: float | None = None,
         patience: float,
         wall_clock: Callable[[], float] = time.time,
     ) -> None:
-        """Keep answers for `retention` seconds; `logs` hear that a run has moved.
+        """Keep answers for `retention` seconds, those made in the background for `ttl` where that is given.
+
+        `logs` hear that a run has moved.
 
         `sources` that carry an answer hear that it is cancelled, again and again until the run is `patience` seconds old.
         """
@@ -50,6 +53,7 @@ class Settling:
         self._tasks = tasks
         self._logs = logs
         self._retention = retention
+        self._ttl = retention if ttl is None else ttl
         self._now = wall_clock
 
     def soon(self, run_id: str, owner: str) -> None:
@@ -74,7 +78,7 @@ class Settling:
                 status=page.state.status,
                 created_at=page.state.created_at,
                 ended_at=now,
-                expires_at=now + self._retention,
+                expires_at=now + (self._ttl if _is_background(page.frames) else self._retention),
             )
             await self._store.settle(kept)
             self._logs.moved([run_id])
@@ -94,6 +98,12 @@ class Settling:
     async def _cancel(self, carried: Carried) -> bool:
         source = self._sources.get(carried.provider)
         return source is None or await cancel_carried(source, carried)
+
+
+def _is_background(frames: Sequence[bytes]) -> bool:
+    snapshot = Snapshot()
+    feed(snapshot, frames[:1])
+    return bool((snapshot.response or {}).get("background"))
 
 
 def settled(

@@ -5,6 +5,7 @@ from typing import Final
 
 import msgspec
 
+from antiphon.turn.history import Context
 from antiphon.wire.json import Members
 
 _TAKEN_OUT: Final = frozenset(
@@ -23,6 +24,10 @@ class StoredRequest(msgspec.Struct):
     project: str
     echo: dict[str, bytes]
     """Members of the response that the gateway answers for."""
+    inherited: int = 0
+    """How many items of the input stand in front of the client's own."""
+    is_text: bool = False
+    """Whether the client's own is a string."""
 
     @classmethod
     def of(
@@ -32,6 +37,7 @@ class StoredRequest(msgspec.Struct):
         owner: str,
         project: str,
         echo: Mapping[str, bytes],
+        context: Context,
     ) -> "StoredRequest":
         """Take from a request what is to be stored."""
         return cls(
@@ -40,6 +46,8 @@ class StoredRequest(msgspec.Struct):
             owner,
             project,
             dict(echo),
+            context.inherited,
+            context.is_text,
         )
 
     def encode(self) -> bytes:

@@ -21,6 +21,7 @@ from antiphon.ports.runs import Lease, RunStore
 from antiphon.ports.stores import ResponseStore
 from antiphon.settings import Background
 from antiphon.turn.chain import write_items
+from antiphon.turn.history import Context
 from antiphon.wire.errors import GatewayError, StoreFault
 from antiphon.wire.json import write_members
 
@@ -182,8 +183,11 @@ class Worker:
             if log.epoch != lease.epoch:
                 execution.fenced()  # it has moved on already
                 return
+            context: Context | None = None
             if lease.history is not None:
-                members["input"] = write_items(await self._responses.history(lease.history))
+                items = await self._responses.history(lease.history)
+                members["input"] = write_items(items)
+                context = Context(None, items, items, stored.inherited, stored.is_text)
             if len(log.frames) == OPENING - 1:
                 response = log.snapshot().response or {}
                 execution.add(opening(response, ["in_progress"], OPENING - 1))
@@ -199,6 +203,7 @@ class Worker:
                     execution,
                     self._clock(),
                     response_id=lease.run_id.encode(),
+                    context=context,
                     carriage=execution.carriage,
                 )
             )

@@ -122,7 +122,7 @@ CREATE TABLE run_requests (
     request bytea NOT NULL,
     history bytea,
     conversation text,
-    given   integer NOT NULL
+    given   bigint NOT NULL DEFAULT 0
 );
 
 CREATE TABLE run_events (
@@ -132,6 +132,35 @@ CREATE TABLE run_events (
     frame bytea NOT NULL,
     PRIMARY KEY (id, seq)
 );
+
+CREATE TABLE conversations (
+    id           text PRIMARY KEY,
+    owner        text NOT NULL,
+    created_at   bigint NOT NULL,
+    metadata     bytea NOT NULL,
+    touched_at   double precision NOT NULL,
+    deleted_at   double precision,
+    next_place   bigint NOT NULL DEFAULT 0,
+    holder       text,
+    locked_until double precision NOT NULL DEFAULT 0  -- by this database's clock
+);
+
+CREATE TABLE conversation_items (
+    conversation text NOT NULL,
+    place        bigint NOT NULL,
+    owner        text NOT NULL,
+    id           text NOT NULL,
+    item         bytea NOT NULL,
+    PRIMARY KEY (conversation, place)
+);
+CREATE UNIQUE INDEX conversation_items_by_id ON conversation_items (owner, id);
+
+CREATE TABLE recording_items (
+    id           text NOT NULL,
+    recording_id text NOT NULL REFERENCES recordings (id) ON DELETE CASCADE,
+    PRIMARY KEY (id, recording_id)
+);
+CREATE INDEX recording_items_by_recording ON recording_items (recording_id);
 
 CREATE TABLE deleted_recordings (
     recording_id text PRIMARY KEY,
@@ -176,7 +205,8 @@ CREATE TABLE worker_metrics (
 -- and nothing was done.
 CREATE FUNCTION keep_history_v1(
     ids bytea[], depths bigint[], sizes bigint[], items bytea[], item_ids text[], before bytea
-) RETURNS boolean LANGUAGE plpgsql AS $$
+)
+RETURNS boolean LANGUAGE plpgsql AS $$
 DECLARE
     now_held integer;
     added bigint := 0;
@@ -228,46 +258,6 @@ BEGIN
     END IF;
 END
 $$;
-
--- Whoever writes to a conversation holds its row here, so that they come one after the other.
-CREATE TABLE conversations (
-    id           text PRIMARY KEY,
-    owner        text NOT NULL,
-    created_at   bigint NOT NULL,
-    metadata     bytea NOT NULL,
-    touched_at   double precision NOT NULL,
-    deleted_at   double precision,
-    next_place   bigint NOT NULL DEFAULT 0,
-    holder       text,
-    locked_until double precision NOT NULL DEFAULT 0
-);
-CREATE INDEX conversations_by_touch ON conversations (touched_at);
-CREATE INDEX conversations_deleted ON conversations (deleted_at) WHERE deleted_at IS NOT NULL;
-
-CREATE TABLE conversation_items (
-    conversation text NOT NULL,
-    place        bigint NOT NULL,
-    owner        text NOT NULL,
-    id           text NOT NULL,
-    item         bytea NOT NULL,
-    PRIMARY KEY (conversation, place)
-);
-CREATE UNIQUE INDEX conversation_items_by_id ON conversation_items (owner, id);
-
-CREATE TABLE recording_items (
-    id           text NOT NULL,
-    recording_id text NOT NULL,
-    PRIMARY KEY (id, recording_id)
-);
-CREATE INDEX recording_items_by_recording ON recording_items (recording_id);
-CREATE FUNCTION recordings_deleted_v1() RETURNS trigger LANGUAGE plpgsql AS $$
-BEGIN
-    DELETE FROM recording_items WHERE recording_id = OLD.id;
-    RETURN NULL;
-END
-$$;
-CREATE TRIGGER recordings_forget_items AFTER DELETE ON recordings
-FOR EACH ROW EXECUTE FUNCTION recordings_deleted_v1();
 
 -- Who is to be told that a run has ended: written with the run, and due by the transaction that ends it.
 CREATE TABLE webhook_notices (

@@ -1,0 +1,293 @@
+"""Background answers, which are on disk before anybody sees them: accepted, followed, read again, and kept waiting."""
+
+import asyncio
+import contextlib
+import itertools
+import json
+import statistics
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import cast
+
+import uvloop
+
+from bench.processes import BenchError, Server, wait_for_answer
+from bench.report import Figure
+from bench.requests import Body, chat, responses
+from bench.rounds import Bench, stopping
+from bench.servers import MODEL, start_gateway, start_simulator
+from bench.streams import play
+
+_TESTS = Path(__file__).resolve().parents[1] / "tests"
+_CALLERS = 32
+_LIVE = 50
+_GAPS = {500: 0.1, 2500: 0.02}
+"""Seconds between two frames of each of the live answers, by the events that they make a second."""
+_FRAMES = 150
+_LONG = 10_000
+_WAITING = 10_000
+_MOST_SECONDS = 120.0
+
+_CONFIGURATION = "responses: {{background: {{concurrency: {concurrency}, max_queued: 1000000}}}}"
+
+
+def measure(bench: Bench, missing: list[str]) -> list[Figure]:
+    """Measure with every storage that there is."""
+    figures: dict[str, Figure] = {}
+
+    def note(store: str, name: str, unit: str, value: float) -> None:
+        figure = figures.setdefault(name, Figure(name, unit, {}))
+        figure.by_store.setdefault(store, []).append(value)
+        print(f"  {store:12} {name:60} {value:12,.2f} {unit}", flush=True)
+
+    with contextlib.ExitStack() as stack:
+        new_storages = {"SQLite": lambda: "sqlite:///antiphon.db"}
+        try:
+            new_storages["PostgreSQL"] = stack.enter_context(_postgres())
+        except Exception as error:
+            missing.append(f"background with PostgreSQL: {error}")
+        for _ in range(bench.rounds):
+            for store, new in new_storages.items():
+                each = _Measuring(bench, new, lambda *told, store=store: note(store, *told))
+                each.accepting()
+                each.first_events()
+                for offered, gap in _GAPS.items():
+                    each.following(offered, gap)
+                each.resuming()
+                each.keeping()
+    return list(figures.values())
+
+
+@contextlib.contextmanager
+def _postgres() -> Iterator[Callable[[], str]]:
+    """Start the server that the tests use."""
+    sys.path.insert(0, str(_TESTS))
+    try:
+        from postgres import PostgresServer, find_programs
+    finally:
+        sys.path.remove(str(_TESTS))
+    import tempfile
+
+    programs = find_programs()
+    if programs is None:
+        raise BenchError("it is not installed (Debian: `apt-get install postgresql`)")
+    with tempfile.TemporaryDirectory(prefix="antiphon-bench-pg-") as folder:
+        server = PostgresServer(programs, Path(folder))
+        server.start()
+        try:
+            yield server.create_database
+        finally:
+            server.stop()
+
+
+class _Measuring:
+    """One round with one storage; each measurement has a gateway and a database of its own."""
+
+    def __init__(
+        self, bench: Bench, new_storage: Callable[[], str], note: Callable[[str, str, float], None]
+    ) -> None:
+        self._bench = bench
+        self._new_storage = new_storage
+        self._note = note
+
+    def accepting(self) -> None:
+        """Accept while only one answer is made at a time, and that slowly; then let many wait."""
+        body = responses(store=True, background=True)
+        with self._gateway(frames=100, gap=60.0, concurrency=1) as server:
+            before = server.settled_cpu_seconds()
+            alone = uvloop.run(
+                _ask(server.port, body, self._bench.serial(), callers=1, seconds=self._bench.seconds)
+            )
+            together = uvloop.run(
+                _ask(server.port, body, self._bench.serial(), callers=_CALLERS, seconds=self._bench.seconds)
+            )
+            used = server.settled_cpu_seconds() - before
+            self._note("accepted, one client after its own answer", "/s", alone.rate)
+            self._note(f"accepted, {_CALLERS} clients at once", "/s", together.rate)
+            self._note("accepted: CPU", "µs", used / (alone.count + together.count) * 1e6)
+        with self._gateway(frames=100, gap=60.0, concurrency=1) as server:
+            server.settled_cpu_seconds()
+            idle = server.memory().rss
+            uvloop.run(_ask(server.port, body, self._bench.serial(), callers=_CALLERS, most=_WAITING))
+            server.settled_cpu_seconds()
+            self._note(f"memory for {_WAITING:,} that wait", "MB", (server.memory().rss - idle) / 1e6)
+
+    def first_events(self) -> None:
+        """Ask with `stream`, one after the other, of an upstream that answers at once."""
+        with self._gateway(frames=5, gap=0.0, concurrency=64) as server:
+            for background in (True, False):
+                body = responses(store=True, background=background, stream=True)
+                played = uvloop.run(
+                    play(server.port, body, self._bench.serial(), connections=1, streams_each=100)
+                )
+                waits = sorted(played.first_bytes)
+                what = "first event" if background else "first event of a stored foreground stream"
+                self._note(f"{what}, p50", "ms", statistics.median(waits) * 1000)
+                self._note(f"{what}, p99", "ms", waits[int(0.99 * (len(waits) - 1))] * 1000)
+
+    def following(self, offered: int, gap: float) -> None:
+        """Follow live answers, whose upstream sends so many events a second in all."""
+        body = responses(store=True, background=True, stream=True)
+        with self._gateway(frames=_FRAMES, gap=gap, concurrency=_LIVE) as server:
+            before = server.settled_cpu_seconds()
+            played = uvloop.run(
+                play(server.port, body, self._bench.serial(), connections=_LIVE, streams_each=1)
+            )
+            used = server.settled_cpu_seconds() - before
+            self._note(
+                f"{_LIVE} followed, {offered:,} events/s offered: got", "/s", played.frames / played.seconds
+            )
+            self._note(f"…{offered:,} offered: CPU of an event", "µs", used / played.frames * 1e6)
+            silence = (played.longest_silence - gap) * 1000
+            self._note(f"…{offered:,} offered: longest delay", "ms", max(0.0, silence))
+
+    def resuming(self) -> None:
+        """Read a long answer again, after it has ended."""
+        body = responses(store=True, background=True, stream=True)
+        with self._gateway(frames=_LONG, gap=0.0, concurrency=1) as server:
+            began = server.settled_cpu_seconds()
+            response_id, seconds = uvloop.run(_read_one(server.port, body.request(self._bench.serial())))
+            made = server.settled_cpu_seconds() - began
+            self._note(f"{_LONG:,} events made and followed at once", "ms", seconds * 1000)
+            self._note(f"{_LONG:,} events made and followed: CPU of an event", "µs", made / _LONG * 1e6)
+            path = f"/v1/responses/{response_id}?stream=true&starting_after=0"
+            again = f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n".encode()
+            before = server.settled_cpu_seconds()
+            _, seconds = uvloop.run(_read_one(server.port, again))
+            self._note(f"{_LONG:,} events read again", "ms", seconds * 1000)
+            self._note(
+                f"{_LONG:,} events read again: CPU of an event",
+                "µs",
+                (server.settled_cpu_seconds() - before) / _LONG * 1e6,
+            )
+
+    def keeping(self) -> None:
+        """Ask for whole answers, which are kept or not."""
+        costs = {}
+        with self._gateway(frames=5, gap=0.0, concurrency=1) as server:
+            for store in (False, True):
+                body = responses(store=store)
+                before = server.settled_cpu_seconds()
+                asked = uvloop.run(
+                    _ask(
+                        server.port, body, self._bench.serial(), callers=_CALLERS, seconds=self._bench.seconds
+                    )
+                )
+                costs[store] = (server.settled_cpu_seconds() - before) / asked.count * 1e6
+        self._note("foreground answer, `store: false`: CPU", "µs", costs[False])
+        self._note("foreground answer that is stored: CPU", "µs", costs[True])
+
+    @contextlib.contextmanager
+    def _gateway(self, *, frames: int, gap: float, concurrency: int) -> Iterator[Server]:
+        bench = self._bench
+        with stopping(start_simulator(bench.new_folder(), gap=gap, frames=frames)) as upstream:
+            server = start_gateway(
+                bench.new_folder(),
+                upstream.port,
+                bench.cores.server,
+                cache=False,
+                storage=self._new_storage(),
+                more=_CONFIGURATION.format(concurrency=concurrency),
+            )
+            with stopping(server):
+                wait_for_answer(server, chat(model=f"chat/{MODEL}").request(close=True))
+                yield server
+
+
+class _Asked:
+    """What callers saw."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.seconds = 0.0
+
+    @property
+    def rate(self) -> float:
+        """Answers a second."""
+        return self.count / self.seconds
+
+
+class _Caller(asyncio.Protocol):
+    """Sends one request after the other."""
+
+    def __init__(self, requests: Iterator[bytes], asked: _Asked, over: asyncio.Future[None]) -> None:
+        self._requests = requests
+        self._asked = asked
+        self._over = over
+        self._held = b""
+        self._transport: asyncio.Transport
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast("asyncio.Transport", transport)
+        self._next()
+
+    def data_received(self, data: bytes) -> None:
+        held = self._held = self._held + data
+        head, end, rest = held.partition(b"\r\n\r\n")
+        if not end:
+            return
+        length = int(head.lower().partition(b"content-length: ")[2].partition(b"\r\n")[0])
+        if len(rest) < length:
+            return
+        self._held = b""
+        if not head.startswith(b"HTTP/1.1 200"):
+            self._end(BenchError(f"a request was answered with {held[:200]!r}"))
+            return
+        self._asked.count += 1
+        self._next()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._end(BenchError(f"a connection broke off: {exc}"))
+
+    def _next(self) -> None:
+        request = next(self._requests, None)
+        if request is None:
+            self._end(None)
+        else:
+            self._transport.write(request)
+
+    def _end(self, fault: BenchError | None) -> None:
+        if not self._over.done():
+            self._over.set_result(None) if fault is None else self._over.set_exception(fault)
+            self._transport.close()
+
+
+async def _ask(
+    port: int, body: Body, serial: int, *, callers: int, seconds: float = _MOST_SECONDS, most: int = 1 << 30
+) -> _Asked:
+    """Ask for `seconds`, or until there are `most` answers; each request has a prompt of its own."""
+    loop, asked = asyncio.get_running_loop(), _Asked()
+    serials = itertools.count(serial + 1)
+    began = time.perf_counter()
+    end = began + seconds
+
+    def requests() -> Iterator[bytes]:
+        while time.perf_counter() < end and (number := next(serials)) <= serial + most:
+            yield body.request(number)
+
+    overs = [loop.create_future() for _ in range(callers)]
+    for over in overs:
+        await loop.create_connection(lambda over=over: _Caller(requests(), asked, over), "127.0.0.1", port)
+    await asyncio.gather(*overs)
+    asked.seconds = time.perf_counter() - began
+    return asked
+
+
+async def _read_one(port: int, request: bytes) -> tuple[str, float]:
+    """Read one stream to its end; returns the id of its response, and the seconds that it took."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    began = time.perf_counter()
+    writer.write(request)
+    received = bytearray()
+    async with asyncio.timeout(_MOST_SECONDS):
+        while not received.endswith(b"0\r\n\r\n"):
+            data = await reader.read(1 << 18)
+            if not data:
+                raise BenchError(f"a stream broke off; it began with {bytes(received[:200])!r}")
+            received += data
+    seconds = time.perf_counter() - began
+    writer.close()
+    _, _, rest = bytes(received[:100_000]).partition(b'"id":"resp_')
+    return "resp_" + json.loads(b'"' + rest.partition(b'"')[0] + b'"'), seconds
