@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 
 from antiphon.dialects.responses.replay import ECHOED
-from antiphon.turn.references import refers
+from antiphon.turn.references import ID_MARK, refers
 from antiphon.wire.errors import ClientFault
 from antiphon.wire.json import Members, read_members, repeats_members, write_members
 
@@ -60,7 +60,9 @@ class NativeRequest:
     @property
     def refers(self) -> bool:
         """Whether items of the `input` stand for others that were kept."""
-        given = self.members.get("input") if self.dialect in _WITH_ITEMS else None
+        if self.dialect not in _WITH_ITEMS or ID_MARK not in self.body:
+            return False
+        given = self.members.get("input")
         return given is not None and refers(bytes(given))
 
     @property
