@@ -194,6 +194,7 @@ class _Measuring:
             with stopping(server):
                 wait_for_answer(server, chat(model=f"chat/{MODEL}").request(close=True))
                 yield server
+                server.process.kill()  # it would wait for answers that take an hour
 
 
 class _Asked:

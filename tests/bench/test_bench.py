@@ -6,7 +6,7 @@ import json
 from bench.contenders import GROUPS, names
 from bench.figures import Result, Round, ratio, verdict
 from bench.processes import Memory
-from bench.report import KEPT_BELOW, Installed, OpenStreams, Report, Row, save
+from bench.report import KEPT_BELOW, Figure, Installed, OpenStreams, Report, Row, save
 from bench.requests import chat, completions, messages, responses
 from bench.servers import PROVIDERS
 
@@ -175,3 +175,15 @@ def test_requests_are_alike_in_size_and_differ_by_their_serial_number():
 
         assert 900 <= len(one) == len(other) <= 1024
         assert json.loads(one) != json.loads(other)
+
+
+def test_background_answers_are_shown_with_each_storage():
+    """A median of rounds with its range, and a dash where a storage was not there."""
+    figures = [
+        Figure("accepted", "/s", {"SQLite": [900.0, 1100.0, 1000.4], "PostgreSQL": [12.34]}),
+        Figure("memory", "MB", {"SQLite": [1.234]}),
+    ]
+    page = _report(background=figures).render()
+
+    assert _cells(page, "accepted") == ["accepted", "/s", "1,000 (900–1,100)", "12.3"]
+    assert _cells(page, "memory") == ["memory", "MB", "1.23", "–"]

@@ -26,10 +26,11 @@ def main() -> int:
         seconds=chosen.seconds,
         runs=chosen.runs,
         seed=seed,
-        frames=60,
+        frames=40,
         gap=0.5,
         gateways=(1, 1, 1, 2),
-        concurrency=200,
+        concurrency=250,
+        pause=(1.0, 6.0),
     )
     with (
         tempfile.TemporaryDirectory(prefix="antiphon-chaos-") as folder,

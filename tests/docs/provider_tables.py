@@ -12,7 +12,7 @@ from typing import Any, get_args
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # as a script: the tests' own modules
 
-from antiphon.app import _KEY_HEADERS
+from antiphon.app.outside import KEY_HEADERS
 from antiphon.dialects.files import unreachable_files
 from antiphon.dialects.providers import PROVIDERS
 from antiphon.settings import ProviderType
@@ -57,7 +57,7 @@ def types() -> Iterator[str]:
         if kind == "playback":
             yield "| `playback` | what was recorded | none | none |"
             continue
-        header, scheme = _KEY_HEADERS.get(kind, (b"authorization", b"Bearer "))
+        header, scheme = KEY_HEADERS.get(kind, (b"authorization", b"Bearer "))
         key = f"`{header.decode()}: {scheme.decode()}…`"
         variable = f", `{variables[kind]}`" if kind in variables else ""
         url = f"`{BASE_URLS[kind]}`" if kind in BASE_URLS else "needed"

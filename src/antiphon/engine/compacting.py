@@ -4,10 +4,11 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
+from antiphon.engine.incoming import Incoming, Route
 from antiphon.engine.inner import InnerReply, Told
 from antiphon.engine.translating import make_id
 from antiphon.engine.turn import Owner
-from antiphon.engine.turns import Incoming, Route, Turns
+from antiphon.engine.turns import Turns
 from antiphon.turn.compaction import compacted, compaction_request
 from antiphon.turn.request import normalized
 from antiphon.turn.response import output_text

@@ -1,29 +1,22 @@
-"""The path of a turn: resolve, look up, then replay, join or produce.
+"""The path of a turn: resolve the model and what the request refers to, then look up, replay, join or produce.
 
-A hit in memory is answered in the call that brought the request. A miss starts the upstream in the same call,
-unless a second level of the cache, or a list of models, has to be asked first.
+A request that repeats another one byte for byte, and one that refers to nothing, is answered in the call that
+brought it.
 """
 
 import time
-from collections.abc import Awaitable, Callable, Hashable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Hashable, Mapping
 
-import msgspec
-
-from antiphon.cache.controls import Controls, read_controls
-from antiphon.cache.entry import Entry, Verdict, judge
-from antiphon.cache.key import CacheKey, Circumstance, cache_key
-from antiphon.dialects.dialect import Dialect
 from antiphon.dialects.native import NativeRequest, read_request, with_members
 from antiphon.dialects.providers import upstream_dialect
 from antiphon.dialects.registry import CLIENTS
 from antiphon.dialects.responses.dialect import RESPONSES
-from antiphon.engine.carriage import Carriage
 from antiphon.engine.catalogue import Catalogue
 from antiphon.engine.contexts import Contexts, conversation_of
 from antiphon.engine.conversations import Conversations
 from antiphon.engine.error_answers import in_own_places
-from antiphon.engine.live import LiveRecording
+from antiphon.engine.incoming import Incoming
+from antiphon.engine.look_up import LookUp
 from antiphon.engine.producing import Producing, Shelves
 from antiphon.engine.refusals import internal_error, refuse
 from antiphon.engine.replaying import Replaying
@@ -31,58 +24,13 @@ from antiphon.engine.source import Source
 from antiphon.engine.tasks import Tasks
 from antiphon.engine.turn import Ask, Asked, Owner, Turn, is_minted, mint_response_id
 from antiphon.engine.variant import NO_VARIANT, read_variant, shortcut
-from antiphon.ports.reply import Reply
-from antiphon.ports.stores import CacheLevel
 from antiphon.recording import Mode
-from antiphon.recording.pace import INSTANT, Pace, parse_pace
 from antiphon.routing.names import Target
 from antiphon.routing.placing import Place, Placing
 from antiphon.settings import Cache
-from antiphon.turn.chain import Items, Parent
-from antiphon.turn.history import Context, head_of
-from antiphon.wire.errors import ClientFault, GatewayError, StoreFault
+from antiphon.turn.history import Context
+from antiphon.wire.errors import ClientFault, GatewayError
 from antiphon.wire.sealing import ENVELOPE
-
-
-@dataclass(frozen=True, slots=True)
-class Route:
-    """A route that models answer on."""
-
-    path: str
-    upstream_path: str
-    dialect: Dialect
-    read: Callable[[Mapping[bytes, bytes], bytes], NativeRequest] | None = None
-    """Reads headers and body of a request; None: `read_request` does. Raises ClientFault."""
-    takes_files: bool = False
-    """Whether requests may be too large to be known again by their bytes, which are kept for that."""
-    has_variants: bool = False
-    """Whether something of the head changes the answer."""
-
-
-@dataclass(slots=True, eq=False)
-class Incoming:
-    """A request, and who asks."""
-
-    route: Route
-    owner: Owner
-    request_id: bytes
-    headers: Mapping[bytes, bytes]
-    body: bytes
-    reply: Reply
-    received_at: float
-    """Monotonic seconds."""
-    query: bytes = b""
-    response_id: bytes = b""
-    """The id that the answer is to have; without it one is minted."""
-    carriage: Carriage | None = None
-    """Where the answer may go on in the upstream's own background mode."""
-    context: Context | None = None
-    """What the model is to be shown, where that was found out before."""
-    parent: Parent | None = None
-    """The response that is continued, where whoever brings the request has it at hand."""
-    shown: Items | None = None
-    """What the model is shown, as soon as that is known."""
-
 
 Accept = Callable[[Incoming, NativeRequest, Context], Awaitable[None]]
 """Accepts a background answer. Raises ClientFault, StoreFault."""
@@ -126,10 +74,17 @@ class Turns:
         self._catalogue = catalogue
         self._cache = cache
         self._shelves = shelves
-        self._producing = producing
         self._replaying = replaying
         self._tasks = tasks
-        self._now = wall_clock
+        self._look_up = LookUp(
+            sources=sources,
+            cache=cache,
+            shelves=shelves,
+            producing=producing,
+            replaying=replaying,
+            tasks=tasks,
+            wall_clock=wall_clock,
+        )
 
     def answer(self, incoming: Incoming) -> None:
         """Answer one request. Raises GatewayError; faults that come later reach the reply."""
@@ -147,7 +102,7 @@ class Turns:
                 on_death=lambda: _refuse(incoming, internal_error()),
             )
             return
-        self._look_up(self._turn(incoming, request, target), incoming.headers, shortcut_key)
+        self._look_up.answer(self._turn(incoming, request, target), incoming.headers, shortcut_key)
 
     async def is_spoken(self, model: str, dialect: str) -> bool:
         """Whether the provider of `model` has the route of `dialect` itself. Raises ClientFault."""
@@ -165,7 +120,7 @@ class Turns:
             if target is None:
                 target = await self._catalogue.resolve_listed(request.model)  # perhaps a provider lists it
             if not _is_stateful(request) or self._is_passed_on(incoming, target):
-                self._look_up(self._turn(incoming, request, target), incoming.headers, None)
+                self._look_up.answer(self._turn(incoming, request, target), incoming.headers, None)
                 return
             is_background = bytes(request.members.get("background", b"")) == b"true"
             if is_background and not request.store:
@@ -226,7 +181,7 @@ class Turns:
             return
         turn = self._turn(incoming, resolved, target)
         turn.context = context
-        self._look_up(turn, incoming.headers, None)
+        self._look_up.answer(turn, incoming.headers, None)
 
     async def _continues_upstream(self, request: NativeRequest, owner: Owner, target: Target) -> bool:
         """Whether a request continues a response that its provider keeps. Raises StoreFault."""
@@ -250,7 +205,7 @@ class Turns:
                 param="background",
             )
         turn.response_id, turn.keeps, turn.is_kept_upstream = b"", False, True
-        self._look_up(turn, incoming.headers, None)
+        self._look_up.answer(turn, incoming.headers, None)
 
     def _shortcut_key(self, incoming: Incoming) -> tuple[Hashable, ...] | None:
         headers = incoming.headers
@@ -301,145 +256,6 @@ class Turns:
         is_native = upstream_dialect(source.profile, RESPONSES.name, CLIENTS) is None
         return is_native and source.settings.state == "upstream"
 
-    # Looking up.
-
-    def _look_up(self, turn: Turn, headers: Mapping[bytes, bytes], shortcut_key: object) -> None:
-        source = self._sources[turn.ask.target.provider]
-        stateful = turn.ask.request.stateful_member
-        responses = self._shelves.responses
-        if turn.keeps and responses is not None and responses.is_full:
-            raise StoreFault(
-                "Storage takes nothing more at the moment that is to be kept; `store: false` needs none.",
-                code="storage_busy",
-                headers=((b"retry-after", b"1"),),
-            )
-        turn.pace = _pace(headers)
-        cache = self._cache
-        if cache is None:
-            self._produce(turn, source, None)
-            return
-        controls = self._controls(turn, headers, cache, stateful)
-        turn.controls = controls
-        key = self._key(turn, cache, controls.namespace) if controls.write else None
-        if controls.bypass is not None or key is None:
-            turn.result, turn.detail = "bypass", controls.bypass or ""
-            if controls.only_if_cached:
-                self._refuse_uncached(turn, source)
-            else:
-                self._produce(turn, source, key)
-            return
-        turn.key = key
-        entry = self._shelves.memory.get(key.digest, key.identity)
-        verdict = judge(entry, controls, self._now())
-        if (
-            entry is not None
-            and verdict is Verdict.HIT
-            and self._replaying.hit(turn, entry, turn.pace, shortcut_key)
-        ):
-            return
-        turn.result, turn.detail = "miss", "" if verdict is Verdict.MISS else verdict.value
-        flight = None if controls.only_if_cached else self._producing.flight(turn, key)
-        if flight is not None:
-            turn.result = "collapsed"
-            self._producing.join(turn, flight)
-        elif self._shelves.level is not None and self._shelves.level.may_hold(key.digest):
-            # Who only takes what is cached leads nobody: its fault would be that of all who had joined.
-            live = self._producing.begin(turn, source, key, shared=not controls.only_if_cached)
-            search = self._search(turn, live, source, key, self._shelves.level)
-            self._tasks.start(
-                search, f"look up {turn.request_id.decode()}", on_death=lambda: live.fail(internal_error())
-            )
-        elif controls.only_if_cached:
-            self._refuse_uncached(turn, source)
-        else:
-            self._produce(turn, source, key, shared=True)
-
-    @staticmethod
-    def _controls(turn: Turn, headers: Mapping[bytes, bytes], cache: Cache, stateful: str | None) -> Controls:
-        if turn.context is not None and turn.context.conversation is not None:
-            stateful = "conversation"
-        if stateful in {"conversation", "background"}:
-            return Controls(bypass=stateful, write=False)
-        request = turn.ask.request
-        return read_controls(
-            headers, request.cache_member, opt_in=cache.mode == "opt-in", opted=request.opted_in
-        )
-
-    def _key(self, turn: Turn, cache: Cache, namespace: str) -> CacheKey:
-        owner, scope = turn.ask.owner, cache.scope
-        is_apart = cache.stream == "separate" or turn.ask.request.is_apart
-        named = {"key": f"key:{owner.name}", "project": f"project:{owner.project}", "global": ""}[scope]
-        circumstance = Circumstance(
-            dialect=turn.ask.dialect.name,
-            route=turn.ask.route,
-            target=f"{turn.ask.target.provider}/{turn.ask.target.model}",
-            scope=named,
-            namespace=namespace,
-            mode=turn.ask.asked.mode.value if is_apart else "",
-            variant=turn.ask.variant.key,
-        )
-        own_cache = turn.ask.request.cache_member is not None
-        members = turn.ask.request.members
-        if turn.context is not None and turn.context.inherited:
-            # Entries keep what their key was made from: with the whole history in each, a chain would cost its square.
-            head = head_of(owner.name, turn.context.before, turn.context.new)
-            if head is not None:
-                members = {**members, "input": msgspec.Raw(b'{"history":"%b"}' % head.id.hex().encode())}
-        return cache_key(circumstance, members, own_cache=own_cache)
-
-    async def _search(
-        self, turn: Turn, live: LiveRecording, source: Source, key: CacheKey, level: CacheLevel
-    ) -> None:
-        """Ask the second level; equal requests that came meanwhile are answered with this one."""
-        found = await level.get(key.digest)
-        if not live.recording.is_live:
-            return  # everybody has left
-        entry = self._shelves.memory.get(key.digest, key.identity)
-        if found is not None and found.identity != key.identity:
-            found = None
-        # A request that did not look has perhaps refreshed the entry in memory meanwhile.
-        if found is not None and (entry is None or entry.stored_at < found.stored_at):
-            entry = found
-        now = self._now()
-        verdict = judge(entry, turn.controls, now)
-        if entry is not None and verdict is Verdict.HIT:
-            if entry is found:
-                self._shelves.memory.put(entry)
-            self._answer_all(self._producing.withdraw(turn, live, key), entry, source, key, now)
-            return
-        if verdict is not Verdict.MISS:
-            turn.detail = verdict.value
-        if turn.controls.only_if_cached:
-            live.fail(_not_cached())
-        else:
-            self._producing.send(turn, live, source)
-
-    def _answer_all(
-        self, turns: Sequence[Turn], entry: Entry, source: Source, key: CacheKey, now: float
-    ) -> None:
-        """Replay `entry` to those who take it, and ask the upstream once for the others."""
-        live: LiveRecording | None = None
-        for turn in turns:
-            verdict = judge(entry, turn.controls, now)
-            if verdict is Verdict.HIT and self._replaying.hit(turn, entry, turn.pace, None):
-                continue
-            turn.result, turn.detail = "miss", "" if verdict is Verdict.HIT else verdict.value
-            if turn.controls.only_if_cached:
-                self._refuse_uncached(turn, source)
-            elif live is not None:
-                turn.result = "collapsed"
-                self._producing.join(turn, live)
-            else:
-                live = self._producing.begin(turn, source, key, shared=True)
-                self._producing.send(turn, live, source)
-
-    def _refuse_uncached(self, turn: Turn, source: Source) -> None:
-        self._producing.begin(turn, source, None, shared=False).fail(_not_cached())
-
-    def _produce(self, turn: Turn, source: Source, key: CacheKey | None, *, shared: bool = False) -> None:
-        live = self._producing.begin(turn, source, key, shared=shared)
-        self._producing.send(turn, live, source)
-
 
 def _is_stateful(request: NativeRequest) -> bool:
     """Whether a request is about something that is kept, or is to be kept from the beginning."""
@@ -455,16 +271,3 @@ def _read(incoming: Incoming) -> NativeRequest:
 
 def _refuse(incoming: Incoming, fault: GatewayError) -> None:
     refuse(incoming.reply, incoming.request_id, fault, incoming.route.dialect.errors)
-
-
-def _pace(headers: Mapping[bytes, bytes]) -> Pace:
-    text = headers.get(b"x-antiphon-replay")
-    return INSTANT if text is None else parse_pace(text.decode("latin-1"))
-
-
-def _not_cached() -> GatewayError:
-    return GatewayError(
-        "The answer is not in the cache, and the request forbids to ask the upstream.",
-        code="not_cached",
-        status=504,
-    )

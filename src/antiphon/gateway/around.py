@@ -14,10 +14,11 @@ from antiphon.dialects.responses.around import COMPACT, INPUT_TOKENS
 from antiphon.engine.compacting import Compacting
 from antiphon.engine.contexts import Contexts
 from antiphon.engine.counting import Counting
+from antiphon.engine.incoming import Incoming, Route
 from antiphon.engine.inner import InnerReply
 from antiphon.engine.tasks import Tasks
 from antiphon.engine.turn import Owner
-from antiphon.engine.turns import Incoming, Route, Turns
+from antiphon.engine.turns import Turns
 from antiphon.gateway.gateway import Handler, answer_later
 from antiphon.gateway.keys import Keyring
 from antiphon.gateway.request import Request

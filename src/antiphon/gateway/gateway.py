@@ -15,9 +15,10 @@ from antiphon.dialects.messages.dialect import MESSAGES
 from antiphon.dialects.rerank import RERANK, read_rerank
 from antiphon.dialects.responses.dialect import RESPONSES
 from antiphon.dialects.transcriptions import TRANSCRIPTIONS
+from antiphon.engine.incoming import Incoming, Route
 from antiphon.engine.refusals import internal_error, refuse
 from antiphon.engine.tasks import Tasks
-from antiphon.engine.turns import Incoming, Route, Turns
+from antiphon.engine.turns import Turns
 from antiphon.gateway.error_forms import error_form
 from antiphon.gateway.keys import Keyring
 from antiphon.gateway.request import Request

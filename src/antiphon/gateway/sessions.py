@@ -4,10 +4,11 @@ import logging
 from collections.abc import Callable, Mapping
 from urllib.parse import urlsplit
 
+from antiphon.engine.incoming import Incoming
 from antiphon.engine.refusals import internal_error, refuse
 from antiphon.engine.tasks import Tasks
 from antiphon.engine.turn import Owner
-from antiphon.engine.turns import Incoming, Turns
+from antiphon.engine.turns import Turns
 from antiphon.gateway.gateway import RESPONSES_ROUTE, request_ids
 from antiphon.gateway.keys import Keyring
 from antiphon.gateway.request import Request

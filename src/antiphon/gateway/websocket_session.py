@@ -17,10 +17,10 @@ import msgspec
 from antiphon.dialects.native import NativeRequest, read_request
 from antiphon.dialects.responses.dialect import RESPONSES
 from antiphon.dialects.responses.prepared import prepared_events
+from antiphon.engine.incoming import Incoming, Route
 from antiphon.engine.refusals import internal_error
 from antiphon.engine.tasks import Tasks
 from antiphon.engine.turn import Owner, mint_response_id
-from antiphon.engine.turns import Incoming, Route
 from antiphon.gateway.lanes import Lanes
 from antiphon.gateway.recent import RecentResponses
 from antiphon.gateway.websocket_turn import Socket, TurnReply

@@ -14,7 +14,7 @@ from typing import Final, Protocol
 import msgspec
 
 from antiphon.dialects.responses.frames import RESPONSE_KEY, EventData, read_event
-from antiphon.engine.turns import Incoming
+from antiphon.engine.incoming import Incoming
 from antiphon.ports.reply import Headers, ReplyWatcher
 from antiphon.turn.chain import Items
 from antiphon.turn.events import LIFECYCLE, TERMINAL

@@ -24,10 +24,10 @@ from hypothesis.stateful import (
 )
 
 from antiphon.dialects.native import read_request
+from antiphon.engine.incoming import Incoming
 from antiphon.engine.runs.replay import KeptReplay
 from antiphon.engine.runs.settling import body_of
 from antiphon.engine.turn import Owner
-from antiphon.engine.turns import Incoming
 from antiphon.gateway.gateway import RESPONSES_ROUTE
 from antiphon.ports.runs import ENDED
 from antiphon.wire.errors import ClientFault

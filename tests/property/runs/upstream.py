@@ -3,7 +3,7 @@
 import json
 from typing import Any
 
-from antiphon.engine.turns import Incoming
+from antiphon.engine.incoming import Incoming
 from antiphon.wire.sse import write_frame
 
 _BASE = {"object": "response", "created_at": 1, "model": "m", "output": [], "error": None}

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from antiphon.dialects.native import NativeRequest
 from antiphon.dialects.responses.retelling import opening, queued_response
+from antiphon.engine.incoming import Incoming, Route
 from antiphon.engine.runs.admission import limits_of, priority_of, refused
 from antiphon.engine.runs.finishing import Finishing
 from antiphon.engine.runs.log import RunLog
@@ -18,7 +19,6 @@ from antiphon.engine.runs.working import Worker
 from antiphon.engine.source import Source
 from antiphon.engine.tasks import Tasks
 from antiphon.engine.turn import mint_response_id
-from antiphon.engine.turns import Incoming, Route
 from antiphon.ports.hints import Hints
 from antiphon.ports.reply import Reply
 from antiphon.ports.runs import ENDED, NewRun, QueueFull, RunStore

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 from antiphon.dialects.responses.retelling import Retelling, opening
+from antiphon.engine.incoming import Incoming, Route
 from antiphon.engine.runs.admission import limits_of
 from antiphon.engine.runs.execution import End, Execution
 from antiphon.engine.runs.log import RunLog
@@ -16,7 +17,6 @@ from antiphon.engine.runs.stored_request import StoredRequest, decode_request
 from antiphon.engine.runs.writing import LogWriter
 from antiphon.engine.tasks import Tasks
 from antiphon.engine.turn import Owner
-from antiphon.engine.turns import Incoming, Route
 from antiphon.ports.runs import Lease, RunStore
 from antiphon.ports.stores import ResponseStore
 from antiphon.settings import Background

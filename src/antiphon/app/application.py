@@ -1,22 +1,17 @@
-"""The composition root: settings in, a gateway that answers out. The only module that knows everybody."""
+"""The composition of one worker: settings in, a gateway that answers out."""
 
 import asyncio
-import hashlib
 import logging
 import os
 import secrets
 import time
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING, Final
-from urllib.parse import urlsplit
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 
+from antiphon.app.outside import hints_of, hooks_of, upstream_of
 from antiphon.drivers.download import Downloader
-from antiphon.drivers.http import http_upstream, proxy_from_environment
 from antiphon.drivers.memory import MemoryCache
-from antiphon.drivers.playback import playback
 from antiphon.drivers.prices import Prices
-from antiphon.drivers.storage import inspect_storage, open_storage
+from antiphon.drivers.storage import open_storage
 from antiphon.engine.accounts import Accounts
 from antiphon.engine.catalogue import Catalogue
 from antiphon.engine.compacting import Compacting
@@ -31,8 +26,7 @@ from antiphon.engine.source import Source
 from antiphon.engine.tasks import Tasks
 from antiphon.engine.translating import Translating
 from antiphon.engine.turns import Turns
-from antiphon.engine.variant import ANTHROPIC_VERSION
-from antiphon.engine.webhooks import Hook, Webhooks
+from antiphon.engine.webhooks import Webhooks
 from antiphon.gateway.around import Around
 from antiphon.gateway.conversations import ConversationRoutes
 from antiphon.gateway.gateway import RESPONSES_ROUTE, Gateway
@@ -41,19 +35,13 @@ from antiphon.gateway.keys import Keyring
 from antiphon.gateway.metrics import Gauge, Metrics
 from antiphon.gateway.operations import Operations
 from antiphon.gateway.sessions import Sessions
-from antiphon.ports.hints import Hints
 from antiphon.ports.storage import Storage, StorageUnusable
-from antiphon.ports.upstream import Upstream
 from antiphon.routing.names import Resolver
 from antiphon.routing.placing import Placing
-from antiphon.settings import ConfigurationError, Provider, Settings, checked
+from antiphon.settings import ConfigurationError, Settings, checked
 from antiphon.turn.usage import Usage
 from antiphon.wire.errors import GatewayError, StoreFault
 from antiphon.wire.sealing import NONCE_BYTES, Sealer
-
-if TYPE_CHECKING:
-    from antiphon.engine.verdicts import Step
-    from antiphon.gateway.asgi import AsgiApplication
 
 _log = logging.getLogger(__name__)
 
@@ -65,12 +53,6 @@ _FORGET_SECONDS = 3600.0
 _FORGET_DELETED_SECONDS = 0.5
 _OVERLAP_SECONDS = 5.0
 """A deletion is committed a little later than its time says."""
-_KEY_HEADERS: Final = {
-    "anthropic": (b"x-api-key", b""),
-    "azure": (b"api-key", b""),
-    "gemini": (b"x-goog-api-key", b""),
-}
-"""The header that carries the key, and what stands before it, by provider type; the others take a bearer token."""
 
 
 class Application:
@@ -95,7 +77,7 @@ class Application:
         cache = settings.cache
         self.memory = MemoryCache(cache.memory.max_bytes if cache else 0)
         self._sources = {
-            name: Source(name, provider, _upstream(name, provider, environ))
+            name: Source(name, provider, upstream_of(name, provider, environ))
             for name, provider in settings.providers.items()
         }
         prices = Prices()
@@ -131,8 +113,8 @@ class Application:
             wall_clock=wall_clock,
             clock=time.monotonic,
         )
-        self._hints = _hints(settings)
-        self._webhooks = Webhooks(storage.outbox, _hooks(settings, environ), self._tasks, wall_clock)
+        self._hints = hints_of(settings)
+        self._webhooks = Webhooks(storage.outbox, hooks_of(settings, environ), self._tasks, wall_clock)
         self.runs = Runs(
             storage.runs,
             storage.responses,
@@ -373,91 +355,6 @@ class Application:
         )
 
 
-def create_app(config: Settings | str | os.PathLike[str] | None = None) -> "AsgiApplication":
-    """Return an ASGI application with every route.
-
-    `config` is the settings, or the path of a configuration file; None looks for `antiphon.yaml` in the
-    working directory and else takes providers from the environment. Raises ConfigurationError.
-    """
-    from antiphon.gateway.asgi import AsgiApplication
-    from antiphon.settings import load
-
-    settings = (
-        config
-        if isinstance(config, Settings)
-        else load(None if config is None else Path(config), os.environ, Path.cwd())
-    )
-    settings = checked(settings)
-
-    async def start() -> Application:
-        application = await Application.open(settings)
-        application.start()
-        return application
-
-    return AsgiApplication(settings.server, start)
-
-
-async def storage_state(settings: Settings) -> str:
-    """Say where storage is, and whether it is there already; nothing is made. Raises ConfigurationError."""
-    try:
-        return await inspect_storage(settings)
-    except StorageUnusable as error:
-        raise ConfigurationError(f"storage.url: {error}") from error
-
-
-async def hints_state(settings: Settings) -> str:
-    """Say whether the Redis of the settings answers. Raises ConfigurationError."""
-    hints = _hints(settings)
-    assert hints is not None
-    try:
-        await hints.check()
-    except OSError as error:
-        raise ConfigurationError("redis.url: nobody answers there") from error
-    finally:
-        await hints.close()
-    return "it answers"
-
-
-async def probe_provider(
-    settings: Settings, name: str, *, models: Sequence[str] = (), seconds: float, environ: Mapping[str, str]
-) -> "tuple[Step, ...]":
-    """Probe a configured provider, with waits of at most `seconds`; `models` are asked in place of a chosen one."""
-    from antiphon.engine.probe_subject import Subject
-    from antiphon.engine.probing import hurried, probe, unusable
-
-    provider = hurried(settings.providers[name], seconds)
-    targets = ((alias, model.target.partition("/")) for alias, model in settings.models.items())
-    aliases = {alias: model for alias, (owner, _, model) in targets if owner == name}
-    try:
-        subject = Subject(name, provider, aliases, models, _proxy_of(provider, environ))
-        return await probe(subject, lambda changed: _upstream(name, changed, environ), time.monotonic)
-    except ConfigurationError as error:
-        return unusable(str(error))
-
-
-def _proxy_of(provider: Provider, environ: Mapping[str, str]) -> str | None:
-    try:
-        proxy = proxy_from_environment(provider.base_url or "", environ)
-    except ValueError as error:
-        # Not the error itself: it may quote a piece of a password.
-        raise ConfigurationError("the environment names a proxy that is none: see HTTPS_PROXY") from error
-    return None if proxy is None else f"{proxy.host}:{proxy.port}"
-
-
-def _hints(settings: Settings) -> Hints | None:
-    if settings.redis is None:
-        return None
-    try:
-        from antiphon.drivers.redis_hints import RedisHints
-    except ImportError as error:
-        raise ConfigurationError("redis.url: antiphon[redis] is not installed") from error
-    try:
-        return RedisHints(settings.redis.url)
-    except ValueError as error:
-        # Not the error itself: it may quote a piece of a password.
-        raise ConfigurationError("redis.url: it is no address") from error
-
-
 async def _sealer(settings: Settings, storage: Storage) -> Sealer:
     responses = settings.responses
     keys = [secret.encode() for secret in (responses.secret, *responses.old_secrets) if secret is not None]
@@ -467,43 +364,3 @@ async def _sealer(settings: Settings, storage: Storage) -> Sealer:
         # What was sealed before a secret was configured still opens.
         keys.append(stored)
     return Sealer(keys, lambda: secrets.token_bytes(NONCE_BYTES))
-
-
-def _hooks(settings: Settings, environ: Mapping[str, str]) -> dict[str, Hook]:
-    """Return who is told of background answers, by a name that lasts as long as it is configured."""
-    of_keys = ((key.name, webhook) for key in settings.keys for webhook in key.webhooks)
-    hooks: dict[str, Hook] = {}
-    for owner, webhook in (*((None, webhook) for webhook in settings.webhooks), *of_keys):
-        parts = urlsplit(webhook.url)
-        base_url = f"{parts.scheme}://{parts.netloc}"
-        provider = Provider(type="openai-chat", base_url=base_url, max_connections=16)
-        upstream = http_upstream(provider, base_url=base_url, environ=environ)
-        path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
-        name = hashlib.blake2b(f"{owner}\0{webhook.url}".encode(), digest_size=16).hexdigest()
-        hooks[name] = Hook(owner, upstream, path, webhook.secret, frozenset(webhook.events))
-    return hooks
-
-
-def _upstream(name: str, provider: Provider, environ: Mapping[str, str]) -> Upstream:
-    if provider.type == "playback":
-        try:
-            return playback(provider)
-        except (GatewayError, ValueError, OSError) as error:
-            raise ConfigurationError(f"providers.{name}: {error}") from error
-    assert provider.base_url is not None
-    headers = tuple(_headers_of(provider))
-    try:
-        return http_upstream(provider, base_url=provider.base_url, headers=headers, environ=environ)
-    except ValueError as error:
-        raise ConfigurationError(f"providers.{name}: {error}") from error
-
-
-def _headers_of(provider: Provider) -> Iterator[tuple[bytes, bytes]]:
-    """Yield what is sent with every request beside the configured headers."""
-    if provider.api_key:
-        header, scheme = _KEY_HEADERS.get(provider.type, (b"authorization", b"Bearer "))
-        yield header, scheme + provider.api_key.encode()
-    if provider.type == "anthropic" and "anthropic-version" not in {
-        name.lower() for name in provider.headers
-    }:
-        yield b"anthropic-version", ANTHROPIC_VERSION

@@ -1,0 +1,78 @@
+"""What settings name outside of this process: upstreams, receivers of webhooks, Redis."""
+
+import hashlib
+from collections.abc import Iterator, Mapping
+from typing import Final
+from urllib.parse import urlsplit
+
+from antiphon.drivers.http import http_upstream
+from antiphon.drivers.playback import playback
+from antiphon.engine.variant import ANTHROPIC_VERSION
+from antiphon.engine.webhooks import Hook
+from antiphon.ports.hints import Hints
+from antiphon.ports.upstream import Upstream
+from antiphon.settings import ConfigurationError, Provider, Settings
+from antiphon.wire.errors import GatewayError
+
+KEY_HEADERS: Final = {
+    "anthropic": (b"x-api-key", b""),
+    "azure": (b"api-key", b""),
+    "gemini": (b"x-goog-api-key", b""),
+}
+"""The header that carries the key, and what stands before it, by provider type; the others take a bearer token."""
+
+
+def hints_of(settings: Settings) -> Hints | None:
+    """Return the Redis that carries hints, if there is one. Raises ConfigurationError."""
+    if settings.redis is None:
+        return None
+    try:
+        from antiphon.drivers.redis_hints import RedisHints
+    except ImportError as error:
+        raise ConfigurationError("redis.url: antiphon[redis] is not installed") from error
+    try:
+        return RedisHints(settings.redis.url)
+    except ValueError as error:
+        # Not the error itself: it may quote a piece of a password.
+        raise ConfigurationError("redis.url: it is no address") from error
+
+
+def hooks_of(settings: Settings, environ: Mapping[str, str]) -> dict[str, Hook]:
+    """Return who is told of background answers, by a name that lasts as long as it is configured."""
+    of_keys = ((key.name, webhook) for key in settings.keys for webhook in key.webhooks)
+    hooks: dict[str, Hook] = {}
+    for owner, webhook in (*((None, webhook) for webhook in settings.webhooks), *of_keys):
+        parts = urlsplit(webhook.url)
+        base_url = f"{parts.scheme}://{parts.netloc}"
+        provider = Provider(type="openai-chat", base_url=base_url, max_connections=16)
+        upstream = http_upstream(provider, base_url=base_url, environ=environ)
+        path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+        name = hashlib.blake2b(f"{owner}\0{webhook.url}".encode(), digest_size=16).hexdigest()
+        hooks[name] = Hook(owner, upstream, path, webhook.secret, frozenset(webhook.events))
+    return hooks
+
+
+def upstream_of(name: str, provider: Provider, environ: Mapping[str, str]) -> Upstream:
+    """Return what a configured provider is asked through. Raises ConfigurationError."""
+    if provider.type == "playback":
+        try:
+            return playback(provider)
+        except (GatewayError, ValueError, OSError) as error:
+            raise ConfigurationError(f"providers.{name}: {error}") from error
+    assert provider.base_url is not None
+    headers = tuple(_headers_of(provider))
+    try:
+        return http_upstream(provider, base_url=provider.base_url, headers=headers, environ=environ)
+    except ValueError as error:
+        raise ConfigurationError(f"providers.{name}: {error}") from error
+
+
+def _headers_of(provider: Provider) -> Iterator[tuple[bytes, bytes]]:
+    """Yield what is sent with every request beside the configured headers."""
+    if provider.api_key:
+        header, scheme = KEY_HEADERS.get(provider.type, (b"authorization", b"Bearer "))
+        yield header, scheme + provider.api_key.encode()
+    if provider.type == "anthropic" and "anthropic-version" not in {
+        name.lower() for name in provider.headers
+    }:
+        yield b"anthropic-version", ANTHROPIC_VERSION

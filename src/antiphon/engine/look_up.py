@@ -1,0 +1,200 @@
+"""Looking up what answers a turn: an entry of the cache, a live recording of an equal turn, or its upstream.
+
+A hit in memory is answered in the call that brought the turn. A miss starts the upstream in the same call, unless a
+second level of the cache has to be asked first.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+
+import msgspec
+
+from antiphon.cache.controls import Controls, read_controls
+from antiphon.cache.entry import Entry, Verdict, judge
+from antiphon.cache.key import CacheKey, Circumstance, cache_key
+from antiphon.engine.live import LiveRecording
+from antiphon.engine.producing import Producing, Shelves
+from antiphon.engine.refusals import internal_error
+from antiphon.engine.replaying import Replaying
+from antiphon.engine.source import Source
+from antiphon.engine.tasks import Tasks
+from antiphon.engine.turn import Turn
+from antiphon.ports.stores import CacheLevel
+from antiphon.recording.pace import INSTANT, Pace, parse_pace
+from antiphon.settings import Cache
+from antiphon.turn.history import head_of
+from antiphon.wire.errors import GatewayError, StoreFault
+
+
+class LookUp:
+    """Finds or makes the answers of turns."""
+
+    def __init__(
+        self,
+        *,
+        sources: Mapping[str, Source],
+        cache: Cache | None,
+        shelves: Shelves,
+        producing: Producing,
+        replaying: Replaying,
+        tasks: Tasks,
+        wall_clock: Callable[[], float],
+    ) -> None:
+        """Answer from `sources`, or from `shelves`."""
+        self._sources = sources
+        self._cache = cache
+        self._shelves = shelves
+        self._producing = producing
+        self._replaying = replaying
+        self._tasks = tasks
+        self._now = wall_clock
+
+    def answer(self, turn: Turn, headers: Mapping[bytes, bytes], shortcut_key: object) -> None:
+        """Answer a turn from the cache, from a live recording, or from its upstream. Raises GatewayError."""
+        source = self._sources[turn.ask.target.provider]
+        stateful = turn.ask.request.stateful_member
+        responses = self._shelves.responses
+        if turn.keeps and responses is not None and responses.is_full:
+            raise StoreFault(
+                "Storage takes nothing more at the moment that is to be kept; `store: false` needs none.",
+                code="storage_busy",
+                headers=((b"retry-after", b"1"),),
+            )
+        turn.pace = _pace(headers)
+        cache = self._cache
+        if cache is None:
+            self._produce(turn, source, None)
+            return
+        controls = self._controls(turn, headers, cache, stateful)
+        turn.controls = controls
+        key = self._key(turn, cache, controls.namespace) if controls.write else None
+        if controls.bypass is not None or key is None:
+            turn.result, turn.detail = "bypass", controls.bypass or ""
+            if controls.only_if_cached:
+                self._refuse_uncached(turn, source)
+            else:
+                self._produce(turn, source, key)
+            return
+        turn.key = key
+        entry = self._shelves.memory.get(key.digest, key.identity)
+        verdict = judge(entry, controls, self._now())
+        if (
+            entry is not None
+            and verdict is Verdict.HIT
+            and self._replaying.hit(turn, entry, turn.pace, shortcut_key)
+        ):
+            return
+        turn.result, turn.detail = "miss", "" if verdict is Verdict.MISS else verdict.value
+        flight = None if controls.only_if_cached else self._producing.flight(turn, key)
+        if flight is not None:
+            turn.result = "collapsed"
+            self._producing.join(turn, flight)
+        elif self._shelves.level is not None and self._shelves.level.may_hold(key.digest):
+            # Who only takes what is cached leads nobody: its fault would be that of all who had joined.
+            live = self._producing.begin(turn, source, key, shared=not controls.only_if_cached)
+            search = self._search(turn, live, source, key, self._shelves.level)
+            self._tasks.start(
+                search, f"look up {turn.request_id.decode()}", on_death=lambda: live.fail(internal_error())
+            )
+        elif controls.only_if_cached:
+            self._refuse_uncached(turn, source)
+        else:
+            self._produce(turn, source, key, shared=True)
+
+    @staticmethod
+    def _controls(turn: Turn, headers: Mapping[bytes, bytes], cache: Cache, stateful: str | None) -> Controls:
+        if turn.context is not None and turn.context.conversation is not None:
+            stateful = "conversation"
+        if stateful in {"conversation", "background"}:
+            return Controls(bypass=stateful, write=False)
+        request = turn.ask.request
+        return read_controls(
+            headers, request.cache_member, opt_in=cache.mode == "opt-in", opted=request.opted_in
+        )
+
+    def _key(self, turn: Turn, cache: Cache, namespace: str) -> CacheKey:
+        owner, scope = turn.ask.owner, cache.scope
+        is_apart = cache.stream == "separate" or turn.ask.request.is_apart
+        named = {"key": f"key:{owner.name}", "project": f"project:{owner.project}", "global": ""}[scope]
+        circumstance = Circumstance(
+            dialect=turn.ask.dialect.name,
+            route=turn.ask.route,
+            target=f"{turn.ask.target.provider}/{turn.ask.target.model}",
+            scope=named,
+            namespace=namespace,
+            mode=turn.ask.asked.mode.value if is_apart else "",
+            variant=turn.ask.variant.key,
+        )
+        own_cache = turn.ask.request.cache_member is not None
+        members = turn.ask.request.members
+        if turn.context is not None and turn.context.inherited:
+            # Entries keep what their key was made from: with the whole history in each, a chain would cost its square.
+            head = head_of(owner.name, turn.context.before, turn.context.new)
+            if head is not None:
+                members = {**members, "input": msgspec.Raw(b'{"history":"%b"}' % head.id.hex().encode())}
+        return cache_key(circumstance, members, own_cache=own_cache)
+
+    async def _search(
+        self, turn: Turn, live: LiveRecording, source: Source, key: CacheKey, level: CacheLevel
+    ) -> None:
+        """Ask the second level; equal requests that came meanwhile are answered with this one."""
+        found = await level.get(key.digest)
+        if not live.recording.is_live:
+            return  # everybody has left
+        entry = self._shelves.memory.get(key.digest, key.identity)
+        if found is not None and found.identity != key.identity:
+            found = None
+        # A request that did not look has perhaps refreshed the entry in memory meanwhile.
+        if found is not None and (entry is None or entry.stored_at < found.stored_at):
+            entry = found
+        now = self._now()
+        verdict = judge(entry, turn.controls, now)
+        if entry is not None and verdict is Verdict.HIT:
+            if entry is found:
+                self._shelves.memory.put(entry)
+            self._answer_all(self._producing.withdraw(turn, live, key), entry, source, key, now)
+            return
+        if verdict is not Verdict.MISS:
+            turn.detail = verdict.value
+        if turn.controls.only_if_cached:
+            live.fail(_not_cached())
+        else:
+            self._producing.send(turn, live, source)
+
+    def _answer_all(
+        self, turns: Sequence[Turn], entry: Entry, source: Source, key: CacheKey, now: float
+    ) -> None:
+        """Replay `entry` to those who take it, and ask the upstream once for the others."""
+        live: LiveRecording | None = None
+        for turn in turns:
+            verdict = judge(entry, turn.controls, now)
+            if verdict is Verdict.HIT and self._replaying.hit(turn, entry, turn.pace, None):
+                continue
+            turn.result, turn.detail = "miss", "" if verdict is Verdict.HIT else verdict.value
+            if turn.controls.only_if_cached:
+                self._refuse_uncached(turn, source)
+            elif live is not None:
+                turn.result = "collapsed"
+                self._producing.join(turn, live)
+            else:
+                live = self._producing.begin(turn, source, key, shared=True)
+                self._producing.send(turn, live, source)
+
+    def _refuse_uncached(self, turn: Turn, source: Source) -> None:
+        self._producing.begin(turn, source, None, shared=False).fail(_not_cached())
+
+    def _produce(self, turn: Turn, source: Source, key: CacheKey | None, *, shared: bool = False) -> None:
+        live = self._producing.begin(turn, source, key, shared=shared)
+        self._producing.send(turn, live, source)
+
+
+def _pace(headers: Mapping[bytes, bytes]) -> Pace:
+    text = headers.get(b"x-antiphon-replay")
+    return INSTANT if text is None else parse_pace(text.decode("latin-1"))
+
+
+def _not_cached() -> GatewayError:
+    return GatewayError(
+        "The answer is not in the cache, and the request forbids to ask the upstream.",
+        code="not_cached",
+        status=504,
+    )
