@@ -9,6 +9,7 @@ run: .venv/run.stamp
 	$(BIN)/antiphon serve --port $(PORT)
 
 test: .venv/dev.stamp
+	@tests/servers.sh
 	$(BIN)/python -m pytest -n 2 $(ARGS)
 
 check: .venv/dev.stamp

@@ -20,6 +20,8 @@ async def may_begin(connection: Connection, new: NewRun, limits: RunLimits, time
         await connection.execute(sql.LOCK_ONE, new.owner)
         if await connection.fetchval(sql.IN_PROGRESS_OF, new.owner) >= most:
             return False
+    if await connection.fetchval(sql.IS_ANY_WAITING) is None:  # which is usual where a slot is free
+        return True
     return await connection.fetchval(sql.IS_URGENT_WAITING, time, 1, new.priority, most) is None
 
 

@@ -36,9 +36,12 @@ WHERE id = $1 AND owner = $2 AND deleted_at IS NULL FOR UPDATE
 _IS_RUNNING = "SELECT 1 FROM runs WHERE id = $1 AND status IN ('queued', 'in_progress')"
 _LOCK = f"UPDATE conversations SET holder = $2, locked_until = {now_at(4)} + $3 WHERE id = $1"  # noqa: S608
 _PROLONG = f"""
-UPDATE conversations SET locked_until = {now_at(4)} + $3
-FROM unnest($1::text[], $2::text[]) AS held (conversation, holder)
-WHERE id = held.conversation AND conversations.holder = held.holder AND locked_until > 0
+WITH held AS MATERIALIZED (
+    SELECT conversations.id FROM conversations JOIN unnest($1::text[], $2::text[]) AS given (id, holder)
+    ON conversations.id = given.id AND conversations.holder = given.holder
+    WHERE locked_until > 0 ORDER BY conversations.id FOR UPDATE OF conversations
+)
+UPDATE conversations SET locked_until = {now_at(4)} + $3 FROM held WHERE conversations.id = held.id
 """  # noqa: S608
 _UNLOCK = "UPDATE conversations SET holder = NULL, locked_until = 0 WHERE id = $1 AND holder = $2 RETURNING 1"
 _HAND_OVER = "UPDATE conversations SET locked_until = 0 WHERE id = $1 AND holder = $2"
@@ -59,7 +62,9 @@ WHERE conversation = $1 AND owner = $2 AND place > $3 AND place < $4 ORDER BY pl
 _FIRST = """
 SELECT item FROM conversation_items WHERE conversation = $1 AND owner = $2 ORDER BY place LIMIT $3
 """
-_FORGOTTEN = "SELECT id FROM conversations WHERE deleted_at < $1 OR touched_at < $2 LIMIT 100"
+_FORGOTTEN = (
+    "SELECT id FROM conversations WHERE deleted_at < $1 OR touched_at < $2 LIMIT 100 FOR UPDATE SKIP LOCKED"
+)
 _DROP_ITEMS = "DELETE FROM conversation_items WHERE conversation = ANY($1::text[])"
 _DROP = "DELETE FROM conversations WHERE id = ANY($1::text[])"
 

@@ -68,7 +68,7 @@ class Database:
         async def work(connection: Connection) -> list[Row]:
             return await connection.fetch(statement, *values)
 
-        return await self._attempted(work)
+        return await self.alone(work)
 
     async def fetch_row(self, statement: str, *values: object) -> Row | None:
         """Run one statement and return its first row. Raises StoreFault."""
@@ -82,9 +82,10 @@ class Database:
             async with connection.transaction():
                 return await work(connection)
 
-        return await self._attempted(inside)
+        return await self.alone(inside)
 
-    async def _attempted(self, work: Work[_T]) -> _T:
+    async def alone(self, work: Work[_T]) -> _T:
+        """Do `work`, which writes with one statement at most. Raises StoreFault."""
         attempt = 0
         while True:
             try:

@@ -40,6 +40,7 @@ _GONE: Final = (
     asyncpg.OperatorInterventionError,  # it is shutting down, starting up, or has cancelled the statement
     asyncpg.InsufficientResourcesError,  # the disk is full, too many connections
     asyncpg.ReadOnlySQLTransactionError,  # a standby that is to take over
+    asyncpg.IdleInTransactionSessionTimeoutError,  # this process slept in the middle
     OSError,
     TimeoutError,
 )

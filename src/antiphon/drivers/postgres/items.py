@@ -13,7 +13,7 @@ from antiphon.turn.history import Node, node_id_of
 from antiphon.turn.items import id_of
 
 _INDEX = """
-INSERT INTO recording_items (id, recording_id) SELECT unnest($1::text[]), $2 ON CONFLICT DO NOTHING
+INSERT INTO recording_items (id, recording_id) SELECT unnest($1::text[]), $2 ORDER BY 1 ON CONFLICT DO NOTHING
 """
 _RECORDINGS = """
 SELECT DISTINCT ON (recording_items.id) recording_items.recording_id FROM recording_items
@@ -89,7 +89,8 @@ class PostgresItems:
 
 async def index_output(connection: Connection, recording: Recording) -> None:
     """Write down which items a recording holds."""
-    ids = [item_id for item in output_of_recording(recording) if (item_id := id_of(item)) is not None]
+    named = (id_of(item) for item in output_of_recording(recording))
+    ids = [item_id for item_id in named if item_id is not None and is_storable(item_id)]
     if ids:
         await connection.execute(_INDEX, ids, recording.id)
 

@@ -8,12 +8,15 @@ WITH run AS (
         has_effect, priority, created_at, queue_deadline, deadline)
     SELECT $1, $2, $3, $4, cardinality($13::bytea[]) - 1, $5, now + $6, $4, $16, $7, false, $8, $9,
         now + $10, now + $11
-    FROM (SELECT {now_at(14)} AS now) AS clock
+    FROM (SELECT {now_at(14)} AS now) AS clock WHERE keep_history_v1($19, $20, $21, $22, $23, $24)
+    RETURNING id
 ), request AS (
-    INSERT INTO run_requests (id, request, history, conversation, given) VALUES ($1, $12, $15, $17, $18)
+    INSERT INTO run_requests (id, request, history, conversation, given) SELECT id, $12, $15, $17, $18 FROM run
+), events AS (
+    INSERT INTO run_events (id, seq, time, frame)
+    SELECT id, place - 1, 0, frame FROM run, unnest($13::bytea[]) WITH ORDINALITY AS given (frame, place)
 )
-INSERT INTO run_events (id, seq, time, frame)
-SELECT $1, place - 1, 0, frame FROM unnest($13::bytea[]) WITH ORDINALITY AS given (frame, place)
+SELECT id FROM run
 """  # noqa: S608 - a constant
 # Owners are found by leaps through the index, and of each only as many runs are looked at as can be taken. What an
 # owner has in progress counts as taken before: so they take turns, and nobody has more than may be.
@@ -61,6 +64,7 @@ LOCK_ONE = """
 SELECT pg_advisory_xact_lock_shared(4207849484110102), pg_advisory_xact_lock(1879048193, hashtext($1))
 """
 IN_PROGRESS_OF = "SELECT count(*) FROM runs WHERE status = 'in_progress' AND owner = $1"
+IS_ANY_WAITING = "SELECT 1 FROM runs WHERE status = 'queued' LIMIT 1"
 QUEUED = "SELECT count(*) FROM runs WHERE status = 'queued'"
 QUEUED_OF = "SELECT count(*) FROM runs WHERE status = 'queued' AND owner = $1"
 MINE = """
@@ -182,7 +186,7 @@ RELEASE = "SELECT release_history_v1($1)"
 NOTIFY = "SELECT pg_notify($1, $2 || ' ' || $3)"
 CONVERSATION = """
 SELECT owner, conversation, given, history, array(SELECT frame FROM run_events WHERE id = $1 ORDER BY seq)
-FROM runs JOIN run_requests USING (id) WHERE runs.id = $1
+FROM runs JOIN run_requests ON run_requests.id = runs.id WHERE runs.id = $1
 """
 
 NOTICE = "INSERT INTO webhook_notices (id, run_id, hook) VALUES ($1, $2, $3)"

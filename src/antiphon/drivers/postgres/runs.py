@@ -6,7 +6,7 @@ Leases and deadlines are by the database's clock, which all hosts have in common
 import secrets
 import time
 from collections.abc import Callable, Sequence
-from typing import Final
+from typing import Any, Final
 
 from antiphon.dialects.responses.output import output_of_frames
 from antiphon.drivers.postgres import run_statements as sql
@@ -15,7 +15,7 @@ from antiphon.drivers.postgres.connection import Connection, Row
 from antiphon.drivers.postgres.conversations import add_answer, hand_over
 from antiphon.drivers.postgres.database import Database
 from antiphon.drivers.postgres.hints import Hints
-from antiphon.drivers.postgres.history import keep_history, read_latest
+from antiphon.drivers.postgres.history import read_latest, ways_to_keep
 from antiphon.drivers.postgres.responses import keep_response
 from antiphon.drivers.postgres.values import is_storable
 from antiphon.ports.runs import (
@@ -34,7 +34,6 @@ from antiphon.turn.history import grow
 from antiphon.wire.errors import StoreFault
 
 _AT_ONCE: Final = 100
-
 _ANSWERED: Final = frozenset({"completed", "incomplete"})
 
 
@@ -72,24 +71,27 @@ class PostgresRuns:
             )
             if not is_begun:
                 await self._room.take(connection, new.owner, limits)
-            history = await keep_history(connection, new.owner, new.context, nodes)
             status, epoch = ("in_progress", 1) if is_begun else ("queued", 0)
             frames = [*new.frames, *new.begun] if is_begun else [*new.frames]
             holder = worker if is_begun else None
-            await connection.execute(
-                sql.CREATE,
-                *(new.id, new.owner, status, epoch, holder, self._lease, new.is_public, new.priority),
-                new.created_at,
-                # What counts is how long it is until then: hosts' clocks may differ from the database's.
-                new.queue_deadline - self._now(),
-                new.deadline - self._now(),
-                *(new.request, frames, self._database.time(), history, new.is_shown),
-                *(new.context.conversation, len(new.context.given)),
-            )
-            for notice_id, hook in new.notices:
-                await connection.execute(sql.NOTICE, notice_id, new.id, hook)
+            async for way in ways_to_keep(connection, new.owner, new.context, nodes):
+                history = way.head
+                is_created = await connection.fetchval(
+                    sql.CREATE,
+                    *(new.id, new.owner, status, epoch, holder, self._lease, new.is_public, new.priority),
+                    new.created_at,
+                    # What counts is how long it is until then: hosts' clocks may differ from the database's.
+                    new.queue_deadline - self._now(),
+                    new.deadline - self._now(),
+                    *(new.request, frames, self._database.time(), history, new.is_shown),
+                    *(new.context.conversation, len(new.context.given), *way.values()),
+                )
+                if is_created:
+                    break
             if new.context.conversation is not None:
                 await hand_over(connection, new.context.conversation, new.id)
+            for notice_id, hook in new.notices:
+                await connection.execute(sql.NOTICE, notice_id, new.id, hook)
             if not is_begun:
                 return None
             return Lease(
@@ -104,7 +106,9 @@ class PostgresRuns:
                 history=history,
             )
 
-        lease = await self._database.transact(work)
+        # One statement alone needs no transaction around it.
+        is_more = new.notices or new.context.conversation or limits.in_progress_per_owner is not None
+        lease = await (self._database.transact if is_more else self._database.alone)(work)
         if lease is not None and new.context.conversation is not None:
             self._in_conversations.add(new.id)
         return lease
@@ -179,22 +183,22 @@ class PostgresRuns:
             for append in left
             for place, (time, frame) in enumerate(zip(append.times, append.frames, strict=True))
         ]
+        values: tuple[Any, ...] = (
+            [append.run_id for append in left],
+            [append.epoch for append in left],
+            [append.last_seq for append in left],
+            [len(append.frames) for append in left],
+            [append.status for append in left],
+            [append.is_shown for append in left],
+            [append.has_effect for append in left],
+            self._lease,
+            *([event[column] for event in events] for column in range(4)),
+            *self._hints.address,
+            *([_columns(append.carried)[column] for append in left] for column in range(3)),
+            self._database.time(),
+        )
         try:
-            rows = await self._written(
-                left,
-                [append.run_id for append in left],
-                [append.epoch for append in left],
-                [append.last_seq for append in left],
-                [len(append.frames) for append in left],
-                [append.status for append in left],
-                [append.is_shown for append in left],
-                [append.has_effect for append in left],
-                self._lease,
-                *([event[column] for event in events] for column in range(4)),
-                *self._hints.address,
-                *([_columns(append.carried)[column] for append in left] for column in range(3)),
-                self._database.time(),
-            )
+            rows = await self._written(left, *values)
         except StoreFault:
             self._in_doubt.update(map(_name, appends))
             raise
@@ -298,11 +302,7 @@ class PostgresRuns:
 
     async def read_many(self, wanted: Sequence[tuple[str, int]]) -> list[Page]:
         """Do the same for several runs at once."""
-        rows = await self._database.fetch(
-            sql.READ, [run_id for run_id, _ in wanted], [after for _, after in wanted]
-        )
-        pages = {row[0]: _page(row) for row in rows}
-        return [pages.get(run_id) or Page() for run_id, _ in wanted]
+        return _pages(wanted, await self._database.fetch(sql.READ, *_unzipped(wanted)))
 
     async def publish(self, run_id: str) -> None:
         """Promise the events of a run to somebody: from now on none is taken back."""
@@ -370,6 +370,15 @@ async def _add_to_conversation(connection: Connection, run_id: str, now: float) 
 
 def _name(append: Append) -> tuple[str, int, int]:
     return append.run_id, append.epoch, append.last_seq
+
+
+def _unzipped(pairs: Sequence[tuple[str, int]]) -> tuple[list[str], list[int]]:
+    return [name for name, _ in pairs], [number for _, number in pairs]
+
+
+def _pages(wanted: Sequence[tuple[str, int]], rows: Sequence[Row]) -> list[Page]:
+    pages = {row[0]: _page(row) for row in rows}
+    return [pages.get(run_id) or Page() for run_id, _ in wanted]
 
 
 def _page(row: Row) -> Page:
