@@ -30,6 +30,9 @@ MESSAGE = {
 }
 
 
+HISTORY = [MESSAGE, {"role": "user", "content": "Go on"}]
+
+
 def reference(item_id):
     return {"type": "item_reference", "id": item_id}
 
@@ -123,6 +126,19 @@ def test_items_of_conversations_are_named_and_outlive_them(tmp_path):
             await at.client.delete(path)
             assert (await at.client.post(RESPONSES, ASKED | {"input": [reference(item["id"])]})).status == 200
             assert sent_input(at)[0]["content"] == "Kept"
+
+    play(run())
+
+
+def test_a_request_with_reasoning_that_nobody_knows_means_the_same_every_time(tmp_path):
+    """That it was kept as input brings nothing to light: it passes as it came, and the second time is a hit."""
+    asked = ASKED | {"input": [{"id": "rs_other", "type": "reasoning", "summary": []}, *HISTORY]}
+
+    async def run():
+        async with scene(tmp_path, HELLO, p="openai") as at:
+            first, second = [await at.client.post(RESPONSES, asked) for _ in range(2)]
+            assert (first.is_hit, second.is_hit, at.calls) == (False, True, 1)
+            assert sent_input(at) == asked["input"]
 
     play(run())
 

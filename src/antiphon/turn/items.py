@@ -11,6 +11,7 @@ import msgspec
 
 from antiphon.turn.events import Item
 from antiphon.turn.history import Node, public_id
+from antiphon.turn.references import reference_of
 from antiphon.turn.request import user_message
 from antiphon.wire.errors import ClientFault
 from antiphon.wire.objects import read_object, write_object
@@ -46,6 +47,11 @@ def id_of(item: bytes) -> str | None:
     if not isinstance(told, str) or not 0 < len(told) <= _LONGEST_ID or not told.isprintable():
         return None
     return told
+
+
+def name_of(item: bytes) -> str | None:
+    """Return the id by which an item of an input can be named; one that itself only names another has none."""
+    return id_of(item) if reference_of(item) is None else None
 
 
 def id_prefix_of(item: bytes) -> str:

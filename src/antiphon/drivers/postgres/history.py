@@ -8,7 +8,7 @@ from antiphon.drivers.postgres.connection import Connection
 from antiphon.drivers.postgres.values import is_storable
 from antiphon.turn.chain import Items
 from antiphon.turn.history import Context, Node, grow
-from antiphon.turn.items import id_of
+from antiphon.turn.items import name_of
 
 _ARE_THERE = "SELECT id FROM history WHERE id = ANY($1::bytea[])"
 _KEEP = "SELECT keep_history_v1($1, $2, $3, $4, $5, $6)"
@@ -95,5 +95,5 @@ async def read_latest(connection: Connection, head: bytes, count: int) -> Items:
 
 
 def _name_of(item: bytes) -> str | None:
-    item_id = id_of(item)
+    item_id = name_of(item)
     return item_id if item_id is not None and is_storable(item_id) else None

@@ -6,7 +6,7 @@ from operator import itemgetter
 
 from antiphon.turn.chain import Items
 from antiphon.turn.history import Context, Head, Node, grow
-from antiphon.turn.items import id_of
+from antiphon.turn.items import name_of
 
 _IS_THERE = "SELECT 1 FROM history WHERE id = ?"
 _INSERT = "INSERT INTO history (id, previous, depth, size, item, item_id) VALUES (?, ?, ?, ?, ?, ?)"
@@ -47,7 +47,7 @@ def keep_history(
     while first and connection.execute(_IS_THERE, (nodes[first - 1].id,)).fetchone() is None:
         first -= 1
     missing = nodes[first:]
-    connection.executemany(_INSERT, [(*node, id_of(node.item)) for node in missing])
+    connection.executemany(_INSERT, [(*node, name_of(node.item)) for node in missing])
     connection.executemany(_HOLD, [(node.previous,) for node in missing if node.previous is not None])
     connection.execute(_HOLD, (head,))
     return head
