@@ -8,7 +8,7 @@ from typing import TypeVar
 T = TypeVar("T")
 
 
-async def eventually(condition: Callable[[], T | Awaitable[T]], seconds: float = 5.0) -> T:
+async def eventually(condition: Callable[[], T | Awaitable[T]], seconds: float = 10.0) -> T:
     """Return what `condition` gives as soon as that is true; fail when time is up."""
     loop = asyncio.get_running_loop()
     deadline = loop.time() + seconds

@@ -48,7 +48,8 @@ def test_the_gateway_is_not_ready_without_storage(tmp_path):
     """It is alive, and says what is missing."""
 
     async def scenario(client, upstream, gateway):
-        gateway.application.storage.database._reader.connection.close()
+        # On the thread that reads: another one may be in the middle of a statement.
+        await gateway.application.storage.database.read(lambda connection: connection.close())
         answer = await client.ask("GET", "/readyz")
         assert answer.status == 503
         assert answer.json() == {"status": "unavailable", "parts": {"storage": "not available"}}

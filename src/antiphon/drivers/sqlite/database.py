@@ -27,6 +27,8 @@ _T = TypeVar("_T")
 Write = Callable[[sqlite3.Connection], None]
 
 _BATCH = 512
+_GATHER_SECONDS = 0.005
+"""For more of what nobody waits for."""
 _RETRY_SECONDS = 1.0
 _SHORTEST_PAUSE, _LONGEST_PAUSE = 0.0005, 0.01
 _FOR_NOW = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR})
@@ -85,6 +87,8 @@ class Database:
         self._queue: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
         self._max_queued_bytes = max_queued_bytes
         self._lock = threading.Lock()
+        self._urgent = threading.Event()
+        """Whether somebody may wait for what is queued."""
         self._queued_bytes = 0
         self._closed = False
         self.queued = 0
@@ -170,6 +174,8 @@ class Database:
             self._queued_bytes += job.size
             self.queued += 1
         self._queue.put(job)
+        if job.is_awaited:
+            self._urgent.set()
 
     def do_at_start(self, work: Callable[[sqlite3.Connection], _T]) -> _T:
         """Do `work` at once, before anything else reads. Raises sqlite3.Error."""
@@ -190,6 +196,7 @@ class Database:
             return
         self._closed = True
         self._queue.put(None)
+        self._urgent.set()
         await asyncio.get_running_loop().run_in_executor(None, self._thread.join)
         self._reader.close()
         self._long_reader.close()
@@ -213,6 +220,11 @@ class Database:
         ended = False
         while not ended:
             batch = waiting + self._next_jobs(may_wait=not (waiting or self.is_refusing))
+            if not any(job is None or job.is_awaited for job in batch):
+                # Nobody waits: a commit for each answer would cost more than the answers.
+                self._urgent.wait(_GATHER_SECONDS)
+                batch += self._drained(_BATCH - len(batch))
+            self._urgent.clear()
             ended = None in batch
             waiting = self._commit(connection, [job for job in batch if job is not None])
         self._finish(waiting, StoreFault("storage was closed before it could be written"))
@@ -223,9 +235,15 @@ class Database:
         batch: list[_Job | None] = []
         with contextlib.suppress(queue.Empty):
             batch.append(self._queue.get(timeout=None if may_wait else _RETRY_SECONDS))
-            while len(batch) < _BATCH:
-                batch.append(self._queue.get_nowait())
-        return batch
+        return batch + self._drained(_BATCH - len(batch))
+
+    def _drained(self, most: int) -> "list[_Job | None]":
+        """Take what is there, without waiting."""
+        jobs: list[_Job | None] = []
+        with contextlib.suppress(queue.Empty):
+            while len(jobs) < most:
+                jobs.append(self._queue.get_nowait())
+        return jobs
 
     def _commit(self, connection: sqlite3.Connection, batch: "list[_Job]") -> "list[_Job]":
         """Do a batch, and return what is to be tried again: nobody waits for it, and the file takes nothing now.
