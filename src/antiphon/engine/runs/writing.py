@@ -1,4 +1,4 @@
-"""Writing the logs of all runs of this process: what has queued up since the last batch is the next.
+"""Writing the logs of all runs of this process: what has queued up while the last batch was committed is the next.
 
 Nobody is shown an event before it is committed. Where storage does not answer, runs are held back, and after a while
 given up: their leases run out, and whoever takes them over decides what becomes of them.
@@ -19,8 +19,6 @@ _log = logging.getLogger(__name__)
 _PATIENCE_SECONDS: Final = 2.0
 """With storage that refuses."""
 _RETRY_SECONDS: Final = 0.1
-_APART_SECONDS: Final = 0.01
-"""Between two batches: a commit costs about as much as thirty events, and nobody sees ten milliseconds."""
 
 
 class Writer(Protocol):
@@ -57,8 +55,6 @@ class LogWriter:
         self._store = store
         self._tasks = tasks
         self._patience = patience
-        self._clock = asyncio.get_running_loop().time
-        self._next_at = 0.0
         self._dirty: dict[Writer, None] = {}
         self._task: asyncio.Task[None] | None = None
 
@@ -76,10 +72,6 @@ class LogWriter:
     async def _write(self) -> None:
         try:
             while self._dirty:
-                await asyncio.sleep(
-                    self._next_at - self._clock()
-                )  # not after a pause: the first event goes at once
-                self._next_at = self._clock() + _APART_SECONDS
                 dirty, self._dirty = self._dirty, {}
                 batch = [(writer, append) for writer in dirty if (append := writer.take()) is not None]
                 if batch:
