@@ -6,7 +6,11 @@ command -v initdb >/dev/null || ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2
 command -v valkey-server >/dev/null || command -v redis-server >/dev/null || missing="$missing redis-server"
 [ -z "$missing" ] && exit 0
 if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
-    # shellcheck disable=SC2086 - they are several
-    DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends $missing >/dev/null && exit 0
+    install() {
+        # shellcheck disable=SC2086 - they are several
+        DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends $missing >/dev/null 2>&1
+    }
+    install && exit 0
+    apt-get update -qq >/dev/null 2>&1 && install && exit 0  # the lists of packages may be old, or not there
 fi
 echo "Not installed, so some tests will be skipped (Debian: apt-get install$missing)" >&2
