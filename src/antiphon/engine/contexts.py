@@ -4,7 +4,6 @@ Items come from the store as they were written. A request whose references are r
 every upstream.
 """
 
-import re
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Final
@@ -24,10 +23,10 @@ from antiphon.ports.stores import KeptResponse, ResponseStore
 from antiphon.recording import Mode, State
 from antiphon.turn.chain import Items, Parent, continued, input_items, write_items
 from antiphon.turn.history import Context, Head, head_of
+from antiphon.turn.items import PLAIN_ID
 from antiphon.wire.errors import ClientFault
 from antiphon.wire.json import Members
 
-_ID: Final = re.compile(r"[A-Za-z0-9_-]{1,128}")
 _PREVIOUS: Final = "previous_response_id"
 _CONVERSATION: Final = "conversation"
 _CONTINUABLE: Final = frozenset({State.COMPLETED, State.INCOMPLETE})
@@ -216,7 +215,7 @@ def conversation_of(request: NativeRequest) -> str | None:
             param=_CONVERSATION,
         ) from error
     conversation_id = told if isinstance(told, str) else told.id
-    if _ID.fullmatch(conversation_id) is None:
+    if PLAIN_ID.fullmatch(conversation_id) is None:
         raise ClientFault(
             f"'{_CONVERSATION}' is no conversation id.", code="invalid_value", param=_CONVERSATION
         )
@@ -253,7 +252,7 @@ def _parent_id(members: Members) -> str | None:
         parent_id = msgspec.json.decode(raw, type=str)
     except msgspec.DecodeError as error:
         raise ClientFault(f"'{_PREVIOUS}' must be a string.", code="invalid_type", param=_PREVIOUS) from error
-    if _ID.fullmatch(parent_id) is None:
+    if PLAIN_ID.fullmatch(parent_id) is None:
         raise ClientFault(f"'{_PREVIOUS}' is no response id.", code="invalid_value", param=_PREVIOUS)
     return parent_id
 

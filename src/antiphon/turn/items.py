@@ -3,6 +3,7 @@
 Specification, sections 2.5 and 2.8.
 """
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -28,6 +29,8 @@ _PREFIXES: Final = {
 _OTHER_PREFIX: Final = "item_"
 _MARK: Final = b'"id"'
 _LONGEST_ID: Final = 256
+PLAIN_ID: Final = re.compile(r"[A-Za-z0-9_-]{1,128}")
+"""What an id that somebody else made may look like."""
 
 
 class _Named(msgspec.Struct):

@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 from antiphon.drivers.migrations import SchemaError, Step, missing, steps_of
+from antiphon.drivers.rows import write_echo
 from antiphon.drivers.sqlite import migrating
-from antiphon.drivers.sqlite.cache import SqliteCache, write_echo
+from antiphon.drivers.sqlite.cache import SqliteCache
 from antiphon.drivers.sqlite.database import Database, inspect
 from antiphon.drivers.sqlite.kept_secrets import SqliteSecrets
 from antiphon.drivers.sqlite.responses import SqliteResponses

@@ -1,16 +1,11 @@
 """The second level of the cache in PostgreSQL; implements `ports.stores.CacheLevel`."""
 
-import logging
-
 from antiphon.cache.entry import Entry
-from antiphon.drivers.echoed import read_echo, write_echo
 from antiphon.drivers.postgres.connection import Connection
 from antiphon.drivers.postgres.database import Database
 from antiphon.drivers.postgres.recordings import keep_recording
-from antiphon.recording.codec import decode
+from antiphon.drivers.rows import entry_row, read_entry
 from antiphon.wire.errors import StoreFault
-
-_log = logging.getLogger(__name__)
 
 _SELECT = """
 SELECT recording_id, identity, data, public_id, echo, stored_at, expires_at, tags
@@ -62,36 +57,14 @@ class PostgresCache:
             return None
         if row is None or row[0] in self._removed:
             return None
-        _, identity, data, public_id, echo, stored_at, expires_at, tags = row
-        try:
-            return Entry(
-                digest=digest,
-                identity=identity,
-                recording=decode(data),
-                public_id=public_id,
-                echo=read_echo(echo),
-                stored_at=stored_at,
-                expires_at=expires_at,
-                tags=tuple(tags.split("\n")) if tags else (),
-            )
-        except ValueError as error:
+        entry = read_entry(digest, row[1:])
+        if entry is None:
             self.unreadable += 1
-            _log.warning("a cache entry cannot be read and counts as a miss: %s", error)
-            return None
+        return entry
 
     def put(self, entry: Entry) -> None:
         """Write the entry in the background."""
-        row = (
-            entry.digest,
-            entry.identity,
-            entry.recording.id,
-            entry.public_id,
-            write_echo(entry.echo),
-            "\n".join(entry.tags),
-            entry.stored_at,
-            entry.expires_at,
-            entry.size,
-        )
+        row = entry_row(entry)
 
         async def write(connection: Connection) -> None:
             await keep_recording(connection, entry.recording)

@@ -3,7 +3,6 @@
 Locks are by the database's clock, which all hosts have in common.
 """
 
-import re
 import secrets
 import time
 from collections.abc import Callable, Sequence
@@ -14,7 +13,7 @@ from antiphon.drivers.postgres.database import Database, now_at
 from antiphon.drivers.postgres.values import is_storable
 from antiphon.ports.conversations import Conversation, ItemPage, NamedItem, Refusal
 from antiphon.turn.chain import Items
-from antiphon.turn.items import PageAsked, id_of, id_prefix_of, unknown_cursor
+from antiphon.turn.items import PLAIN_ID, PageAsked, id_of, id_prefix_of, unknown_cursor
 from antiphon.wire.objects import read_object, write_object
 
 _CREATE = """
@@ -70,7 +69,6 @@ _DROP = "DELETE FROM conversations WHERE id = ANY($1::text[])"
 
 _BEFORE_ALL: Final = -1
 _AFTER_ALL: Final = 1 << 62
-_ID: Final = re.compile(r"[A-Za-z0-9_-]{1,128}")
 
 
 class PostgresConversations:
@@ -272,7 +270,7 @@ async def _add(
         item_id = id_of(item)
         is_added = (
             item_id is not None
-            and _ID.fullmatch(item_id) is not None
+            and PLAIN_ID.fullmatch(item_id) is not None
             and await connection.fetchval(_ADD, conversation_id, place, owner, item_id, item) is not None
         )
         if not is_added:

@@ -1,26 +1,22 @@
 """Kept responses in PostgreSQL; implements `ports.stores.ResponseStore`."""
 
-import logging
 import sys
 import time
 from collections.abc import Callable
 
 from antiphon.dialects.responses.output import output_of_recording
-from antiphon.drivers.echoed import read_echo, write_echo
-from antiphon.drivers.postgres.connection import Connection, Row
+from antiphon.drivers.pending import Pending
+from antiphon.drivers.postgres.connection import Connection
 from antiphon.drivers.postgres.conversations import add_answer
 from antiphon.drivers.postgres.database import Database, now_at
 from antiphon.drivers.postgres.history import WALK, keep_history
 from antiphon.drivers.postgres.items import index_output
 from antiphon.drivers.postgres.recordings import keep_recording
 from antiphon.drivers.postgres.values import is_storable
+from antiphon.drivers.rows import read_response, write_echo
 from antiphon.ports.stores import KeptResponse
-from antiphon.recording.codec import decode
 from antiphon.turn.chain import Items
-from antiphon.turn.history import Context, Head, Node, grow
-from antiphon.wire.errors import StoreFault
-
-_log = logging.getLogger(__name__)
+from antiphon.turn.history import Context, Head, grow
 
 _INSERT = """
 INSERT INTO responses (id, owner, recording_id, created_at, echo, expires_at, history)
@@ -91,8 +87,7 @@ class PostgresResponses:
         self._database = database
         self._now = wall_clock
         # What is not committed yet is already to be found, in this process.
-        self._pending: dict[tuple[str, str], KeptResponse] = {}
-        self._unwritten: dict[bytes, Node] = {}
+        self._pending = Pending()
         self._noted: dict[tuple[str, str], str] = {}
 
     @property
@@ -102,12 +97,10 @@ class PostgresResponses:
 
     def put(self, kept: KeptResponse) -> None:
         """Keep a response."""
-        name = (kept.id, kept.owner)
-        self._pending[name] = kept
         context = kept.context or Context(None, ())
         nodes = grow(kept.owner, context.before, context.new)
         now = self._now()
-        self._unwritten.update((node.id, node) for node in nodes)
+        self._pending.add(kept, nodes)
 
         async def write(connection: Connection) -> None:
             await keep_response(connection, kept, await keep_history(connection, kept.owner, context, nodes))
@@ -115,38 +108,30 @@ class PostgresResponses:
                 items = (*context.given, *output_of_recording(kept.recording))
                 await add_answer(connection, context.conversation, kept.owner, kept.id, items, now)
 
-        def done() -> None:
-            for node in nodes:
-                self._unwritten.pop(node.id, None)
-            if self._pending.get(name) is kept:
-                del self._pending[name]
-
         # The recording of a replay is shared with the cache, and written already.
         size = _ROW_BYTES if kept.is_replay else _ROW_BYTES + kept.recording.size
-        self._database.queue.put(write, size, on_done=done)
+        self._database.queue.put(write, size, on_done=lambda: self._pending.drop(kept, nodes))
 
     async def get(self, response_id: str, owner: str) -> KeptResponse | None:
         """Return the owner's response."""
         now = self._now()
-        pending = self._pending.get((response_id, owner))
+        pending = self._pending.get(response_id, owner)
         if pending is not None:
             return pending if pending.expires_at >= now else None
         if not is_storable(response_id):
             return None
         row = await self._database.fetch_row(_SELECT, response_id, owner)
-        return None if row is None or row[3] < now else _read(response_id, owner, row)
+        if row is None or row[3] < now:
+            return None
+        head = None if row[4] is None else Head(row[4], row[5], row[6])
+        return read_response(response_id, owner, row[:4], head)
 
     async def history(self, head: bytes) -> Items:
         """Return what a model was shown, first item first. Raises StoreFault."""
-        items: list[bytes] = []
-        at: bytes | None = head
-        while at is not None and (node := self._unwritten.get(at)) is not None:
-            items.append(node.item)
-            at = node.previous
-        items.reverse()
-        if at is None:
-            return tuple(items)
-        return (*(row[0] for row in await self._database.fetch(WALK, at)), *items)
+        before, items = self._pending.latest(head)
+        if before is None:
+            return items
+        return (*(row[0] for row in await self._database.fetch(WALK, before)), *items)
 
     async def delete(self, response_id: str, owner: str) -> str | None:
         """Delete the owner's response and return the id of its recording."""
@@ -236,22 +221,3 @@ async def keep_response(connection: Connection, kept: KeptResponse, history: byt
     )
     if replaced is not None:
         await connection.execute(_RELEASE, replaced[0])
-
-
-def _read(response_id: str, owner: str, row: Row) -> KeptResponse:
-    data, created_at, echo, expires_at, *head = row
-    try:
-        return KeptResponse(
-            id=response_id,
-            owner=owner,
-            recording=decode(data),
-            created_at=created_at,
-            echoed=read_echo(echo),
-            expires_at=expires_at,
-            head=None if head[0] is None else Head(*head),
-        )
-    except (ValueError, TypeError, AttributeError) as error:
-        _log.error("a kept response cannot be read: %s", error)
-        raise StoreFault(
-            "The stored response cannot be read.", code="storage_unreadable", status=500
-        ) from error

@@ -1,7 +1,6 @@
 """Conversations in SQLite; implements `ports.conversations.ConversationStore`."""
 
 import asyncio
-import re
 import secrets
 import sqlite3
 import time
@@ -12,7 +11,7 @@ from typing import Any, Final
 from antiphon.drivers.sqlite.database import Database
 from antiphon.ports.conversations import Conversation, ItemPage, NamedItem, Refusal
 from antiphon.turn.chain import Items
-from antiphon.turn.items import PageAsked, id_of, id_prefix_of, unknown_cursor
+from antiphon.turn.items import PLAIN_ID, PageAsked, id_of, id_prefix_of, unknown_cursor
 from antiphon.wire.objects import read_object, write_object
 
 _CREATE = """
@@ -52,7 +51,6 @@ _DROP = "DELETE FROM conversations WHERE id = ?"
 
 _BEFORE_ALL: Final = -1
 _AFTER_ALL: Final = 1 << 62
-_ID: Final = re.compile(r"[A-Za-z0-9_-]{1,128}")
 
 
 class SqliteConversations:
@@ -261,7 +259,7 @@ def _add(
         item_id = id_of(item)
         if (
             item_id is None
-            or _ID.fullmatch(item_id) is None
+            or PLAIN_ID.fullmatch(item_id) is None
             or connection.execute(_IS_TAKEN, (owner, item_id)).fetchone() is not None
         ):
             item_id = id_prefix_of(item) + secrets.token_hex(24)

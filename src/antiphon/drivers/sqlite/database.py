@@ -305,11 +305,12 @@ class Database:
     def _finish(self, batch: list["_Job"], error: Exception | None) -> None:
         if error is not None:
             self.failed += len(batch)
+        for job in batch:
+            job.done(error)
+        # Last, so that nothing is left to be told of when nothing is queued.
         with self._lock:
             self._queued_bytes -= sum(job.size for job in batch)
             self.queued -= len(batch)
-        for job in batch:
-            job.done(error)
 
 
 class _Reader:

@@ -1,6 +1,5 @@
 """Kept responses in SQLite; implements `ports.stores.ResponseStore`."""
 
-import logging
 import sqlite3
 import sys
 import time
@@ -8,19 +7,16 @@ from collections.abc import Callable
 from typing import Any
 
 from antiphon.dialects.responses.output import output_of_recording
-from antiphon.drivers.echoed import read_echo, write_echo
+from antiphon.drivers.pending import Pending
+from antiphon.drivers.rows import read_response, write_echo
 from antiphon.drivers.sqlite.conversations import add_answer
 from antiphon.drivers.sqlite.database import Database
 from antiphon.drivers.sqlite.history import drop_released_histories, keep_history, read_head, read_history
 from antiphon.drivers.sqlite.items import index_output
 from antiphon.drivers.sqlite.recordings import keep_recording
 from antiphon.ports.stores import KeptResponse
-from antiphon.recording.codec import decode
 from antiphon.turn.chain import Items
-from antiphon.turn.history import Context, Node, grow
-from antiphon.wire.errors import StoreFault
-
-_log = logging.getLogger(__name__)
+from antiphon.turn.history import Context, grow
 
 _INSERT = """
 INSERT INTO responses (id, owner, recording_id, created_at, echo, expires_at, history) VALUES (?, ?, ?, ?, ?, ?, ?)
@@ -65,8 +61,7 @@ class SqliteResponses:
         self._now = wall_clock
         self._max_bytes = max_bytes
         # What is not committed yet is already to be found.
-        self._pending: dict[tuple[str, str], KeptResponse] = {}
-        self._unwritten: dict[bytes, Node] = {}
+        self._pending = Pending()
         self._noted: dict[tuple[str, str], str] = {}
 
     @property
@@ -76,12 +71,10 @@ class SqliteResponses:
 
     def put(self, kept: KeptResponse) -> None:
         """Keep a response."""
-        name = (kept.id, kept.owner)
-        self._pending[name] = kept
         context = kept.context or Context(None, ())
         nodes = grow(kept.owner, context.before, context.new)
         now = self._now()
-        self._unwritten.update((node.id, node) for node in nodes)
+        self._pending.add(kept, nodes)
 
         def work(connection: sqlite3.Connection) -> None:
             keep_response(connection, kept, keep_history(connection, kept.owner, context, nodes))
@@ -89,20 +82,14 @@ class SqliteResponses:
                 items = (*context.given, *output_of_recording(kept.recording))
                 add_answer(connection, context.conversation, kept.owner, kept.id, items, now)
 
-        def done() -> None:
-            for node in nodes:
-                self._unwritten.pop(node.id, None)
-            if self._pending.get(name) is kept:
-                del self._pending[name]
-
         # The recording of a replay is shared with the cache, and written already.
         size = _ROW_BYTES if kept.is_replay else _ROW_BYTES + kept.recording.size
-        self._database.write(work, size, on_done=done)
+        self._database.write(work, size, on_done=lambda: self._pending.drop(kept, nodes))
 
     async def get(self, response_id: str, owner: str) -> KeptResponse | None:
         """Return the owner's response."""
         now = self._now()
-        pending = self._pending.get((response_id, owner))
+        pending = self._pending.get(response_id, owner)
         if pending is not None:
             return pending if pending.expires_at >= now else None
 
@@ -111,21 +98,15 @@ class SqliteResponses:
             return None if row is None else (*row[:-1], read_head(connection, row[-1]))
 
         row = await self._database.read(work)
-        return None if row is None or row[3] < now else _read(response_id, owner, row)
+        return None if row is None or row[3] < now else read_response(response_id, owner, row[:-1], row[-1])
 
     async def history(self, head: bytes) -> Items:
         """Return what a model was shown, first item first. Raises StoreFault."""
-        items: list[bytes] = []
-        at: bytes | None = head
-        while at is not None and (node := self._unwritten.get(at)) is not None:
-            items.append(node.item)
-            at = node.previous
-        items.reverse()
-        if at is None:
-            return tuple(items)
-        written = at
-        before = await self._database.read(lambda connection: read_history(connection, written), is_long=True)
-        return (*before, *items)
+        before, items = self._pending.latest(head)
+        if before is None:
+            return items
+        written = await self._database.read(lambda connection: read_history(connection, before), is_long=True)
+        return (*written, *items)
 
     async def delete(self, response_id: str, owner: str) -> str | None:
         """Delete the owner's response and return the id of its recording."""
@@ -219,22 +200,3 @@ def _delete_expired(connection: sqlite3.Connection, now: float) -> bool:
 def _forget(connection: sqlite3.Connection, now: float) -> None:
     connection.execute(_EXPIRED_NOTES, (now,))
     connection.execute(_FORGET_DELETED, (now - _DELETED_SECONDS,))
-
-
-def _read(response_id: str, owner: str, row: tuple[Any, ...]) -> KeptResponse:
-    data, created_at, echo, expires_at, head = row
-    try:
-        return KeptResponse(
-            id=response_id,
-            owner=owner,
-            recording=decode(data),
-            created_at=created_at,
-            echoed=read_echo(echo),
-            expires_at=expires_at,
-            head=head,
-        )
-    except (ValueError, TypeError, AttributeError) as error:
-        _log.error("a kept response cannot be read: %s", error)
-        raise StoreFault(
-            "The stored response cannot be read.", code="storage_unreadable", status=500
-        ) from error

@@ -84,7 +84,7 @@ _STATE = (
 _STATE_OF = _STATE + " AND owner = ?"
 _SHOWN = "SELECT history FROM runs JOIN run_requests USING (id) WHERE runs.id = ? AND owner = ?"
 _READ = "SELECT frame, time FROM run_events WHERE id = ? AND seq > ? ORDER BY seq"
-_PUBLISH = "UPDATE runs SET is_public = 1 WHERE id = ?"
+_PUBLISH = "UPDATE runs SET is_public = 1 WHERE id = ? AND NOT is_public"
 _DELETE_RUN = "DELETE FROM runs WHERE id = ? RETURNING status"
 _DELETE_REQUEST = "DELETE FROM run_requests WHERE id = ? RETURNING history"
 _DELETE_EVENTS = "DELETE FROM run_events WHERE id = ?"

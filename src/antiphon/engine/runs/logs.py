@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from antiphon.engine.runs.log import RunLog
+from antiphon.engine.runs.waking import woken
 from antiphon.ports.hints import Hints
 from antiphon.ports.runs import Page, RunStore
 from antiphon.ports.stores import ResponseStore
@@ -121,10 +122,5 @@ class Logs:
     async def follow(self) -> None:
         """Let the logs of runs elsewhere grow, for ever."""
         while True:
-            try:
-                async with asyncio.timeout(_LOOK_SECONDS):
-                    await self._hinted.wait()
-            except TimeoutError:
-                pass
-            self._hinted.clear()
+            await woken(self._hinted, _LOOK_SECONDS)
             await self.look()

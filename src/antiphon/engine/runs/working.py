@@ -14,6 +14,7 @@ from antiphon.engine.runs.log import RunLog
 from antiphon.engine.runs.logs import Logs
 from antiphon.engine.runs.settling import Settling
 from antiphon.engine.runs.stored_request import StoredRequest, decode_request
+from antiphon.engine.runs.waking import woken
 from antiphon.engine.runs.writing import LogWriter
 from antiphon.engine.tasks import Tasks
 from antiphon.engine.turn import Owner
@@ -230,12 +231,7 @@ class Worker:
     async def _claim(self) -> None:
         """Take queued runs while there are free slots."""
         while True:
-            try:
-                async with asyncio.timeout(_CLAIM_SECONDS):
-                    await self._wanted.wait()
-            except TimeoutError:
-                pass
-            self._wanted.clear()
+            await woken(self._wanted, _CLAIM_SECONDS)
             if not self.is_free:
                 continue
             try:
@@ -288,12 +284,7 @@ class Worker:
     async def _heed(self) -> None:
         """Stop what has ended elsewhere or was taken away, also where the upstream says nothing."""
         while True:
-            try:
-                async with asyncio.timeout(_HEED_SECONDS):
-                    await self._moved.wait()
-            except TimeoutError:
-                pass
-            self._moved.clear()
+            await woken(self._moved, _HEED_SECONDS)
             executions = dict(self._executions)
             if not executions:
                 continue

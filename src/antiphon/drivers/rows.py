@@ -1,0 +1,83 @@
+"""What stands in the rows of responses and cache entries, whatever database they are in."""
+
+import logging
+from collections.abc import Sequence
+from typing import Any, Final
+
+import msgspec
+
+from antiphon.cache.entry import Entry
+from antiphon.ports.stores import KeptResponse
+from antiphon.recording.codec import decode
+from antiphon.turn.history import Head
+from antiphon.wire.errors import StoreFault
+
+_log = logging.getLogger(__name__)
+
+_ECHO: Final = msgspec.msgpack.Decoder(dict[str, bytes])
+_UNREADABLE: Final = (ValueError, TypeError, AttributeError)
+"""Also of another type than it was written with: a row may have been changed by anything."""
+
+
+def write_echo(echo: dict[str, bytes]) -> bytes:
+    """Write echoed members."""
+    return msgspec.msgpack.encode(echo)
+
+
+def read_echo(data: bytes) -> dict[str, bytes]:
+    """Read what `write_echo` wrote. Raises msgspec.DecodeError."""
+    return _ECHO.decode(data)
+
+
+def read_response(response_id: str, owner: str, row: Sequence[Any], head: Head | None) -> KeptResponse:
+    """Read a row of recording, time to show, echo and expiry, whose history is `head`. Raises StoreFault."""
+    data, created_at, echo, expires_at = row
+    try:
+        return KeptResponse(
+            id=response_id,
+            owner=owner,
+            recording=decode(data),
+            created_at=created_at,
+            echoed=read_echo(echo),
+            expires_at=expires_at,
+            head=head,
+        )
+    except _UNREADABLE as error:
+        _log.error("a kept response cannot be read: %s", error)
+        raise StoreFault(
+            "The stored response cannot be read.", code="storage_unreadable", status=500
+        ) from error
+
+
+def entry_row(entry: Entry) -> tuple[Any, ...]:
+    """Return digest, identity, recording's id, public id, echo, tags, stored, expires and size of a cache entry."""
+    return (
+        entry.digest,
+        entry.identity,
+        entry.recording.id,
+        entry.public_id,
+        write_echo(entry.echo),
+        "\n".join(entry.tags),
+        entry.stored_at,
+        entry.expires_at,
+        entry.size,
+    )
+
+
+def read_entry(digest: bytes, row: Sequence[Any]) -> Entry | None:
+    """Read a row of identity, recording, public id, echo, stored, expires and tags; None if it cannot be read."""
+    identity, data, public_id, echo, stored_at, expires_at, tags = row
+    try:
+        return Entry(
+            digest=digest,
+            identity=identity,
+            recording=decode(data),
+            public_id=str(public_id),
+            echo=read_echo(echo),
+            stored_at=float(stored_at),
+            expires_at=float(expires_at),
+            tags=tuple(tags.split("\n")) if tags else (),
+        )
+    except _UNREADABLE as error:
+        _log.warning("a cache entry cannot be read and counts as a miss: %s", error)
+        return None
