@@ -14,10 +14,12 @@ from antiphon.drivers.prices import Prices
 from antiphon.drivers.storage import open_storage
 from antiphon.engine.accounts import Accounts
 from antiphon.engine.catalogue import Catalogue
+from antiphon.engine.changing import Changing, Trust
 from antiphon.engine.compacting import Compacting
 from antiphon.engine.contexts import Contexts, Limits
 from antiphon.engine.conversations import Conversations
 from antiphon.engine.counting import Counting
+from antiphon.engine.curating import Curating
 from antiphon.engine.producing import Producing, Shelves
 from antiphon.engine.references import References
 from antiphon.engine.replaying import Replaying
@@ -51,9 +53,6 @@ _SEALING = "sealing"
 _SWEEP_SECONDS = 60.0
 _PUBLISH_SECONDS = 2.0
 _FORGET_SECONDS = 3600.0
-_FORGET_DELETED_SECONDS = 0.5
-_OVERLAP_SECONDS = 5.0
-"""A deletion is committed a little later than its time says."""
 
 
 class Application:
@@ -87,6 +86,18 @@ class Application:
             known = settings.providers[provider]
             return prices.cost(known.type, known.base_url, model, usage, at)
 
+        self.changing = (
+            Changing(
+                storage.changes,
+                self.memory,
+                storage.cache,
+                self._tasks,
+                trust=cache.memory.trust,
+                wall_clock=wall_clock,
+            )
+            if cache
+            else None
+        )
         self.metrics = Metrics(self._gauges)
         self.accounts = Accounts(
             ledger=storage.ledger,
@@ -110,6 +121,7 @@ class Application:
             accounts=self.accounts,
             translate=translating.send,
             conversations=self.conversations,
+            changing=self.changing,
             tasks=self._tasks,
             wall_clock=wall_clock,
             clock=time.monotonic,
@@ -151,6 +163,7 @@ class Application:
             producing=self.producing,
             replaying=Replaying(
                 memory=self.memory,
+                trust=self.changing.trust if self.changing else Trust(),
                 original_ids=cache is not None and cache.ids == "original",
                 keep=self.producing.keep,
                 is_full=lambda: storage.responses.is_full,
@@ -158,6 +171,7 @@ class Application:
                 wall_clock=wall_clock,
                 clock=time.monotonic,
             ),
+            changing=self.changing,
             contexts=contexts,
             conversations=self.conversations,
             accept=self.runs.accept,
@@ -181,8 +195,7 @@ class Application:
             storage.responses,
             self.runs,
             contexts,
-            self.memory,
-            storage.cache,
+            self.changing,
             self._sources,
             keyring,
             self._tasks,
@@ -199,6 +212,11 @@ class Application:
             Compacting(turns, RESPONSES_ROUTE, self.sealer, wall_clock=wall_clock),
             time.monotonic,
         )
+        self.curating = (
+            Curating(self.changing, self.memory, storage.cache, storage.responses, now=wall_clock)
+            if self.changing
+            else None
+        )
         if settings.server.is_api:
             handlers = {
                 **operations.handlers(),
@@ -206,7 +224,7 @@ class Application:
                 **kept.handlers(),
                 **conversations.handlers(),
                 **around.handlers(),
-                **CacheAdmin(self.memory, storage.cache, settings.admin.key, self._tasks).handlers(),
+                **CacheAdmin(self.curating, settings.admin.key, self._tasks).handlers(),
             }
             self.gateway = Gateway(turns, keyring, handlers)
         else:
@@ -236,7 +254,10 @@ class Application:
             storage = await open_storage(settings, wall_clock)
             try:
                 sealer = await _sealer(settings, storage)
-                return cls(settings, storage, sealer, environ=environ, wall_clock=wall_clock)
+                application = cls(settings, storage, sealer, environ=environ, wall_clock=wall_clock)
+                if application.changing is not None:
+                    await application.changing.enter()
+                return application
             except BaseException:
                 await storage.close()
                 raise
@@ -252,7 +273,8 @@ class Application:
         self._tasks.start(self._keep_alive(), "keep streams alive")
         if self.storage.is_shared:
             self._tasks.start(self._publish(), "publish metrics")
-            self._tasks.start(self._forget_deleted(), "forget deleted responses")
+        if self.changing is not None:
+            self.changing.start()
 
     def retire(self) -> None:
         """Begin no more background runs: the process is about to stop."""
@@ -275,6 +297,8 @@ class Application:
             await drained()
         await self.accounts.stop()
         await self._tasks.stop()
+        if self.changing is not None:
+            await self.changing.stop()
         if self._hints is not None:
             await self._hints.close()
         await self.storage.close()
@@ -299,17 +323,6 @@ class Application:
                 await self.storage.metrics.forget(self._now() - _FORGET_SECONDS)
             except StoreFault as fault:
                 _log.warning("metrics are not shared with the other workers: %s", fault)
-
-    async def _forget_deleted(self) -> None:
-        """Drop from memory what other workers have deleted."""
-        while True:
-            since = self._now() - _OVERLAP_SECONDS
-            await asyncio.sleep(_FORGET_DELETED_SECONDS)
-            try:
-                for recording_id in await self.storage.deleted_since(since):
-                    self.memory.remove_recording(recording_id)
-            except StoreFault as fault:
-                _log.warning("deletions by other workers are not heard of: %s", fault)
 
     async def _render_metrics(self) -> bytes:
         await self.accounts.flush()

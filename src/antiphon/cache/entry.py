@@ -48,6 +48,8 @@ class Entry:
     """How long it is kept at least, stale or not; seconds since the epoch."""
     is_pinned: bool = False
     """Whether it stays until it is purged: it does not expire, and makes no room for others."""
+    as_of: int = -1
+    """The number of the latest change that was known when its request began; see `cache.changes`."""
     shown_key: bytes = b""
     """The digest as clients are shown it."""
     renditions: dict[object, object] = field(default_factory=dict)
@@ -84,6 +86,8 @@ def judge(entry: Entry | None, controls: Controls, now: float) -> Verdict:
     if controls.max_age is not None and now - entry.stored_at > controls.max_age:
         return Verdict.REQUEST
     remaining = entry.expires_at - now
+    if remaining <= 0 and entry.is_pinned:
+        return Verdict.HIT if controls.min_fresh <= 0 else Verdict.REQUEST
     if remaining <= 0:
         return Verdict.HIT if controls.max_stale > 0 and -remaining <= controls.max_stale else Verdict.STALE
     return Verdict.HIT if remaining >= controls.min_fresh else Verdict.REQUEST

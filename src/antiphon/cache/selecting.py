@@ -11,6 +11,8 @@ class Selector:
 
     digest: bytes | None = None
     recording_id: str | None = None
+    public_id: str | None = None
+    """The response id that the first client saw."""
     scope: str | None = None
     """As in `Origin.scope`."""
     model: str | None = None
@@ -20,6 +22,8 @@ class Selector:
     """How the prompt begins; at most `PROMPT_LENGTH` characters count."""
     stored_before: float | None = None
     """Seconds since the epoch."""
+    spares_pinned: bool = False
+    """Whether pinned entries are not meant."""
 
     def matches(self, entry: Entry) -> bool:
         """Whether `entry` is meant."""
@@ -27,11 +31,13 @@ class Selector:
         return (
             (self.digest is None or entry.digest == self.digest)
             and (self.recording_id is None or entry.recording.id == self.recording_id)
+            and (self.public_id is None or entry.public_id == self.public_id)
             and (self.scope is None or origin.scope == self.scope)
             and (self.model is None or self.model in (origin.model, origin.target))
             and (self.tag is None or self.tag in entry.tags)
             and (self.prompt is None or origin.prompt.startswith(self.prompt[:PROMPT_LENGTH]))
             and (self.stored_before is None or entry.stored_at < self.stored_before)
+            and not (self.spares_pinned and entry.is_pinned)
         )
 
 

@@ -5,9 +5,13 @@ _Header = tuple[bytes, bytes]
 _HIT = (b"x-cache", b"HIT (exact)")
 
 
-def hit_headers(shown_key: bytes, age: float, remaining: float) -> tuple[_Header, ...]:
-    """Headers of an answer from the cache; a negative ttl says that it is stale."""
+def hit_headers(
+    shown_key: bytes, age: float, remaining: float, *, is_pinned: bool = False
+) -> tuple[_Header, ...]:
+    """Headers of an answer from the cache; a negative ttl says that it is stale, and why it is served all the same."""
     status = b'antiphon; hit; ttl=%d; key="%b"' % (remaining, shown_key)
+    if is_pinned and remaining <= 0:
+        status += b"; detail=pinned"
     return ((b"cache-status", status), (b"age", b"%d" % max(0, age)), _HIT)
 
 

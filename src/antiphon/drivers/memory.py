@@ -1,7 +1,7 @@
 """The first level of the cache: entries in the memory of this process, bounded in bytes, least used out first."""
 
 from collections import OrderedDict
-from collections.abc import Hashable
+from collections.abc import Hashable, Iterable
 from dataclasses import dataclass
 
 from antiphon.cache.entry import Entry
@@ -46,8 +46,14 @@ class MemoryCache:
         return entry
 
     def put(self, entry: Entry) -> None:
-        """Add an entry, in the place of one with the same digest; one that would not fit is left out."""
-        self.remove(entry.digest)
+        """Add an entry, in the place of one with the same digest; one that would not fit is left out.
+
+        In the place of a pinned one it is pinned too.
+        """
+        before = self._entries.get(entry.digest)
+        if before is not None:
+            entry.is_pinned = entry.is_pinned or before.is_pinned
+            self.remove(entry.digest)
         if entry.size > self._max_bytes:
             return
         self._entries[entry.digest] = entry
@@ -79,7 +85,12 @@ class MemoryCache:
 
     def select(self, selector: Selector) -> list[Entry]:
         """Return what is meant, newest first."""
-        found = [entry for entry in self._entries.values() if selector.matches(entry)]
+        among: Iterable[Entry] = self._entries.values()
+        if selector.digest is not None:
+            among = filter(None, [self._entries.get(selector.digest)])
+        elif selector.recording_id is not None:
+            among = [self._entries[digest] for digest in self._by_recording.get(selector.recording_id, ())]
+        found = [entry for entry in among if selector.matches(entry)]
         return sorted(found, key=lambda entry: entry.stored_at, reverse=True)
 
     def add_rendition(self, entry: Entry, form: object, rendition: object, size: int) -> None:
@@ -118,6 +129,13 @@ class MemoryCache:
             self.remove(digest)
 
     def _make_room(self) -> None:
+        passed_over = 0
         while self.size > self._max_bytes and self._entries:
-            self.remove(next(iter(self._entries)))
+            entry = next(iter(self._entries.values()))
+            # When only pinned ones are left they have to go too: memory is bounded, and the second level has them.
+            if entry.is_pinned and passed_over < len(self._entries):
+                self._entries.move_to_end(entry.digest)
+                passed_over += 1
+                continue
+            self.remove(entry.digest)
             self.evictions += 1

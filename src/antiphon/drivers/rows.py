@@ -7,7 +7,7 @@ from typing import Any, Final
 import msgspec
 
 from antiphon.cache.entry import Entry, Origin
-from antiphon.ports.stores import KeptResponse
+from antiphon.ports.stores import KeptResponse, Share, Totals
 from antiphon.recording.codec import decode
 from antiphon.turn.history import Head
 from antiphon.wire.errors import StoreFault
@@ -16,13 +16,17 @@ _log = logging.getLogger(__name__)
 
 ENTRY_COLUMNS: Final = (
     "digest, identity, recording_id, public_id, echo, tags, stored_at, expires_at, size, "
-    "scope, target, model, prompt, keep_until, is_pinned"
+    "scope, target, model, prompt, keep_until, is_pinned, as_of"
 )
 READ_COLUMNS: Final = (
     "digest, identity, data, public_id, echo, tags, stored_at, expires_at, "
-    "scope, target, model, prompt, keep_until, is_pinned"
+    "scope, target, model, prompt, keep_until, is_pinned, as_of"
 )
 """With the recording itself, of a join with `recordings`."""
+TOTALS: Final = """
+SELECT target, count(*), coalesce(sum(size), 0), coalesce(sum(CASE WHEN is_pinned THEN 1 ELSE 0 END), 0)
+FROM cache_entries GROUP BY target ORDER BY target
+"""
 _ECHO: Final = msgspec.msgpack.Decoder(dict[str, bytes])
 _UNREADABLE: Final = (ValueError, TypeError, AttributeError)
 """Also of another type than it was written with: a row may have been changed by anything."""
@@ -78,13 +82,14 @@ def entry_row(entry: Entry) -> tuple[Any, ...]:
         origin.prompt.encode("utf-8", "replace").decode().replace("\0", " "),
         entry.keep_until,
         entry.is_pinned,
+        entry.as_of,
     )
 
 
 def read_entry(row: Sequence[Any]) -> Entry | None:
     """Read a row of `READ_COLUMNS`; None if it cannot be read."""
     digest, identity, data, public_id, echo, tags, stored_at, expires_at, *rest = row
-    scope, target, model, prompt, keep_until, is_pinned = rest
+    scope, target, model, prompt, keep_until, is_pinned, as_of = rest
     try:
         return Entry(
             digest=digest,
@@ -98,7 +103,16 @@ def read_entry(row: Sequence[Any]) -> Entry | None:
             origin=Origin(scope, target, model, prompt),
             keep_until=float(keep_until),
             is_pinned=bool(is_pinned),
+            as_of=int(as_of),
         )
     except _UNREADABLE as error:
         _log.warning("a cache entry cannot be read and counts as a miss: %s", error)
         return None
+
+
+def read_totals(rows: Sequence[Sequence[Any]]) -> Totals:
+    """Read the rows of `TOTALS`."""
+    by_target = {
+        str(target): Share(int(entries), int(size), int(pinned)) for target, entries, size, pinned in rows
+    }
+    return Totals(by_target)

@@ -11,6 +11,7 @@ import msgspec
 from antiphon.cache.controls import Controls, read_controls
 from antiphon.cache.entry import Entry, Verdict, judge
 from antiphon.cache.key import CacheKey, Circumstance, cache_key
+from antiphon.engine.changing import Changing
 from antiphon.engine.live import LiveRecording
 from antiphon.engine.producing import Producing, Shelves
 from antiphon.engine.refusals import internal_error
@@ -36,15 +37,17 @@ class LookUp:
         shelves: Shelves,
         producing: Producing,
         replaying: Replaying,
+        changing: Changing | None = None,
         tasks: Tasks,
         wall_clock: Callable[[], float],
     ) -> None:
-        """Answer from `sources`, or from `shelves`."""
+        """Answer from `sources`, or from `shelves`, as far as `changing` lets that be trusted."""
         self._sources = sources
         self._cache = cache
         self._shelves = shelves
         self._producing = producing
         self._replaying = replaying
+        self._changing = changing
         self._tasks = tasks
         self._now = wall_clock
 
@@ -66,6 +69,8 @@ class LookUp:
             return
         controls = self._controls(turn, headers, cache, stateful)
         turn.controls = controls
+        if self._changing is not None:
+            turn.as_of = self._changing.mark
         key = self._key(turn, cache, controls.namespace) if controls.write else None
         if controls.bypass is not None or key is None:
             turn.result, turn.detail = "bypass", controls.bypass or ""
@@ -75,7 +80,8 @@ class LookUp:
                 self._produce(turn, source, key)
             return
         turn.key = key
-        entry = self._shelves.memory.get(key.digest, key.identity)
+        is_trusted = self._changing is None or self._changing.trust.holds
+        entry = self._shelves.memory.get(key.digest, key.identity) if is_trusted else None
         verdict = judge(entry, controls, self._now())
         if (
             entry is not None
@@ -88,7 +94,7 @@ class LookUp:
         if flight is not None:
             turn.result = "collapsed"
             self._producing.join(turn, flight)
-        elif self._shelves.level is not None and self._shelves.level.may_hold(key.digest):
+        elif is_trusted and self._shelves.level is not None and self._shelves.level.may_hold(key.digest):
             # Who only takes what is cached leads nobody: its fault would be that of all who had joined.
             live = self._producing.begin(turn, source, key, shared=not controls.only_if_cached)
             search = self._search(turn, live, source, key, self._shelves.level)
@@ -141,10 +147,12 @@ class LookUp:
         if not live.recording.is_live:
             return  # everybody has left
         entry = self._shelves.memory.get(key.digest, key.identity)
-        if found is not None and found.identity != key.identity:
+        if self._changing is not None and not self._changing.trust.holds:
+            entry = None
+        if found is not None and (found.identity != key.identity or not self._may_serve(found, turn)):
             found = None
         # A request that did not look has perhaps refreshed the entry in memory meanwhile.
-        if found is not None and (entry is None or entry.stored_at < found.stored_at):
+        if found is not None and (entry is None or entry.stored_at <= found.stored_at):
             entry = found
         now = self._now()
         verdict = judge(entry, turn.controls, now)
@@ -159,6 +167,9 @@ class LookUp:
             live.fail(_not_cached())
         else:
             self._producing.send(turn, live, source)
+
+    def _may_serve(self, found: Entry, turn: Turn) -> bool:
+        return self._changing is None or self._changing.serves(found, turn.as_of)
 
     def _answer_all(
         self, turns: Sequence[Turn], entry: Entry, source: Source, key: CacheKey, now: float

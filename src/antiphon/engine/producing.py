@@ -5,6 +5,7 @@ import secrets
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
+from antiphon.cache.changes import Change, Kind
 from antiphon.cache.entry import STALE_SECONDS, Entry, Origin, is_storable
 from antiphon.cache.key import CacheKey
 from antiphon.cache.selecting import PROMPT_LENGTH
@@ -16,6 +17,7 @@ from antiphon.drivers.memory import MemoryCache
 from antiphon.engine.accounts import Accounts
 from antiphon.engine.answers import Ending, LiveAnswer
 from antiphon.engine.carrying import Carrier, in_background
+from antiphon.engine.changing import Changing
 from antiphon.engine.conversations import Conversations
 from antiphon.engine.encrypted import AskedForMore, Refusals
 from antiphon.engine.live import LiveRecording
@@ -63,18 +65,22 @@ class Producing:
         translate: Translate,
         tasks: Tasks,
         conversations: Conversations | None = None,
+        changing: Changing | None = None,
         wall_clock: Callable[[], float],
         clock: Callable[[], float],
     ) -> None:
         """Put recordings on `shelves` and count them in `accounts`; `clock` is monotonic.
 
-        Answers that become part of `conversations` are added to them.
+        Answers that become part of `conversations` are added to them. What `changing` purges meanwhile is not stored.
         """
         self._cache = cache
         self._shelves = shelves
         self._accounts = accounts
         self._translate = translate
         self._conversations = conversations
+        self._changing = changing
+        if changing is not None:
+            changing.follow(self._part)
         self._tasks = tasks
         self._now = wall_clock
         self._clock = clock
@@ -164,6 +170,15 @@ class Producing:
         self._count_unpaid(live.recording)
         return turns
 
+    def _part(self, change: Change | None) -> None:
+        """Let nobody join any more what was under way when a change came that may mean it."""
+        if change is not None and change.kind in (Kind.PIN, Kind.UNPIN):
+            return
+        meant = None if change is None else change.selector
+        for name, live in tuple(self._flights.items()):
+            if meant is None or meant.recording_id in (None, live.recording.id):
+                del self._flights[name]
+
     def keep_alive(self, seconds: float) -> None:
         """Let clients hear something whose upstream has been silent for so long."""
         for live in tuple(self._live):
@@ -245,6 +260,10 @@ class Producing:
             origin=_origin(turn, key),
             keep_until=recording.ended_at + ttl + STALE_SECONDS,
         )
+        if self._changing is not None:
+            entry.as_of = turn.as_of
+            if not self._changing.admits(entry, turn.as_of):
+                return False
         if entry.size > cache.max_entry_bytes:
             return False
         self._shelves.memory.put(entry)

@@ -12,6 +12,7 @@ from antiphon.cache.status import hit_headers
 from antiphon.dialects.native import changed_echo
 from antiphon.drivers.memory import MemoryCache
 from antiphon.engine.answers import CLIENT_CLOSED, Ending, OnEnding
+from antiphon.engine.changing import Trust
 from antiphon.engine.producing import Keep
 from antiphon.engine.rendition import Header, Rendition, render
 from antiphon.engine.turn import Ask, Turn, mint_response_id
@@ -46,6 +47,7 @@ class Replaying:
         self,
         *,
         memory: MemoryCache,
+        trust: Trust,
         original_ids: bool,
         keep: Keep,
         is_full: Callable[[], bool],
@@ -53,11 +55,12 @@ class Replaying:
         wall_clock: Callable[[], float],
         clock: Callable[[], float],
     ) -> None:
-        """`original_ids`: replays carry the id of the first answer instead of one of their own.
+        """Answer from memory while `trust` holds. `original_ids`: replays carry the id of the first answer instead of one of their own.
 
         `is_full`: whether nothing more can be kept at the moment.
         """
         self._memory = memory
+        self._trust = trust
         self._original_ids = original_ids
         self._keep = keep
         self._is_full = is_full
@@ -73,7 +76,7 @@ class Replaying:
         entry, noted = shortcut.entry, shortcut.value
         assert isinstance(noted, _Noted)
         now = self._now()
-        if entry.expires_at <= now:
+        if entry.expires_at <= now or not self._trust.holds:
             return False
         turn = Turn(noted.ask, request_id, reply, received_at)
         turn.key = noted.key
@@ -128,7 +131,9 @@ class Replaying:
         headers = (
             *rendition.headers,
             (b"x-request-id", turn.request_id),
-            *hit_headers(entry.shown_key, now - entry.stored_at, entry.expires_at - now),
+            *hit_headers(
+                entry.shown_key, now - entry.stored_at, entry.expires_at - now, is_pinned=entry.is_pinned
+            ),
         )
         replay = Replay(turn, entry.recording, self._on_ending)
         turn.reply.watch(replay)

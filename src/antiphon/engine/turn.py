@@ -87,6 +87,8 @@ class Turn:
     controls: Controls = PLAIN
     pace: Pace = INSTANT
     key: CacheKey | None = None
+    as_of: int = 0
+    """The latest change of the cache that was known when it began to look there."""
     result: str = "off"
     """What the cache did: hit, miss, collapsed, bypass, off."""
     detail: str = ""

@@ -12,6 +12,7 @@ from antiphon.dialects.providers import upstream_dialect
 from antiphon.dialects.registry import CLIENTS
 from antiphon.dialects.responses.dialect import RESPONSES
 from antiphon.engine.catalogue import Catalogue
+from antiphon.engine.changing import Changing
 from antiphon.engine.contexts import Contexts, conversation_of
 from antiphon.engine.conversations import Conversations
 from antiphon.engine.error_answers import in_own_places
@@ -56,6 +57,7 @@ class Turns:
         finish: Finish,
         placing: Placing,
         check: Callable[[Ask, Source], None],
+        changing: Changing | None = None,
         tasks: Tasks,
         wall_clock: Callable[[], float] = time.time,
     ) -> None:
@@ -82,6 +84,7 @@ class Turns:
             shelves=shelves,
             producing=producing,
             replaying=replaying,
+            changing=changing,
             tasks=tasks,
             wall_clock=wall_clock,
         )

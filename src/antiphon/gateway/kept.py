@@ -6,7 +6,9 @@ from urllib.parse import quote, unquote
 
 import msgspec
 
-from antiphon.drivers.memory import MemoryCache
+from antiphon.cache.changes import Kind
+from antiphon.cache.selecting import Selector
+from antiphon.engine.changing import Changing
 from antiphon.engine.contexts import Contexts
 from antiphon.engine.passing import Passing
 from antiphon.engine.runs.replay import KeptReplay
@@ -19,7 +21,7 @@ from antiphon.gateway.kept_query import Change, change_of, check_include, flag, 
 from antiphon.gateway.keys import Keyring
 from antiphon.gateway.request import Request
 from antiphon.ports.reply import Headers, Reply
-from antiphon.ports.stores import CacheLevel, KeptResponse, ResponseStore
+from antiphon.ports.stores import KeptResponse, ResponseStore
 from antiphon.ports.upstream import UpstreamRequest
 from antiphon.turn.history import grow
 from antiphon.turn.items import list_items
@@ -37,18 +39,16 @@ class KeptResponses:
         store: ResponseStore,
         runs: Runs,
         contexts: Contexts,
-        memory: MemoryCache,
-        level: CacheLevel | None,
+        changing: Changing | None,
         sources: Mapping[str, Source],
         keyring: Keyring,
         tasks: Tasks,
     ) -> None:
-        """Serve from `store` and `runs`, or from those of `sources` that keep state; deleting reaches both levels of the cache."""
+        """Serve from `store` and `runs`, or from those of `sources` that keep state; deleting also purges the cache, through `changing`."""
         self._store = store
         self._runs = runs
         self._contexts = contexts
-        self._memory = memory
-        self._level = level
+        self._changing = changing
         self._sources = sources
         self._keyring = keyring
         self._tasks = tasks
@@ -116,12 +116,12 @@ class KeptResponses:
 
     async def _delete(self, asked: "_Asked") -> bytes:
         if not await self._runs.delete(asked.response_id, asked.owner):
-            recording_id = await self._store.delete(asked.response_id, asked.owner)
-            if recording_id is None:
+            if self._changing is not None:
+                # First, so that it can be tried again if it fails: there must be something to delete then.
+                for recording_id in await self._store.recordings_of(asked.response_id, asked.owner):
+                    await self._changing.change(Kind.PURGE, Selector(recording_id=recording_id))
+            if await self._store.delete(asked.response_id, asked.owner) is None:
                 raise _UnknownResponse(asked.response_id)
-            self._memory.remove_recording(recording_id)
-            if self._level is not None:
-                self._level.remove_recording(recording_id)
         return msgspec.json.encode({"id": asked.response_id, "object": "response", "deleted": True})
 
     async def _cancel(self, asked: "_Asked") -> bytes:

@@ -6,6 +6,7 @@ A driver is made by `await open(url, settings)` of its module; `drivers.storage`
 from collections.abc import Callable
 from typing import Protocol
 
+from antiphon.ports.changing import ChangeLog
 from antiphon.ports.conversations import ConversationStore, ItemStore
 from antiphon.ports.ledger import Ledger
 from antiphon.ports.runs import RunStore
@@ -71,6 +72,10 @@ class Storage(Protocol):
         """The second level of the cache; None where the settings want none here."""
 
     @property
+    def changes(self) -> ChangeLog:
+        """What the workers tell each other of their caches."""
+
+    @property
     def ledger(self) -> Ledger:
         """Usage rows."""
 
@@ -97,9 +102,6 @@ class Storage(Protocol):
     @property
     def failed(self) -> int:
         """Writes that were refused."""
-
-    async def deleted_since(self, time: float) -> list[str]:
-        """Return the recordings of responses deleted since `time`, by any worker. Raises StoreFault."""
 
     def sweep(self, now: float) -> None:
         """Delete, in the background, what has expired and what is beyond a bound."""

@@ -1,5 +1,6 @@
 """The ports to what is kept: cache entries, responses. Puts never wait; what they promise is said at each."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -30,6 +31,33 @@ class KeptResponse:
     """Where what the model was shown is kept; None if it is not known."""
 
 
+@dataclass(frozen=True, slots=True)
+class Share:
+    """What of a level belongs to one target."""
+
+    entries: int
+    bytes: int
+    pinned: int
+
+
+@dataclass(frozen=True, slots=True)
+class Totals:
+    """How much there is in a level."""
+
+    by_target: Mapping[str, Share]
+    """By `provider/model`; "" are those of earlier releases, which did not say."""
+
+    @property
+    def all(self) -> Share:
+        """Return the sum."""
+        shares = self.by_target.values()
+        return Share(
+            sum(share.entries for share in shares),
+            sum(share.bytes for share in shares),
+            sum(share.pinned for share in shares),
+        )
+
+
 class CacheLevel(Protocol):
     """A level of the cache behind the memory of this process."""
 
@@ -44,7 +72,10 @@ class CacheLevel(Protocol):
         """Return the entry, expired or not; what cannot be read is none. Never raises."""
 
     def put(self, entry: Entry) -> None:
-        """Write later, in the background; dropped, and counted, when the queue is full."""
+        """Write later, in the background; dropped, and counted, when the queue is full.
+
+        One that takes the place of a pinned one is pinned.
+        """
 
     def remove_recording(self, recording_id: str) -> None:
         """Remove entries that hold this recording, before whatever is put or got next."""
@@ -52,8 +83,20 @@ class CacheLevel(Protocol):
     async def select(self, selector: Selector, limit: int) -> list[Entry]:
         """Return what is meant, newest first; what cannot be read is left out. Raises StoreFault."""
 
+    async def count(self, selector: Selector) -> int:
+        """Return how many are meant. Raises StoreFault."""
+
     async def remove(self, selector: Selector) -> int:
         """Remove what is meant, for good, also what is put but not written yet; return how many. Raises StoreFault."""
+
+    async def expire(self, selector: Selector, at: float) -> int:
+        """Let what is meant be stale from `at` on, if not before; return how many. Raises StoreFault."""
+
+    async def pin(self, digest: bytes, *, is_pinned: bool) -> None:
+        """Pin the entry, also one that is put but not written yet, or no more. Raises StoreFault."""
+
+    async def totals(self) -> Totals:
+        """Return how much there is. Raises StoreFault."""
 
 
 class ResponseStore(Protocol):
@@ -74,6 +117,9 @@ class ResponseStore(Protocol):
 
     async def delete(self, response_id: str, owner: str) -> str | None:
         """Delete the owner's response and return the id of its recording. Raises StoreFault."""
+
+    async def recordings_of(self, response_id: str, owner: str | None = None) -> list[str]:
+        """Return the recordings of the responses with this id, of one owner or of all. Raises StoreFault."""
 
     async def history(self, head: bytes) -> Items:
         """Return what a model was shown, first item first. Raises StoreFault."""

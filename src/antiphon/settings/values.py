@@ -141,6 +141,9 @@ class MemoryLevel(Struct, forbid_unknown_fields=True, frozen=True, kw_only=True)
 
     max_bytes: Size = Size(256 * 1024 * 1024)
     """Bound of entries and of the forms made of them; the least used go first."""
+    trust: Timeout = Timeout(10)
+    """Seconds for which a worker that cannot hear of purges goes on answering from the cache; a purge waits as long
+    for one that does not answer."""
 
 
 class Cache(Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):

@@ -46,22 +46,32 @@ def test_nobody_else_finds_or_deletes_a_response(place):
 
 
 def test_a_response_is_deleted_once(place):
-    """Also one that is not written yet; the other workers hear of its recording for a while."""
-    clock = Clock(NOW)
+    """Also one that is not written yet."""
 
     async def test():
-        async with opened(place, clock) as one, opened(place, clock) as other:
+        async with opened(place) as one:
             one.responses.put(kept_of("resp_1", recording_of("r")))
             assert await one.responses.delete("resp_1", "alice") == "r"
             assert await one.responses.get("resp_1", "alice") is None
             assert await one.responses.delete("resp_1", "alice") is None
-            assert await other.deleted_since(NOW) == ["r"]
-            assert await other.deleted_since(NOW + 1) == []
-            one.sweep(NOW + 300)
-            await committed(one)
-            assert await other.deleted_since(NOW) == ["r"]
-            one.sweep(NOW + 3600)
-            await eventually(lambda: _is_empty(other.deleted_since(NOW)))
+
+    run(test())
+
+
+def test_the_recordings_of_a_response_are_found(place):
+    """Of one owner, or of all that have a response with this id; what is not written yet too."""
+
+    async def test():
+        async with opened(place) as storage:
+            responses = storage.responses
+            responses.put(kept_of("resp_1", recording_of("r")))
+            responses.put(kept_of("resp_1", recording_of("q"), owner="bob"))
+            responses.put(kept_of("resp_2", recording_of("q"), owner="bob"))
+            assert await responses.recordings_of("resp_1", "alice") == ["r"]
+            assert sorted(await responses.recordings_of("resp_1")) == ["q", "r"]
+            assert await responses.recordings_of("resp_2") == ["q"]
+            assert await responses.recordings_of("resp_2", "alice") == []
+            assert await responses.recordings_of("resp_\0") == []
 
     run(test())
 
@@ -270,7 +280,3 @@ async def _count_is_below(place, number):
 
 async def _is(given, value):
     return await given == value
-
-
-async def _is_empty(given):
-    return not await given

@@ -5,19 +5,25 @@ from antiphon.cache.selecting import PROMPT_LENGTH, Selector
 from antiphon.drivers.postgres.connection import Connection
 from antiphon.drivers.postgres.database import Database
 from antiphon.drivers.postgres.recordings import keep_recording
-from antiphon.drivers.rows import ENTRY_COLUMNS, READ_COLUMNS, entry_row, read_entry
+from antiphon.drivers.rows import ENTRY_COLUMNS, READ_COLUMNS, TOTALS, entry_row, read_entry, read_totals
+from antiphon.ports.stores import Totals
 from antiphon.wire.errors import StoreFault
 
+_COLUMNS = ENTRY_COLUMNS.split(", ")
 _FROM = "FROM cache_entries JOIN recordings ON recordings.id = recording_id"
 _SELECT = f"SELECT recording_id, {READ_COLUMNS} {_FROM} WHERE digest = $1"
 _SELECT_MEANT = f"SELECT {READ_COLUMNS} {_FROM} WHERE {{}} ORDER BY stored_at DESC LIMIT {{}}"
 _REPLACE = f"""
 INSERT INTO cache_entries ({ENTRY_COLUMNS})
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)
-ON CONFLICT (digest) DO UPDATE SET {", ".join(f"{name} = EXCLUDED.{name}" for name in ENTRY_COLUMNS.split(", "))}
+VALUES ({", ".join(f"${place}" for place, _ in enumerate(_COLUMNS, 1))})
+ON CONFLICT (digest) DO UPDATE
+SET {", ".join(f"{name} = EXCLUDED.{name}" for name in _COLUMNS if name != "is_pinned")}
 """  # noqa: S608 - names of columns
 _EXPIRED = "DELETE FROM cache_entries WHERE expires_at < $1 AND keep_until < $2 AND NOT is_pinned"
+_COUNT_MEANT = "SELECT count(*) FROM cache_entries WHERE {}"
 _DELETE_MEANT = "DELETE FROM cache_entries WHERE {}"
+_EXPIRE_MEANT = "UPDATE cache_entries SET expires_at = least(expires_at, {}) WHERE {}"
+_PIN = "UPDATE cache_entries SET is_pinned = $1 WHERE digest = $2"
 _DELETE_RECORDING = "DELETE FROM cache_entries WHERE recording_id = $1"
 # From the newest to the oldest, with all that is newer added up: what is beyond the bound goes.
 _BEYOND = """
@@ -87,13 +93,36 @@ class PostgresCache:
         rows = await self._database.fetch(statement, *values, limit)
         return [entry for row in rows if (entry := read_entry(row)) is not None]
 
+    async def count(self, selector: Selector) -> int:
+        """Return how many are meant. Raises StoreFault."""
+        condition, values = _condition(selector)
+        row = await self._database.fetch_row(_COUNT_MEANT.format(condition), *values)
+        return int(row[0]) if row is not None else 0
+
     async def remove(self, selector: Selector) -> int:
         """Remove what is meant; what was put before is written before. Raises StoreFault."""
         condition, values = _condition(selector)
+        return await self._changed(_DELETE_MEANT.format(condition), *values)
+
+    async def expire(self, selector: Selector, at: float) -> int:
+        """Make stale what is meant. Raises StoreFault."""
+        condition, values = _condition(selector)
+        return await self._changed(_EXPIRE_MEANT.format(f"${len(values) + 1}", condition), *values, at)
+
+    async def pin(self, digest: bytes, *, is_pinned: bool) -> None:
+        """Pin the entry, or no more. Raises StoreFault."""
+        await self._changed(_PIN, is_pinned, digest)
+
+    async def totals(self) -> Totals:
+        """Return how much there is. Raises StoreFault."""
+        return read_totals(await self._database.fetch(TOTALS))
+
+    async def _changed(self, statement: str, *values: object) -> int:
+        """Run a statement after what was put before, and return how many rows it has changed. Raises StoreFault."""
         await self._database.queue.flushed()
 
         async def work(connection: Connection) -> int:
-            tag = await connection.execute(_DELETE_MEANT.format(condition), *values)
+            tag = await connection.execute(statement, *values)
             return int(str(tag).rpartition(" ")[2])
 
         return await self._database.transact(work)
@@ -113,6 +142,7 @@ def _condition(selector: Selector) -> tuple[str, list[object]]:
     conditions = {
         "digest = {}": selector.digest,
         "recording_id = {}": selector.recording_id,
+        "public_id = {}": selector.public_id,
         "scope = {}": selector.scope,
         "{} IN (model, target)": selector.model,
         # Tags stand on lines of their own.
@@ -122,4 +152,5 @@ def _condition(selector: Selector) -> tuple[str, list[object]]:
     }
     given = [(condition, value) for condition, value in conditions.items() if value is not None]
     numbered = [condition.format(f"${number}") for number, (condition, _) in enumerate(given, 1)]
-    return " AND ".join(numbered) or "true", [value for _, value in given]
+    spared = ["NOT is_pinned"] if selector.spares_pinned else []
+    return " AND ".join([*numbered, *spared]) or "true", [value for _, value in given]

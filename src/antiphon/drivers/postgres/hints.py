@@ -27,15 +27,16 @@ LONGEST: Final = 7800
 class Hints:
     """One connection that listens; those who write send hints with what they write."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, channel: str = _CHANNEL) -> None:
         """Listen at `url`; what this process writes is no news to it."""
         self._url = url
+        self._channel = channel
         self._sender = secrets.token_hex(4)
 
     @property
     def address(self) -> tuple[str, str]:
         """What a statement notifies with: the channel, and who sends."""
-        return _CHANNEL, self._sender
+        return self._channel, self._sender
 
     async def listen(self, changed: Callable[[Sequence[str]], object]) -> None:
         """Call `changed` with the runs that others have written to, none where it is not known. Never returns."""
@@ -57,7 +58,9 @@ class Hints:
         """Listen until the connection is lost."""
         lost = asyncio.Event()
         connection.add_termination_listener(lambda _: lost.set())
-        await connection.add_listener(_CHANNEL, lambda _, _pid, _channel, said: self._heard(said, changed))
+        await connection.add_listener(
+            self._channel, lambda _, _pid, _channel, said: self._heard(said, changed)
+        )
         changed(())  # what was said while nobody listened
         while not lost.is_set():
             try:

@@ -8,7 +8,7 @@ from antiphon.dialects.responses.output import output_of_recording
 from antiphon.drivers.pending import Pending
 from antiphon.drivers.postgres.connection import Connection
 from antiphon.drivers.postgres.conversations import add_answer
-from antiphon.drivers.postgres.database import Database, now_at
+from antiphon.drivers.postgres.database import Database
 from antiphon.drivers.postgres.history import WALK, keep_history
 from antiphon.drivers.postgres.items import index_output
 from antiphon.drivers.postgres.recordings import keep_recording
@@ -32,11 +32,7 @@ _RELEASE = "SELECT release_history_v1($1)"
 _DELETE = """
 DELETE FROM responses WHERE id = $1 AND owner = $2 AND expires_at >= $3 RETURNING recording_id, history
 """
-_DELETED = f"""
-INSERT INTO deleted_recordings (recording_id, deleted_at) VALUES ($1, {now_at(2)})
-ON CONFLICT (recording_id) DO UPDATE SET deleted_at = EXCLUDED.deleted_at
-"""  # noqa: S608 - a constant
-_DELETED_SINCE = f"SELECT recording_id FROM deleted_recordings WHERE deleted_at >= {now_at(2)} - $1"  # noqa: S608
+_RECORDINGS = "SELECT DISTINCT recording_id FROM responses WHERE id = $1 AND coalesce($2, owner) = owner"
 _NOTE = """
 INSERT INTO upstream_responses (id, owner, provider, expires_at) VALUES ($1, $2, $3, $4)
 ON CONFLICT (id, owner) DO UPDATE SET provider = EXCLUDED.provider, expires_at = EXCLUDED.expires_at
@@ -64,12 +60,9 @@ SELECT responses.id, owner FROM recordings JOIN responses ON recording_id = reco
 ORDER BY recordings.created_at LIMIT $1
 """
 _EXPIRED_NOTES = "DELETE FROM upstream_responses WHERE expires_at < $1"
-_FORGET_DELETED = "DELETE FROM deleted_recordings WHERE deleted_at < $1"
 
 _ROW_BYTES = 1024
 _AT_ONCE = 200
-_DELETED_SECONDS = 600.0
-"""By then every worker has heard of a deletion."""
 
 
 class PostgresResponses:
@@ -146,16 +139,16 @@ class PostgresResponses:
             if row is None:
                 return None
             await connection.execute(_RELEASE, row[1])
-            await connection.execute(_DELETED, row[0], self._database.time())
             return str(row[0])
 
         return await self._database.transact(work)
 
-    async def deleted_since(self, time: float) -> list[str]:
-        """Return the recordings of responses deleted since `time`, by any worker. Raises StoreFault."""
-        # How long ago that is, as the clocks of two hosts may differ.
-        rows = await self._database.fetch(_DELETED_SINCE, self._now() - time, self._database.time())
-        return [recording_id for (recording_id,) in rows]
+    async def recordings_of(self, response_id: str, owner: str | None = None) -> list[str]:
+        """Return the recordings of the responses with this id. Raises StoreFault."""
+        if not is_storable(response_id):
+            return []
+        await self._database.queue.flushed()
+        return [row[0] for row in await self._database.fetch(_RECORDINGS, response_id, owner)]
 
     def note_upstream(self, response_id: str, owner: str, provider: str, expires_at: float) -> None:
         """Note that `provider` itself keeps a response of the owner."""
@@ -183,7 +176,6 @@ class PostgresResponses:
 
         async def forget(connection: Connection) -> None:
             await connection.execute(_EXPIRED_NOTES, now)
-            await connection.execute(_FORGET_DELETED, now - _DELETED_SECONDS)
 
         self._database.queue.put_in_slices(delete_expired)
         self._database.queue.put(forget)

@@ -6,6 +6,7 @@ from urllib.parse import parse_qs, urlsplit
 
 from antiphon.drivers.migrations import SchemaError
 from antiphon.drivers.postgres.cache import PostgresCache
+from antiphon.drivers.postgres.changes import PostgresChanges
 from antiphon.drivers.postgres.connection import connect, leave
 from antiphon.drivers.postgres.conversations import PostgresConversations
 from antiphon.drivers.postgres.database import Database
@@ -19,6 +20,7 @@ from antiphon.drivers.postgres.recordings import drop_released_recordings
 from antiphon.drivers.postgres.responses import PostgresResponses
 from antiphon.drivers.postgres.runs import PostgresRuns
 from antiphon.drivers.postgres.worker_metrics import PostgresWorkerMetrics
+from antiphon.ports.changing import CHANGES_SECONDS
 from antiphon.ports.storage import StorageUnusable
 from antiphon.settings import Settings
 
@@ -36,6 +38,7 @@ class PostgresStorage:
             if cache is not None and cache.store == "storage"
             else None
         )
+        self.changes = PostgresChanges(database)
         self.responses = PostgresResponses(database, wall_clock, max_bytes=settings.responses.max_bytes)
         self.runs = PostgresRuns(database, settings.responses.background.lease, wall_clock)
         self.conversations = PostgresConversations(
@@ -84,14 +87,11 @@ class PostgresStorage:
         """Writes that were refused."""
         return self.database.queue.failed
 
-    async def deleted_since(self, time: float) -> list[str]:
-        """Return the recordings of responses deleted since `time`, by any worker. Raises StoreFault."""
-        return await self.responses.deleted_since(time)
-
     def sweep(self, now: float) -> None:
         """Delete, in the background, what has expired and what is beyond a bound."""
         if self.cache is not None:
             self.cache.sweep(now)
+        self.changes.sweep(now - CHANGES_SECONDS)
         self.responses.sweep(now)
         self.conversations.sweep(now)
         self.runs.sweep(now - self._retention)

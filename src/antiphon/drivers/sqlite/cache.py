@@ -4,24 +4,29 @@ import sqlite3
 
 from antiphon.cache.entry import STALE_SECONDS, Entry
 from antiphon.cache.selecting import PROMPT_LENGTH, Selector
-from antiphon.drivers.rows import ENTRY_COLUMNS, READ_COLUMNS, entry_row, read_entry
+from antiphon.drivers.rows import ENTRY_COLUMNS, READ_COLUMNS, TOTALS, entry_row, read_entry, read_totals
 from antiphon.drivers.sqlite.database import Database
 from antiphon.drivers.sqlite.recordings import keep_recording
+from antiphon.ports.stores import Totals
 from antiphon.wire.errors import StoreFault
 
 _FROM = "FROM cache_entries JOIN recordings ON recordings.id = recording_id"
 _SELECT = f"SELECT recording_id, {READ_COLUMNS} {_FROM} WHERE digest = ?"
 _SELECT_MEANT = f"SELECT {READ_COLUMNS} {_FROM} WHERE {{}} ORDER BY stored_at DESC LIMIT ?"
 _REPLACE = f"""
-REPLACE INTO cache_entries ({ENTRY_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+REPLACE INTO cache_entries ({ENTRY_COLUMNS}) VALUES ({", ".join("?" * len(ENTRY_COLUMNS.split(", ")))})
 """  # noqa: S608 - names of columns
+_IS_PINNED = "SELECT is_pinned FROM cache_entries WHERE digest = ?"
+_PIN = "UPDATE cache_entries SET is_pinned = ? WHERE digest = ?"
 _EXPIRED = """
 SELECT rowid FROM cache_entries WHERE expires_at < ? AND keep_until < ? AND NOT is_pinned LIMIT ?
 """
 _TOTAL = "SELECT coalesce(sum(size), 0) FROM cache_entries"
 _OLDEST = "SELECT rowid, size FROM cache_entries WHERE NOT is_pinned ORDER BY stored_at LIMIT ?"
 _DELETE = "DELETE FROM cache_entries WHERE rowid = ?"
+_COUNT_MEANT = "SELECT count(*) FROM cache_entries WHERE {}"
 _DELETE_MEANT = "DELETE FROM cache_entries WHERE {}"
+_EXPIRE_MEANT = "UPDATE cache_entries SET expires_at = min(expires_at, ?) WHERE {}"
 _DELETE_RECORDING = "DELETE FROM cache_entries WHERE recording_id = ?"
 
 _DIGESTS = "SELECT digest FROM cache_entries LIMIT ?"
@@ -66,8 +71,11 @@ class SqliteCache:
         row = entry_row(entry)
 
         def work(connection: sqlite3.Connection) -> None:
+            was_pinned = connection.execute(_IS_PINNED, (entry.digest,)).fetchone()
             keep_recording(connection, entry.recording)
             connection.execute(_REPLACE, row)
+            if was_pinned is not None and was_pinned != (entry.is_pinned,):
+                connection.execute(_PIN, (*was_pinned, entry.digest))
 
         if self._database.write(work, entry.size, may_drop=True) and self._known is not None:
             self._known.add(entry.digest)
@@ -92,11 +100,37 @@ class SqliteCache:
         )
         return [entry for row in rows if (entry := read_entry(row)) is not None]
 
+    async def count(self, selector: Selector) -> int:
+        """Return how many are meant. Raises StoreFault."""
+        condition, values = _condition(selector)
+        (count,) = await self._database.read(
+            lambda connection: connection.execute(_COUNT_MEANT.format(condition), values).fetchone(),
+            is_long=True,
+        )
+        return int(count)
+
     async def remove(self, selector: Selector) -> int:
         """Remove what is meant; what was put before is written before. Raises StoreFault."""
         condition, values = _condition(selector)
         return await self._database.written(
             lambda connection: connection.execute(_DELETE_MEANT.format(condition), values).rowcount
+        )
+
+    async def expire(self, selector: Selector, at: float) -> int:
+        """Make stale what is meant. Raises StoreFault."""
+        condition, values = _condition(selector)
+        return await self._database.written(
+            lambda connection: connection.execute(_EXPIRE_MEANT.format(condition), (at, *values)).rowcount
+        )
+
+    async def pin(self, digest: bytes, *, is_pinned: bool) -> None:
+        """Pin the entry, or no more. Raises StoreFault."""
+        await self._database.written(lambda connection: _run(connection, _PIN, is_pinned, digest))
+
+    async def totals(self) -> Totals:
+        """Return how much there is. Raises StoreFault."""
+        return read_totals(
+            await self._database.read(lambda connection: connection.execute(TOTALS).fetchall(), is_long=True)
         )
 
     def sweep(self, now: float) -> None:
@@ -138,6 +172,7 @@ def _condition(selector: Selector) -> tuple[str, list[object]]:
     conditions = {
         "digest = ?": selector.digest,
         "recording_id = ?": selector.recording_id,
+        "public_id = ?": selector.public_id,
         "scope = ?": selector.scope,
         "? IN (model, target)": selector.model,
         # Tags stand on lines of their own.
@@ -146,4 +181,5 @@ def _condition(selector: Selector) -> tuple[str, list[object]]:
         "stored_at < ?": selector.stored_before,
     }
     given = {condition: value for condition, value in conditions.items() if value is not None}
-    return " AND ".join(given) or "true", list(given.values())
+    spared = ["NOT is_pinned"] if selector.spares_pinned else []
+    return " AND ".join([*given, *spared]) or "true", list(given.values())

@@ -27,9 +27,7 @@ FROM responses JOIN recordings ON recordings.id = recording_id WHERE responses.i
 """
 _HELD = "SELECT recording_id FROM responses WHERE id = ? AND owner = ? AND expires_at >= ?"
 _DELETE = "DELETE FROM responses WHERE id = ? AND owner = ?"
-_DELETED = "REPLACE INTO deleted_recordings (recording_id, deleted_at) VALUES (?, ?)"
-_DELETED_SINCE = "SELECT recording_id FROM deleted_recordings WHERE deleted_at >= ?"
-_FORGET_DELETED = "DELETE FROM deleted_recordings WHERE deleted_at < ?"
+_RECORDINGS = "SELECT DISTINCT recording_id FROM responses WHERE id = ? AND coalesce(?, owner) = owner"
 _EXPIRED = "SELECT id, owner FROM responses WHERE expires_at < ? LIMIT ?"
 _TOTAL = "SELECT bytes FROM totals WHERE name = 'responses'"
 _OLDEST = """
@@ -42,8 +40,6 @@ _EXPIRED_NOTES = "DELETE FROM upstream_responses WHERE expires_at < ?"
 
 _ROW_BYTES = 1024
 _AT_ONCE = 200
-_DELETED_SECONDS = 600
-"""By then every worker has heard of a deletion."""
 
 
 class SqliteResponses:
@@ -118,15 +114,15 @@ class SqliteResponses:
                 return None
             connection.execute(_DELETE, (response_id, owner))
             drop_released_histories(connection)
-            connection.execute(_DELETED, (row[0], now))
             return str(row[0])
 
         return await self._database.written(work)
 
-    async def deleted_since(self, time: float) -> list[str]:
-        """Return the recordings of responses deleted since `time`, by any worker. Raises StoreFault."""
-        rows = await self._database.read(
-            lambda connection: connection.execute(_DELETED_SINCE, (time,)).fetchall()
+    async def recordings_of(self, response_id: str, owner: str | None = None) -> list[str]:
+        """Return the recordings of the responses with this id. Raises StoreFault."""
+        # Written, not read: what was put before is there.
+        rows = await self._database.written(
+            lambda connection: connection.execute(_RECORDINGS, (response_id, owner)).fetchall()
         )
         return [recording_id for (recording_id,) in rows]
 
@@ -199,4 +195,3 @@ def _delete_expired(connection: sqlite3.Connection, now: float) -> bool:
 
 def _forget(connection: sqlite3.Connection, now: float) -> None:
     connection.execute(_EXPIRED_NOTES, (now,))
-    connection.execute(_FORGET_DELETED, (now - _DELETED_SECONDS,))

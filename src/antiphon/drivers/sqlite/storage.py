@@ -8,6 +8,7 @@ from pathlib import Path
 
 from antiphon.drivers.migrations import SchemaError
 from antiphon.drivers.sqlite.cache import SqliteCache
+from antiphon.drivers.sqlite.changes import SqliteChanges
 from antiphon.drivers.sqlite.conversations import SqliteConversations
 from antiphon.drivers.sqlite.database import Database, inspect
 from antiphon.drivers.sqlite.items import SqliteItems
@@ -18,6 +19,7 @@ from antiphon.drivers.sqlite.recordings import drop_released_recordings
 from antiphon.drivers.sqlite.responses import SqliteResponses
 from antiphon.drivers.sqlite.runs import SqliteRuns
 from antiphon.drivers.sqlite.worker_metrics import SqliteWorkerMetrics
+from antiphon.ports.changing import CHANGES_SECONDS
 from antiphon.ports.storage import StorageUnusable
 from antiphon.settings import Settings
 from antiphon.wire.errors import StoreFault
@@ -37,6 +39,7 @@ class SqliteStorage:
             if cache is not None and cache.store == "storage"
             else None
         )
+        self.changes = SqliteChanges(database, is_shared=is_shared)
         self.responses = SqliteResponses(database, wall_clock, max_bytes=settings.responses.max_bytes)
         self.runs = SqliteRuns(database, settings.responses.background.lease, wall_clock)
         self.conversations = SqliteConversations(
@@ -85,14 +88,11 @@ class SqliteStorage:
         """Writes that were refused."""
         return self.database.failed
 
-    async def deleted_since(self, time: float) -> list[str]:
-        """Return the recordings of responses deleted since `time`, by any worker. Raises StoreFault."""
-        return await self.responses.deleted_since(time)
-
     def sweep(self, now: float) -> None:
         """Delete, in the background, what has expired and what is beyond a bound."""
         if self.cache is not None:
             self.cache.sweep(now)
+        self.changes.sweep(now - CHANGES_SECONDS)
         self.responses.sweep(now)
         self.conversations.sweep(now)
         self.runs.sweep(now - self._retention)

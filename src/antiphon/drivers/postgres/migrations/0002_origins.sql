@@ -6,4 +6,19 @@ ALTER TABLE cache_entries
     ADD COLUMN model text NOT NULL DEFAULT '',
     ADD COLUMN prompt text NOT NULL DEFAULT '',
     ADD COLUMN keep_until double precision NOT NULL DEFAULT 0,
-    ADD COLUMN is_pinned boolean NOT NULL DEFAULT false;
+    ADD COLUMN is_pinned boolean NOT NULL DEFAULT false,
+    ADD COLUMN as_of bigint NOT NULL DEFAULT -1;
+
+-- Purges and pins, in the order in which all workers hear of them.
+CREATE TABLE cache_changes (
+    number bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    at     double precision NOT NULL,
+    change text NOT NULL
+);
+
+-- Who has to hear of them before they are done, how far each has heard, and for how long it goes on without hearing.
+CREATE TABLE cache_readers (
+    name     text PRIMARY KEY,
+    position bigint NOT NULL,
+    trust    double precision NOT NULL
+);

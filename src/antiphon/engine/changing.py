@@ -1,0 +1,305 @@
+"""Changing many cache entries at once - purging, pinning - so that it is done in every worker when it is said to be.
+
+A change is written to the log that all workers share, and then done to the second level. Each worker that hears of it
+does it to its memory, keeps late-comers from joining an answer that was under way before, and says that it has heard.
+One that has not looked at the log for longer than its *trust* answers nothing from the cache, so that nobody has to
+wait longer than that for a worker that was stopped, has died, or does not reach the log.
+"""
+
+import asyncio
+import logging
+import math
+import secrets
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from antiphon.cache.changes import UNKNOWN, Change, Changes, Kind
+from antiphon.cache.entry import Entry
+from antiphon.cache.selecting import Selector
+from antiphon.drivers.memory import MemoryCache
+from antiphon.engine.tasks import Tasks
+from antiphon.ports.changing import ChangeLog, Look
+from antiphon.ports.stores import CacheLevel
+from antiphon.wire.errors import GatewayError, StoreFault
+
+_log = logging.getLogger(__name__)
+
+_LONGEST_WAIT_SECONDS: Final = 30.0
+"""For workers that trust their memory for long, and do not answer."""
+_SHORTEST_PAUSE, _LONGEST_PAUSE = 0.005, 0.1
+_SLACK_SECONDS: Final = 0.1
+"""Clocks of hosts do not run equally fast."""
+_MISSED_SECONDS: Final = 3600.0
+"""Who has not looked for so long has perhaps missed what the log has forgotten meanwhile."""
+
+_COUNTS: Final = 1_000
+"""Of entries that changes have met here, for who asks how many they were."""
+
+
+def elapsed() -> float:
+    """Seconds that also pass while the host sleeps."""
+    return time.clock_gettime(_CLOCK)
+
+
+_CLOCK: Final = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
+
+
+class Unconfirmed(GatewayError):
+    """A change is written down, but not every worker is known to have heard of it."""
+
+    status = 503
+    type = "server_error"
+
+
+class Trust:
+    """Until when this worker may answer from the cache without looking at the log again."""
+
+    __slots__ = ("until",)
+
+    def __init__(self, until: float = math.inf) -> None:
+        """Trust until then, on the clock of `elapsed`."""
+        self.until = until
+
+    @property
+    def holds(self) -> bool:
+        """Whether it may now."""
+        return elapsed() < self.until
+
+
+@dataclass(frozen=True, slots=True)
+class Changed:
+    """What a change has come to."""
+
+    in_memory: int
+    """Entries of this worker's memory."""
+    stored: int
+    """Entries of the second level."""
+
+    @property
+    def count(self) -> int:
+        """How many entries, as far as this worker knows: most in memory are in the second level too."""
+        return max(self.in_memory, self.stored)
+
+
+class Changing:
+    """One worker's part in it."""
+
+    def __init__(
+        self,
+        log: ChangeLog,
+        memory: MemoryCache,
+        level: CacheLevel | None,
+        tasks: Tasks,
+        *,
+        trust: float,
+        wall_clock: Callable[[], float],
+    ) -> None:
+        """Do to `memory` and `level` what `log` says; trust them for `trust` seconds after each look at it."""
+        self.trust = Trust(-math.inf)
+        self.changes = Changes()
+        self._log = log
+        self._memory = memory
+        self._level = level
+        self._tasks = tasks
+        self._seconds = trust
+        self._now = wall_clock
+        self._reader = secrets.token_hex(8)
+        self._looking = asyncio.Lock()
+        self._news = asyncio.Event()
+        self._acknowledged = 0
+        self._looked_at = -math.inf
+        self._counts: dict[int, int] = {}
+        self._is_deaf = False
+        self._is_entered = False
+        self._followers: list[Callable[[Change | None], None]] = []
+
+    def follow(self, follower: Callable[[Change | None], None]) -> None:
+        """Call `follower` with each change when it is done here; with None for one that may have been missed."""
+        self._followers.append(follower)
+
+    @property
+    def mark(self) -> int:
+        """The number of the latest change that was heard of: what a request is as of that begins now."""
+        return self.changes.position
+
+    def admits(self, entry: Entry, mark: int) -> bool:
+        """Whether an entry whose request began as of `mark` may be stored; what was changed since is done to it."""
+        return self.changes.knows(mark) and self.changes.do_to(entry, mark)
+
+    def serves(self, entry: Entry, mark: int) -> bool:
+        """Whether an entry of the second level that was asked for as of `mark` may be served and kept in memory.
+
+        What was changed since the entry's own request began is done to it: its level may have got it too late to know.
+        """
+        if not self.trust.holds or not self.changes.knows(mark):
+            return False
+        return self.changes.do_to(entry, mark if entry.as_of == UNKNOWN else entry.as_of)
+
+    # Hearing.
+
+    async def enter(self) -> None:
+        """Look for the first time, so that the second level can be used; if that fails, it is tried again later."""
+        await self._look()
+
+    def start(self) -> None:
+        """Listen from now on."""
+        self._tasks.start(self._follow(), "hear of purges")
+        self._tasks.start(self._log.listen(self._news.set), "listen for purges")
+
+    async def stop(self) -> None:
+        """Let nobody wait for this worker any more."""
+        self.trust.until = -math.inf
+        try:
+            await self._log.leave(self._reader)
+        except StoreFault:
+            _log.info("the next purge will wait for this worker")
+
+    @property
+    def unheard_seconds(self) -> float:
+        """How long ago the log was last looked at."""
+        return min(elapsed() - self._looked_at, 1e9)
+
+    async def _follow(self) -> None:
+        pause = min(self._log.pause, self._seconds / 4)
+        while True:
+            self._news.clear()
+            await self._look()
+            try:
+                async with asyncio.timeout(pause):
+                    await self._news.wait()
+            except TimeoutError:
+                continue
+
+    async def _look(self) -> bool:
+        """Do what is new, and trust for a while again; False if the log cannot be reached."""
+        async with self._looking:
+            began = elapsed()
+            try:
+                if not self._is_entered:
+                    await self._log.enter(self._reader, self._seconds)
+                    self._is_entered = True
+                    self._acknowledged = 0
+                    began = elapsed()
+                look = await self._log.look(self._reader, self.changes.position)
+                if not look.is_entered:
+                    # Somebody was tired of waiting: whoever comes now does not wait for this worker.
+                    self._is_entered = False
+                    self._news.set()
+                    return False
+                self._do(look, began)
+                if look.latest > self._acknowledged:
+                    if not await self._log.acknowledge(self._reader, look.latest):
+                        self._is_entered = False
+                        self._news.set()
+                        return False
+                    self._acknowledged = look.latest
+            except StoreFault as fault:
+                if not self._is_deaf:
+                    _log.warning("purges of other workers are not heard of: %s", fault)
+                self._is_deaf = True
+                return False
+            self._is_deaf = False
+            self._looked_at = began
+            self.trust.until = began + self._seconds
+            return True
+
+    def _do(self, look: Look, began: float) -> None:
+        if look.latest < self.changes.position or began - self._looked_at > _MISSED_SECONDS:
+            self._miss(look)
+        for change in look.changes:
+            if change.number > self.changes.position:
+                self.changes.add(change)
+                self._counts[change.number] = self._do_to_memory(change)
+                if len(self._counts) > _COUNTS:
+                    del self._counts[next(iter(self._counts))]
+                self._tell(change)
+
+    def _miss(self, look: Look) -> None:
+        """Start anew: the log is another one, or has forgotten what this worker had not heard of."""
+        if self._looked_at == -math.inf:
+            return
+        self._memory.clear()
+        self.changes.forget_all(look.latest)
+        self._tell(None)
+
+    def _tell(self, change: Change | None) -> None:
+        for follower in self._followers:
+            follower(change)
+
+    def _do_to_memory(self, change: Change) -> int:
+        meant = self._memory.select(change.selector)
+        for entry in meant:
+            if change.kind is Kind.PURGE:
+                self._memory.remove(entry.digest)
+            else:
+                change.does_to(entry)
+        return len(meant)
+
+    # Changing.
+
+    async def change(self, kind: Kind, selector: Selector) -> Changed:
+        """Change what is meant in every worker; it is done when this returns.
+
+        Raises StoreFault: nothing has been done, or nobody knows. Raises Unconfirmed: it will be done wherever the log
+        is heard, but this is not known of all.
+        """
+        change = Change(kind, selector, self._now())
+        number = await self._log.append(change)
+        written_at = elapsed()
+        try:
+            is_heard = await self._look()
+            stored = await self._do_to_level(change)
+            is_heard = await self._heard(number, written_at) and (is_heard or await self._look())
+        except StoreFault as fault:
+            raise _unconfirmed("storage was lost meanwhile") from fault
+        if not is_heard:
+            raise _unconfirmed("a worker does not answer")
+        return Changed(self._counts.get(number, 0), stored)
+
+    async def _do_to_level(self, change: Change) -> int:
+        level, selector = self._level, change.selector
+        if level is None:
+            return 0
+        match change.kind:
+            case Kind.PURGE:
+                return await level.remove(selector)
+            case Kind.EXPIRE:
+                return await level.expire(selector, change.at)
+            case Kind.PIN | Kind.UNPIN:
+                assert selector.digest is not None
+                await level.pin(selector.digest, is_pinned=change.kind is Kind.PIN)
+                return 1
+
+    async def _heard(self, number: int, written_at: float) -> bool:
+        """Wait until everybody has heard, or serves nothing from memory."""
+        pause = _SHORTEST_PAUSE
+        while behind := await self._log.behind(number):
+            longest = max(behind) + _SLACK_SECONDS
+            now = elapsed()
+            if now > written_at + longest:
+                await self._log.strike(number)
+                return True
+            if now > written_at + _LONGEST_WAIT_SECONDS:
+                return False
+            await asyncio.sleep(min(pause, max(0.0, written_at + longest - now) + 0.001))
+            pause = min(2 * pause, _LONGEST_PAUSE)
+        return True
+
+
+def _unconfirmed(why: str) -> Unconfirmed:
+    return Unconfirmed(
+        f"It is written down, and is done wherever that is heard of, but this is not known of all: {why}. "
+        "Doing it again does no harm.",
+        code="purge_unconfirmed",
+        headers=((b"retry-after", b"5"),),
+    )
+
+
+def selected(memory: MemoryCache, stored: Sequence[Entry], selector: Selector) -> list[Entry]:
+    """Return the entries of both levels that are meant, newest first, each once."""
+    found = {entry.digest: entry for entry in stored}
+    for entry in memory.select(selector):
+        found.setdefault(entry.digest, entry)
+    return sorted(found.values(), key=lambda entry: entry.stored_at, reverse=True)
