@@ -1,5 +1,8 @@
 """The second level of the cache in PostgreSQL; implements `ports.stores.CacheLevel`."""
 
+import asyncio
+from collections.abc import Sequence
+
 from antiphon.cache.entry import Entry
 from antiphon.drivers.postgres.connection import Connection
 from antiphon.drivers.postgres.database import Database
@@ -10,6 +13,10 @@ from antiphon.wire.errors import StoreFault
 _SELECT = """
 SELECT recording_id, identity, data, public_id, echo, stored_at, expires_at, tags
 FROM cache_entries JOIN recordings ON recordings.id = recording_id WHERE digest = $1
+"""
+_SELECT_MANY = """
+SELECT digest, recording_id, identity, data, public_id, echo, stored_at, expires_at, tags
+FROM cache_entries JOIN recordings ON recordings.id = recording_id WHERE digest = ANY($1::bytea[])
 """
 _REPLACE = """
 INSERT INTO cache_entries (digest, identity, recording_id, public_id, echo, tags, stored_at, expires_at, size)
@@ -61,6 +68,18 @@ class PostgresCache:
         if entry is None:
             self.unreadable += 1
         return entry
+
+    async def get_many(self, digests: Sequence[bytes]) -> dict[bytes, Entry]:
+        """Return those entries that there are; whatever cannot be read is a miss."""
+        try:
+            rows = await self._database.fetch(_SELECT_MANY, digests)
+        except StoreFault:
+            return {}
+        rows = [row for row in rows if row[1] not in self._removed]
+        # What is decompressed and checked elsewhere does not hold up the clients of others.
+        entries = await asyncio.to_thread(lambda: [read_entry(row[0], row[2:]) for row in rows])
+        self.unreadable += sum(entry is None for entry in entries)
+        return {entry.digest: entry for entry in entries if entry is not None}
 
     def put(self, entry: Entry) -> None:
         """Write the entry in the background."""

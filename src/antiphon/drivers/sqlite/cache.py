@@ -1,6 +1,8 @@
 """The second level of the cache in SQLite; implements `ports.stores.CacheLevel`."""
 
 import sqlite3
+from collections.abc import Sequence
+from typing import Any
 
 from antiphon.cache.entry import Entry
 from antiphon.drivers.rows import entry_row, read_entry
@@ -11,6 +13,11 @@ from antiphon.wire.errors import StoreFault
 _SELECT = """
 SELECT recording_id, identity, data, public_id, echo, stored_at, expires_at, tags
 FROM cache_entries JOIN recordings ON recordings.id = recording_id WHERE digest = ?
+"""
+_SELECT_MANY = """
+SELECT digest, recording_id, identity, data, public_id, echo, stored_at, expires_at, tags
+FROM cache_entries JOIN recordings ON recordings.id = recording_id
+WHERE digest IN ({})
 """
 _REPLACE = """
 REPLACE INTO cache_entries
@@ -60,6 +67,28 @@ class SqliteCache:
         if entry is None:
             self.unreadable += 1
         return entry
+
+    async def get_many(self, digests: Sequence[bytes]) -> dict[bytes, Entry]:
+        """Return those entries that there are; whatever cannot be read is a miss."""
+
+        def work(connection: sqlite3.Connection) -> list[tuple[bytes, str, Entry | None]]:
+            # What is decompressed and checked here does not hold up the clients of others.
+            rows: list[Any] = []
+            for first in range(0, len(digests), _AT_ONCE):
+                some = digests[first : first + _AT_ONCE]
+                rows += connection.execute(_SELECT_MANY.format(", ".join("?" * len(some))), some)
+            return [(row[0], row[1], read_entry(row[0], row[2:])) for row in rows]
+
+        try:
+            found = await self._database.read(work)
+        except StoreFault:
+            return {}
+        self.unreadable += sum(entry is None for _, _, entry in found)
+        return {
+            digest: entry
+            for digest, recording_id, entry in found
+            if entry is not None and recording_id not in self._removed
+        }
 
     def put(self, entry: Entry) -> None:
         """Write the entry in the background."""
