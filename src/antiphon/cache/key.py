@@ -49,11 +49,14 @@ class CacheKey:
 
     digest: bytes
     identity: bytes
+    scope: str = ""
+    """Who shares what is found under it."""
 
 
 def cache_key(circumstance: Circumstance, members: Mapping[str, msgspec.Raw], *, own_cache: bool) -> CacheKey:
     """Return the key of a request; `own_cache` is whether its `cache` member was meant for this gateway."""
-    return _key(_around(circumstance) + canonical(_keyed(members, own_cache=own_cache)))
+    identity = _around(circumstance) + canonical(_keyed(members, own_cache=own_cache))
+    return _key(identity, circumstance.scope)
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,12 +82,12 @@ def list_keys(
 
     A request for one item has the other members `alone`, and the item in `member`, `written` so.
     """
-    around = _around(circumstance)
+    around, scope = _around(circumstance), circumstance.scope
     before, after = _canonical_around(_keyed(members, own_cache=own_cache), member)
-    whole = _key(b"%b%b[%b]%b" % (around, before, b",".join(items), after))
+    whole = _key(b"%b%b[%b]%b" % (around, before, b",".join(items), after), scope)
     before, after = _canonical_around(_keyed(alone, own_cache=own_cache), member)
     form = (around + before).replace(b"%", b"%%") + written + after.replace(b"%", b"%%")
-    return ListKeys(whole, [_key(form % item) for item in items])
+    return ListKeys(whole, [_key(form % item, scope) for item in items])
 
 
 def _keyed(members: Mapping[str, msgspec.Raw], *, own_cache: bool) -> dict[str, msgspec.Raw]:
@@ -119,5 +122,5 @@ def _around(circumstance: Circumstance) -> bytes:
     )
 
 
-def _key(identity: bytes) -> CacheKey:
-    return CacheKey(hashlib.sha256(identity).digest()[:16], identity)
+def _key(identity: bytes, scope: str) -> CacheKey:
+    return CacheKey(hashlib.sha256(identity).digest()[:16], identity, scope)

@@ -50,6 +50,10 @@ class ItemList:
     is_cut: bool = False
     """Whether the answer is to have fewer entries than there are items."""
 
+    def request_for(self, place: int) -> Members:
+        """Return the members of a request for one item, which stands there as it does in the list."""
+        return {**self.alone, self.member: self.items[place]}
+
     def asking_for(self, places: Iterable[int]) -> bytes:
         """Write a request for some of the items, as a list."""
         wanted = b"[%b]" % b",".join([self.items[place] for place in places])

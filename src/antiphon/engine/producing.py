@@ -5,10 +5,12 @@ import secrets
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
-from antiphon.cache.entry import Entry, is_storable
+from antiphon.cache.entry import STALE_SECONDS, Entry, Origin, is_storable
 from antiphon.cache.key import CacheKey
+from antiphon.cache.selecting import PROMPT_LENGTH
 from antiphon.cache.status import forward_header, timing_header
 from antiphon.dialects.native import NativeRequest, changed_echo
+from antiphon.dialects.prompts import beginning_of
 from antiphon.dialects.responses.output import output_of_recording
 from antiphon.drivers.memory import MemoryCache
 from antiphon.engine.accounts import Accounts
@@ -27,6 +29,7 @@ from antiphon.recording import Recording, State
 from antiphon.settings import Cache
 from antiphon.turn.history import Context
 from antiphon.wire.errors import GatewayError
+from antiphon.wire.json import Members
 
 Translate = Callable[[Turn, LiveRecording, Source], None]
 """Sends a turn whose upstream speaks another dialect."""
@@ -192,9 +195,8 @@ class Producing:
         self._count_unpaid(recording)
         if live.error_answer is not None or recording.outcome.state not in _KEPT:
             return
-        public_id = turn.response_id.decode()
         if key is not None and self._cache is not None and turn.controls.write:
-            live.stored = self._store(live, turn, key, public_id, self._cache)
+            live.stored = self._store(live, turn, key, self._cache)
         for listener in live.listeners:
             if isinstance(listener, LiveAnswer):
                 self.keep(listener.turn, recording, live.echo, None)
@@ -233,23 +235,23 @@ class Producing:
         for payer, ending in self._unpaid.pop(recording.id, ()):
             self._accounts.count(payer, recording, ending)
 
-    def _store(self, live: LiveRecording, turn: Turn, key: CacheKey, public_id: str, cache: Cache) -> bool:
+    def _store(self, live: LiveRecording, turn: Turn, key: CacheKey, cache: Cache) -> bool:
         recording = live.recording
         if not is_storable(recording.outcome, limited=turn.ask.request.limited):
             return False
         if turn.items is not None:
             parts = turn.items.recorded(recording, self._recording_ids)
-            stored = [self._put(part, live, turn, key, public_id, cache) for key, part in parts]
+            stored = [self._put(turn, live, *part, cache) for part in parts]
             return bool(stored) and all(stored)
-        return self._put(recording, live, turn, key, public_id, cache)
+        return self._put(turn, live, key, turn.ask.request.members, recording, cache)
 
     def _put(
         self,
-        recording: Recording,
-        live: LiveRecording,
         turn: Turn,
+        live: LiveRecording,
         key: CacheKey,
-        public_id: str,
+        members: Members,
+        recording: Recording,
         cache: Cache,
     ) -> bool:
         ttl = cache.ttl if turn.controls.ttl is None else turn.controls.ttl
@@ -257,11 +259,13 @@ class Producing:
             digest=key.digest,
             identity=key.identity,
             recording=recording,
-            public_id=public_id,
+            public_id=turn.response_id.decode(),
             echo=live.echo,
             stored_at=recording.ended_at,
             expires_at=recording.ended_at + ttl,
             tags=turn.controls.tags,
+            origin=_origin(turn, key, members),
+            keep_until=recording.ended_at + ttl + STALE_SECONDS,
         )
         if entry.size > cache.max_entry_bytes:
             return False
@@ -296,6 +300,12 @@ class Producing:
             return
         # Who pays has left while others listen: what it cost is known when the answer has ended.
         self._unpaid.setdefault(recording.id, []).append((turn, ending))
+
+
+def _origin(turn: Turn, key: CacheKey, members: Members) -> Origin:
+    request, target = turn.ask.request, turn.ask.target
+    prompt = beginning_of(members, PROMPT_LENGTH)
+    return Origin(key.scope, f"{target.provider}/{target.model}", request.model, prompt)
 
 
 def _is_carried(turn: Turn, source: Source) -> bool:

@@ -11,6 +11,7 @@ from antiphon.dialects.native import NativeRequest
 from antiphon.dialects.rerank_items import RERANK_ITEMS
 from antiphon.recording import Recording
 from antiphon.settings import Provider
+from antiphon.wire.json import Members
 
 _FORMS: Final = {"embeddings": EMBEDDING_ITEMS, "rerank": RERANK_ITEMS}
 
@@ -36,20 +37,26 @@ class Items:
                 places.setdefault(key.identity, place)
         return list(places.values())
 
-    def recorded(self, recording: Recording, ids: Iterator[str]) -> Sequence[tuple[CacheKey, Recording]]:
+    def recorded(
+        self, recording: Recording, ids: Iterator[str]
+    ) -> Sequence[tuple[CacheKey, Members, Recording]]:
         """Return a recording for each item that the upstream was asked for by what became `recording`.
 
-        Nothing where its answer does not have one entry for each.
+        Each comes with the key and the members of the request for it alone. Nothing where the answer does not have
+        one entry for each.
         """
-        if self.fetched is not None:
-            by_identity = {key.identity: key for key in self.keys}
-            parts = [(by_identity[identity], part) for identity, part in self.fetched.items()]
-        else:
+        fetched = self.fetched
+        if fetched is None:
             try:
-                parts = list(zip(self.keys, take_apart(recording.body(), self.listed.weights), strict=True))
+                parts = take_apart(recording.body(), self.listed.weights)
             except NotSeparableError:
                 return ()
-        return [(key, self._one(recording, part, next(ids))) for key, part in parts]
+            fetched = {key.identity: part for key, part in zip(self.keys, parts, strict=True)}
+        places = {key.identity: place for place, key in enumerate(self.keys)}
+        return [
+            (self.keys[place], self.listed.request_for(place), self._one(recording, part, next(ids)))
+            for place, part in ((places[identity], part) for identity, part in fetched.items())
+        ]
 
     def _one(self, recording: Recording, part: Part, recording_id: str) -> Recording:
         body = alone(part)
