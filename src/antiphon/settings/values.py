@@ -110,6 +110,9 @@ class Provider(Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):
     """Playback: whether the whole request must match, not only its meaning."""
     pace: str = "recorded"
     """Playback: `instant`, `recorded`, `x2` (times as fast) or `50/s` (frames a second)."""
+    rerank_documents: Literal["together", "independent"] = "together"
+    """Whether the score of a document depends on the others that it is ranked with; `independent` ones are cached one
+    by one."""
     connect_timeout: Timeout = Timeout(10)
     """Seconds until there is a connection."""
     first_byte_timeout: Timeout = Timeout(300)
