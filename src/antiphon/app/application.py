@@ -27,6 +27,7 @@ from antiphon.engine.translating import Translating
 from antiphon.engine.turns import Turns
 from antiphon.engine.webhooks import Webhooks
 from antiphon.gateway.around import Around
+from antiphon.gateway.cache_admin import CacheAdmin
 from antiphon.gateway.conversations import ConversationRoutes
 from antiphon.gateway.gateway import RESPONSES_ROUTE, Gateway
 from antiphon.gateway.kept import KeptResponses
@@ -202,6 +203,7 @@ class Application:
                 **kept.handlers(),
                 **conversations.handlers(),
                 **around.handlers(),
+                **CacheAdmin(self.memory, storage.cache, settings.admin.key, self._tasks).handlers(),
             }
             self.gateway = Gateway(turns, keyring, handlers)
         else:

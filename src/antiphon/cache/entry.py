@@ -7,6 +7,25 @@ from antiphon.cache.controls import Controls
 from antiphon.recording import Outcome, Recording, State
 
 _OVERHEAD_BYTES = 1024
+STALE_SECONDS = 3600.0
+"""Expired entries stay at least this long for requests that accept stale answers."""
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where an entry came from: what it is selected by, beside its key."""
+
+    scope: str = ""
+    """Who shares it: `key:alice`, `project:search`, or "" for all."""
+    target: str = ""
+    """`provider/model`."""
+    model: str = ""
+    """The name that the first client used."""
+    prompt: str = ""
+    """How the prompt begins."""
+
+
+NOWHERE = Origin()
 
 
 @dataclass(slots=True, eq=False)
@@ -24,6 +43,11 @@ class Entry:
     stored_at: float
     expires_at: float
     tags: tuple[str, ...] = ()
+    origin: Origin = NOWHERE
+    keep_until: float = 0.0
+    """How long it is kept at least, stale or not; seconds since the epoch."""
+    is_pinned: bool = False
+    """Whether it stays until it is purged: it does not expire, and makes no room for others."""
     shown_key: bytes = b""
     """The digest as clients are shown it."""
     renditions: dict[object, object] = field(default_factory=dict)

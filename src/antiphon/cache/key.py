@@ -49,6 +49,8 @@ class CacheKey:
 
     digest: bytes
     identity: bytes
+    scope: str = ""
+    """Who shares what is found under it."""
 
 
 def cache_key(circumstance: Circumstance, members: Mapping[str, msgspec.Raw], *, own_cache: bool) -> CacheKey:
@@ -71,4 +73,4 @@ def cache_key(circumstance: Circumstance, members: Mapping[str, msgspec.Raw], *,
         )
     )
     identity = around + canonical(keyed)
-    return CacheKey(hashlib.sha256(identity).digest()[:16], identity)
+    return CacheKey(hashlib.sha256(identity).digest()[:16], identity, circumstance.scope)

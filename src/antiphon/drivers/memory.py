@@ -5,6 +5,7 @@ from collections.abc import Hashable
 from dataclasses import dataclass
 
 from antiphon.cache.entry import Entry
+from antiphon.cache.selecting import Selector
 
 _SHORTCUT_OVERHEAD_BYTES = 512
 _SHORTCUTS_PER_ENTRY = 16
@@ -75,6 +76,11 @@ class MemoryCache:
         """Remove all entries that hold this recording."""
         for digest in tuple(self._by_recording.get(recording_id, ())):
             self.remove(digest)
+
+    def select(self, selector: Selector) -> list[Entry]:
+        """Return what is meant, newest first."""
+        found = [entry for entry in self._entries.values() if selector.matches(entry)]
+        return sorted(found, key=lambda entry: entry.stored_at, reverse=True)
 
     def add_rendition(self, entry: Entry, form: object, rendition: object, size: int) -> None:
         """Keep a form of the entry for further replays, as long as the entry is kept."""

@@ -6,7 +6,7 @@ from typing import Any, Final
 
 import msgspec
 
-from antiphon.cache.entry import Entry
+from antiphon.cache.entry import Entry, Origin
 from antiphon.ports.stores import KeptResponse
 from antiphon.recording.codec import decode
 from antiphon.turn.history import Head
@@ -14,6 +14,15 @@ from antiphon.wire.errors import StoreFault
 
 _log = logging.getLogger(__name__)
 
+ENTRY_COLUMNS: Final = (
+    "digest, identity, recording_id, public_id, echo, tags, stored_at, expires_at, size, "
+    "scope, target, model, prompt, keep_until, is_pinned"
+)
+READ_COLUMNS: Final = (
+    "digest, identity, data, public_id, echo, tags, stored_at, expires_at, "
+    "scope, target, model, prompt, keep_until, is_pinned"
+)
+"""With the recording itself, of a join with `recordings`."""
 _ECHO: Final = msgspec.msgpack.Decoder(dict[str, bytes])
 _UNREADABLE: Final = (ValueError, TypeError, AttributeError)
 """Also of another type than it was written with: a row may have been changed by anything."""
@@ -50,7 +59,8 @@ def read_response(response_id: str, owner: str, row: Sequence[Any], head: Head |
 
 
 def entry_row(entry: Entry) -> tuple[Any, ...]:
-    """Return digest, identity, recording's id, public id, echo, tags, stored, expires and size of a cache entry."""
+    """Return the values of `ENTRY_COLUMNS` of a cache entry."""
+    origin = entry.origin
     return (
         entry.digest,
         entry.identity,
@@ -61,12 +71,20 @@ def entry_row(entry: Entry) -> tuple[Any, ...]:
         entry.stored_at,
         entry.expires_at,
         entry.size,
+        origin.scope,
+        origin.target,
+        origin.model,
+        # A prompt may hold what is no character of any text, or what PostgreSQL takes in no text.
+        origin.prompt.encode("utf-8", "replace").decode().replace("\0", " "),
+        entry.keep_until,
+        entry.is_pinned,
     )
 
 
-def read_entry(digest: bytes, row: Sequence[Any]) -> Entry | None:
-    """Read a row of identity, recording, public id, echo, stored, expires and tags; None if it cannot be read."""
-    identity, data, public_id, echo, stored_at, expires_at, tags = row
+def read_entry(row: Sequence[Any]) -> Entry | None:
+    """Read a row of `READ_COLUMNS`; None if it cannot be read."""
+    digest, identity, data, public_id, echo, tags, stored_at, expires_at, *rest = row
+    scope, target, model, prompt, keep_until, is_pinned = rest
     try:
         return Entry(
             digest=digest,
@@ -77,6 +95,9 @@ def read_entry(digest: bytes, row: Sequence[Any]) -> Entry | None:
             stored_at=float(stored_at),
             expires_at=float(expires_at),
             tags=tuple(tags.split("\n")) if tags else (),
+            origin=Origin(scope, target, model, prompt),
+            keep_until=float(keep_until),
+            is_pinned=bool(is_pinned),
         )
     except _UNREADABLE as error:
         _log.warning("a cache entry cannot be read and counts as a miss: %s", error)

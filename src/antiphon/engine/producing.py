@@ -5,10 +5,12 @@ import secrets
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
-from antiphon.cache.entry import Entry, is_storable
+from antiphon.cache.entry import STALE_SECONDS, Entry, Origin, is_storable
 from antiphon.cache.key import CacheKey
+from antiphon.cache.selecting import PROMPT_LENGTH
 from antiphon.cache.status import forward_header
 from antiphon.dialects.native import changed_echo
+from antiphon.dialects.prompts import beginning_of
 from antiphon.dialects.responses.output import output_of_recording
 from antiphon.drivers.memory import MemoryCache
 from antiphon.engine.accounts import Accounts
@@ -240,6 +242,8 @@ class Producing:
             stored_at=recording.ended_at,
             expires_at=recording.ended_at + ttl,
             tags=turn.controls.tags,
+            origin=_origin(turn, key),
+            keep_until=recording.ended_at + ttl + STALE_SECONDS,
         )
         if entry.size > cache.max_entry_bytes:
             return False
@@ -274,6 +278,12 @@ class Producing:
             return
         # Who pays has left while others listen: what it cost is known when the answer has ended.
         self._unpaid.setdefault(recording.id, []).append((turn, ending))
+
+
+def _origin(turn: Turn, key: CacheKey) -> Origin:
+    request, target = turn.ask.request, turn.ask.target
+    prompt = beginning_of(request.members, PROMPT_LENGTH)
+    return Origin(key.scope, f"{target.provider}/{target.model}", request.model, prompt)
 
 
 def _is_carried(turn: Turn, source: Source) -> bool:

@@ -6,16 +6,14 @@ import msgspec
 
 from antiphon.engine.catalogue import Catalogue
 from antiphon.engine.tasks import Tasks
+from antiphon.gateway.admin import require_admin_or_local
 from antiphon.gateway.gateway import Handler, answer_later
-from antiphon.gateway.keys import Keyring, is_admin
+from antiphon.gateway.keys import Keyring
 from antiphon.gateway.metrics import CONTENT_TYPE
 from antiphon.gateway.request import Request
 from antiphon.ports.reply import Headers, Reply
-from antiphon.settings import is_loopback
-from antiphon.wire.errors import ClientFault
 
 _JSON = (b"content-type", b"application/json")
-_FORWARDED = frozenset({b"forwarded", b"x-forwarded-for", b"x-real-ip"})
 
 
 class Operations:
@@ -64,16 +62,7 @@ class Operations:
         answer_later(self._tasks, request_id, reply, answer)
 
     def _serve_metrics(self, request: Request, request_id: bytes, reply: Reply) -> None:
-        if self._admin_key:
-            if not is_admin(request.headers, self._admin_key):
-                raise ClientFault(
-                    "The admin key is needed.",
-                    code="invalid_api_key",
-                    status=401,
-                    headers=((b"www-authenticate", b"Bearer"),),
-                )
-        elif not _is_local(request):
-            raise ClientFault("Without an admin key only this host may look.", code="forbidden", status=403)
+        require_admin_or_local(request, self._admin_key)
 
         async def answer() -> tuple[int, Headers, bytes]:
             return 200, ((b"content-type", CONTENT_TYPE),), await self._metrics()
@@ -89,9 +78,3 @@ class Operations:
             return 200, (_JSON,), msgspec.json.encode({"object": "list", "data": data})
 
         answer_later(self._tasks, request_id, reply, answer)
-
-
-def _is_local(request: Request) -> bool:
-    """Whether the request comes from this host: not through a proxy on it, nor from who knows where."""
-    forwarded = not _FORWARDED.isdisjoint(request.headers)
-    return bool(request.peer) and is_loopback(request.peer) and not forwarded

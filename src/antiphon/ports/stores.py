@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from antiphon.cache.entry import Entry
+from antiphon.cache.selecting import Selector
 from antiphon.recording import Recording
 from antiphon.turn.chain import Items
 from antiphon.turn.history import Context, Head
@@ -47,6 +48,12 @@ class CacheLevel(Protocol):
 
     def remove_recording(self, recording_id: str) -> None:
         """Remove entries that hold this recording, before whatever is put or got next."""
+
+    async def select(self, selector: Selector, limit: int) -> list[Entry]:
+        """Return what is meant, newest first; what cannot be read is left out. Raises StoreFault."""
+
+    async def remove(self, selector: Selector) -> int:
+        """Remove what is meant, for good, also what is put but not written yet; return how many. Raises StoreFault."""
 
 
 class ResponseStore(Protocol):

@@ -190,7 +190,7 @@ class Admin(Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):
     """Who may look into the gateway."""
 
     key: Secret | None = None
-    """Asked for at `/metrics`; without it only this host may look there."""
+    """Opens `/admin`, which is closed without it, and `/metrics`, where without it only this host may look."""
 
 
 class Storage(Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):

@@ -1,28 +1,27 @@
 """The second level of the cache in PostgreSQL; implements `ports.stores.CacheLevel`."""
 
-from antiphon.cache.entry import Entry
+from antiphon.cache.entry import STALE_SECONDS, Entry
+from antiphon.cache.selecting import PROMPT_LENGTH, Selector
 from antiphon.drivers.postgres.connection import Connection
 from antiphon.drivers.postgres.database import Database
 from antiphon.drivers.postgres.recordings import keep_recording
-from antiphon.drivers.rows import entry_row, read_entry
+from antiphon.drivers.rows import ENTRY_COLUMNS, READ_COLUMNS, entry_row, read_entry
 from antiphon.wire.errors import StoreFault
 
-_SELECT = """
-SELECT recording_id, identity, data, public_id, echo, stored_at, expires_at, tags
-FROM cache_entries JOIN recordings ON recordings.id = recording_id WHERE digest = $1
-"""
-_REPLACE = """
-INSERT INTO cache_entries (digest, identity, recording_id, public_id, echo, tags, stored_at, expires_at, size)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
-ON CONFLICT (digest) DO UPDATE SET identity = EXCLUDED.identity, recording_id = EXCLUDED.recording_id,
-    public_id = EXCLUDED.public_id, echo = EXCLUDED.echo, tags = EXCLUDED.tags, stored_at = EXCLUDED.stored_at,
-    expires_at = EXCLUDED.expires_at, size = EXCLUDED.size
-"""
-_EXPIRED = "DELETE FROM cache_entries WHERE expires_at < $1"
+_FROM = "FROM cache_entries JOIN recordings ON recordings.id = recording_id"
+_SELECT = f"SELECT recording_id, {READ_COLUMNS} {_FROM} WHERE digest = $1"
+_SELECT_MEANT = f"SELECT {READ_COLUMNS} {_FROM} WHERE {{}} ORDER BY stored_at DESC LIMIT {{}}"
+_REPLACE = f"""
+INSERT INTO cache_entries ({ENTRY_COLUMNS})
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)
+ON CONFLICT (digest) DO UPDATE SET {", ".join(f"{name} = EXCLUDED.{name}" for name in ENTRY_COLUMNS.split(", "))}
+"""  # noqa: S608 - names of columns
+_EXPIRED = "DELETE FROM cache_entries WHERE expires_at < $1 AND keep_until < $2 AND NOT is_pinned"
+_DELETE_MEANT = "DELETE FROM cache_entries WHERE {}"
 _DELETE_RECORDING = "DELETE FROM cache_entries WHERE recording_id = $1"
 # From the newest to the oldest, with all that is newer added up: what is beyond the bound goes.
 _BEYOND = """
-DELETE FROM cache_entries WHERE stored_at <= (
+DELETE FROM cache_entries WHERE NOT is_pinned AND stored_at <= (
     SELECT max(stored_at) FROM (
         SELECT stored_at, sum(size) OVER (ORDER BY stored_at DESC, digest) AS total FROM cache_entries
     ) AS added WHERE total > $1
@@ -30,8 +29,6 @@ DELETE FROM cache_entries WHERE stored_at <= (
 """
 
 _REMOVED_LIMIT = 10_000
-_STALE_SECONDS = 3600
-"""Expired entries stay this long for requests that accept stale answers."""
 
 
 class PostgresCache:
@@ -57,7 +54,7 @@ class PostgresCache:
             return None
         if row is None or row[0] in self._removed:
             return None
-        entry = read_entry(digest, row[1:])
+        entry = read_entry(row[1:])
         if entry is None:
             self.unreadable += 1
         return entry
@@ -83,11 +80,46 @@ class PostgresCache:
 
         self._database.queue.put(write)
 
+    async def select(self, selector: Selector, limit: int) -> list[Entry]:
+        """Return what is meant, newest first. Raises StoreFault."""
+        condition, values = _condition(selector)
+        statement = _SELECT_MEANT.format(condition, f"${len(values) + 1}")
+        rows = await self._database.fetch(statement, *values, limit)
+        return [entry for row in rows if (entry := read_entry(row)) is not None]
+
+    async def remove(self, selector: Selector) -> int:
+        """Remove what is meant; what was put before is written before. Raises StoreFault."""
+        condition, values = _condition(selector)
+        await self._database.queue.flushed()
+
+        async def work(connection: Connection) -> int:
+            tag = await connection.execute(_DELETE_MEANT.format(condition), *values)
+            return int(str(tag).rpartition(" ")[2])
+
+        return await self._database.transact(work)
+
     def sweep(self, now: float) -> None:
         """Delete what has expired, and the oldest entries beyond the bound."""
 
         async def write(connection: Connection) -> None:
-            await connection.execute(_EXPIRED, now - _STALE_SECONDS)
+            await connection.execute(_EXPIRED, now - STALE_SECONDS, now)
             await connection.execute(_BEYOND, self._max_bytes)
 
         self._database.queue.put(write)
+
+
+def _condition(selector: Selector) -> tuple[str, list[object]]:
+    """Return what stands after WHERE, and its values."""
+    conditions = {
+        "digest = {}": selector.digest,
+        "recording_id = {}": selector.recording_id,
+        "scope = {}": selector.scope,
+        "{} IN (model, target)": selector.model,
+        # Tags stand on lines of their own.
+        "{} = ANY (string_to_array(tags, chr(10)))": selector.tag,
+        "starts_with(prompt, {})": None if selector.prompt is None else selector.prompt[:PROMPT_LENGTH],
+        "stored_at < {}": selector.stored_before,
+    }
+    given = [(condition, value) for condition, value in conditions.items() if value is not None]
+    numbered = [condition.format(f"${number}") for number, (condition, _) in enumerate(given, 1)]
+    return " AND ".join(numbered) or "true", [value for _, value in given]

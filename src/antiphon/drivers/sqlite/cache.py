@@ -2,32 +2,32 @@
 
 import sqlite3
 
-from antiphon.cache.entry import Entry
-from antiphon.drivers.rows import entry_row, read_entry
+from antiphon.cache.entry import STALE_SECONDS, Entry
+from antiphon.cache.selecting import PROMPT_LENGTH, Selector
+from antiphon.drivers.rows import ENTRY_COLUMNS, READ_COLUMNS, entry_row, read_entry
 from antiphon.drivers.sqlite.database import Database
 from antiphon.drivers.sqlite.recordings import keep_recording
 from antiphon.wire.errors import StoreFault
 
-_SELECT = """
-SELECT recording_id, identity, data, public_id, echo, stored_at, expires_at, tags
-FROM cache_entries JOIN recordings ON recordings.id = recording_id WHERE digest = ?
+_FROM = "FROM cache_entries JOIN recordings ON recordings.id = recording_id"
+_SELECT = f"SELECT recording_id, {READ_COLUMNS} {_FROM} WHERE digest = ?"
+_SELECT_MEANT = f"SELECT {READ_COLUMNS} {_FROM} WHERE {{}} ORDER BY stored_at DESC LIMIT ?"
+_REPLACE = f"""
+REPLACE INTO cache_entries ({ENTRY_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+"""  # noqa: S608 - names of columns
+_EXPIRED = """
+SELECT rowid FROM cache_entries WHERE expires_at < ? AND keep_until < ? AND NOT is_pinned LIMIT ?
 """
-_REPLACE = """
-REPLACE INTO cache_entries
-(digest, identity, recording_id, public_id, echo, tags, stored_at, expires_at, size) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
-"""
-_EXPIRED = "SELECT rowid FROM cache_entries WHERE expires_at < ? LIMIT ?"
 _TOTAL = "SELECT coalesce(sum(size), 0) FROM cache_entries"
-_OLDEST = "SELECT rowid, size FROM cache_entries ORDER BY stored_at LIMIT ?"
+_OLDEST = "SELECT rowid, size FROM cache_entries WHERE NOT is_pinned ORDER BY stored_at LIMIT ?"
 _DELETE = "DELETE FROM cache_entries WHERE rowid = ?"
+_DELETE_MEANT = "DELETE FROM cache_entries WHERE {}"
 _DELETE_RECORDING = "DELETE FROM cache_entries WHERE recording_id = ?"
 
 _DIGESTS = "SELECT digest FROM cache_entries LIMIT ?"
 _KNOWN_LIMIT = 200_000
 _REMOVED_LIMIT = 10_000
 _AT_ONCE = 500
-_STALE_SECONDS = 3600
-"""Expired entries stay this long for requests that accept stale answers."""
 
 
 class SqliteCache:
@@ -56,7 +56,7 @@ class SqliteCache:
             return None
         if row is None or row[0] in self._removed:
             return None
-        entry = read_entry(digest, row[1:])
+        entry = read_entry(row[1:])
         if entry is None:
             self.unreadable += 1
         return entry
@@ -81,9 +81,27 @@ class SqliteCache:
             del self._removed[next(iter(self._removed))]
         self._database.write(lambda connection: _run(connection, _DELETE_RECORDING, recording_id))
 
+    async def select(self, selector: Selector, limit: int) -> list[Entry]:
+        """Return what is meant, newest first. Raises StoreFault."""
+        condition, values = _condition(selector)
+        rows = await self._database.read(
+            lambda connection: connection.execute(
+                _SELECT_MEANT.format(condition), (*values, limit)
+            ).fetchall(),
+            is_long=True,
+        )
+        return [entry for row in rows if (entry := read_entry(row)) is not None]
+
+    async def remove(self, selector: Selector) -> int:
+        """Remove what is meant; what was put before is written before. Raises StoreFault."""
+        condition, values = _condition(selector)
+        return await self._database.written(
+            lambda connection: connection.execute(_DELETE_MEANT.format(condition), values).rowcount
+        )
+
     def sweep(self, now: float) -> None:
         """Delete what has expired, and the oldest entries beyond the bound."""
-        self._database.write_in_slices(lambda connection: _delete_expired(connection, now - _STALE_SECONDS))
+        self._database.write_in_slices(lambda connection: _delete_expired(connection, now))
         self._database.write_in_slices(self._make_room)
 
     def _make_room(self, connection: sqlite3.Connection) -> bool:
@@ -97,8 +115,8 @@ class SqliteCache:
         return bool(oldest)
 
 
-def _delete_expired(connection: sqlite3.Connection, before: float) -> bool:
-    expired = connection.execute(_EXPIRED, (before, _AT_ONCE)).fetchall()
+def _delete_expired(connection: sqlite3.Connection, now: float) -> bool:
+    expired = connection.execute(_EXPIRED, (now - STALE_SECONDS, now, _AT_ONCE)).fetchall()
     connection.executemany(_DELETE, expired)
     return len(expired) == _AT_ONCE
 
@@ -113,3 +131,19 @@ def _digests(database: Database) -> set[bytes] | None:
 
 def _run(connection: sqlite3.Connection, statement: str, *values: object) -> None:
     connection.execute(statement, values)
+
+
+def _condition(selector: Selector) -> tuple[str, list[object]]:
+    """Return what stands after WHERE, and its values."""
+    conditions = {
+        "digest = ?": selector.digest,
+        "recording_id = ?": selector.recording_id,
+        "scope = ?": selector.scope,
+        "? IN (model, target)": selector.model,
+        # Tags stand on lines of their own.
+        "instr(char(10) || tags || char(10), char(10) || ? || char(10)) > 0": selector.tag,
+        "instr(prompt, ?) = 1": None if selector.prompt is None else selector.prompt[:PROMPT_LENGTH],
+        "stored_at < ?": selector.stored_before,
+    }
+    given = {condition: value for condition, value in conditions.items() if value is not None}
+    return " AND ".join(given) or "true", list(given.values())
