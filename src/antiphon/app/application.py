@@ -97,7 +97,7 @@ class Application:
             tasks=self._tasks,
             wall_clock=wall_clock,
         )
-        self.redis_cache = redis_cache_of(settings)
+        self.redis_cache = redis_cache_of(settings, wall_clock)
         kept_in = self.redis_cache or storage.cache
         self.second_level = (
             None

@@ -2,7 +2,7 @@
 
 import contextlib
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
@@ -36,14 +36,14 @@ def hints_of(settings: Settings) -> Hints | None:
         return RedisHints(settings.redis)
 
 
-def redis_cache_of(settings: Settings) -> "RedisCache | None":
+def redis_cache_of(settings: Settings, wall_clock: Callable[[], float]) -> "RedisCache | None":
     """Return the second level of the cache, if it is in Redis. Raises ConfigurationError."""
     if settings.redis is None or settings.cache is None or settings.cache.store != "redis":
         return None
     with _told_of_redis():
         from antiphon.drivers.redis.cache import RedisCache
 
-        return RedisCache(settings.redis)
+        return RedisCache(settings.redis, wall_clock)
 
 
 @contextlib.contextmanager

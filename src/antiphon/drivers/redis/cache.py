@@ -7,7 +7,8 @@ themselves, and what makes room for others is decided by the server (`maxmemory-
 import asyncio
 import heapq
 import logging
-from collections.abc import AsyncIterator
+import time
+from collections.abc import AsyncIterator, Callable
 from typing import Final
 
 from antiphon.cache.entry import Entry
@@ -17,9 +18,9 @@ from antiphon.drivers.redis.entries import (
     BEGINNING,
     TooShort,
     Unreadable,
-    goes_at,
     read_attributes,
     read_value,
+    stays,
     write_value,
 )
 from antiphon.drivers.redis.pipe import Pipe
@@ -40,9 +41,16 @@ _MAX_QUEUED_BYTES: Final = 64 * 1024 * 1024
 class RedisCache:
     """Cache entries of all gateways with the same prefix."""
 
-    def __init__(self, settings: RedisSettings, *, max_queued_bytes: int = _MAX_QUEUED_BYTES) -> None:
+    def __init__(
+        self,
+        settings: RedisSettings,
+        wall_clock: Callable[[], float] = time.time,
+        *,
+        max_queued_bytes: int = _MAX_QUEUED_BYTES,
+    ) -> None:
         """Keep entries there; connects when it is first used. Raises what `open_client` does."""
         self._client = open_client(settings)
+        self._now = wall_clock
         self._pipes = Pipes(self._client)
         self._writes = WriteQueue(max_queued_bytes)
         self._write_pipes = Pipes(self._client)  # so that nobody who looks up waits for what is written
@@ -85,10 +93,13 @@ class RedisCache:
         """Write the entry in the background."""
 
         async def write() -> None:
+            # By how long it stays, not until when: the server's clock is not asked for what is fresh either.
+            seconds = stays(entry, self._now())
+            if seconds is not None and seconds <= 0:
+                return
+            expiry = () if seconds is None else (b"PX", b"%d" % max(1, int(seconds * 1000)))
             is_large = entry.recording.size > _LARGE
             value = await asyncio.to_thread(write_value, entry) if is_large else write_value(entry)
-            until = goes_at(entry)
-            expiry = () if until is None else (b"PXAT", b"%d" % until)
             key, pointer = self._key(entry.digest), self._pointer(entry.recording.id)
             ask = self._write_pipes.ask
             # The pointer first: an entry that is there without it could only be found by looking at all of them.

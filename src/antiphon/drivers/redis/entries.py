@@ -103,11 +103,11 @@ def read_value(value: bytes) -> Entry:
     return entry
 
 
-def goes_at(entry: Entry) -> int | None:
-    """Return when an entry is forgotten, in milliseconds since the epoch; None if it is not."""
+def stays(entry: Entry, now: float) -> float | None:
+    """Return the seconds for which an entry is kept; None if it stays until it is removed."""
     if entry.is_pinned:
         return None
-    return int(max(entry.expires_at + STALE_SECONDS, entry.keep_until) * 1000)
+    return max(entry.expires_at + STALE_SECONDS, entry.keep_until) - now
 
 
 def _end_of_attributes(value: bytes) -> int:
