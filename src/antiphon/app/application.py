@@ -7,7 +7,7 @@ import secrets
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 
-from antiphon.app.outside import hints_of, hooks_of, redis_cache_of, upstream_of
+from antiphon.app.outside import deck_of, hints_of, hooks_of, redis_cache_of, sources_of
 from antiphon.drivers.download import Downloader
 from antiphon.drivers.memory import MemoryCache
 from antiphon.drivers.prices import Prices
@@ -23,7 +23,6 @@ from antiphon.engine.references import References
 from antiphon.engine.replaying import Replaying
 from antiphon.engine.runs.runs import Runs
 from antiphon.engine.second_level import SecondLevel
-from antiphon.engine.source import Source
 from antiphon.engine.tasks import Tasks
 from antiphon.engine.translating import Translating
 from antiphon.engine.turns import Turns
@@ -78,10 +77,8 @@ class Application:
         self._tasks = Tasks()
         cache = settings.cache
         self.memory = MemoryCache(cache.memory.max_bytes if cache else 0)
-        self._sources = {
-            name: Source(name, provider, upstream_of(name, provider, environ))
-            for name, provider in settings.providers.items()
-        }
+        self.deck = deck_of(settings)
+        self._sources = sources_of(settings, environ, self.deck)
         prices = Prices()
 
         def price(provider: str, model: str, usage: Usage, at: float) -> float | None:
@@ -375,7 +372,7 @@ def _gauges_of(level: SecondLevel) -> Iterable[Gauge]:
     )
     for outcome, count in level.outcomes.items():
         help_ = "Look-ups in the second level of the cache."
-        yield Gauge("cache_level_lookups", help_, count, {"outcome": outcome.value})
+        yield Gauge("cache_level_lookups", help_, count, {"outcome": outcome})
     help_ = "Entries that the second level did not take: too many waited to be written, or it is full."
     yield Gauge("cache_level_dropped_writes", help_, level.dropped)
     help_ = "Stored entries that counted as misses because they cannot be read."

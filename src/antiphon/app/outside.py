@@ -6,8 +6,12 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
+from antiphon.drivers.cassette_upstream import CassetteUpstream
+from antiphon.drivers.deck import Deck
 from antiphon.drivers.http import http_upstream
 from antiphon.drivers.playback import playback
+from antiphon.engine.error_answers import secrets_of
+from antiphon.engine.source import Source
 from antiphon.engine.variant import ANTHROPIC_VERSION
 from antiphon.engine.webhooks import Hook
 from antiphon.ports.hints import Hints
@@ -75,6 +79,38 @@ def hooks_of(settings: Settings, environ: Mapping[str, str]) -> dict[str, Hook]:
         name = hashlib.blake2b(f"{owner}\0{webhook.url}".encode(), digest_size=16).hexdigest()
         hooks[name] = Hook(owner, upstream, path, webhook.secret, frozenset(webhook.events))
     return hooks
+
+
+def deck_of(settings: Settings) -> Deck | None:
+    """Return the cassette that everything is recorded into or played from, if there is one. Raises ConfigurationError."""
+    if settings.cassette.record is None:
+        return None
+    secrets = [
+        secret
+        for provider in settings.providers.values()
+        for secret in secrets_of(provider.api_key, provider.headers)
+    ]
+    names: dict[str, list[str]] = {}
+    for alias, model in settings.models.items():
+        names.setdefault(model.target, []).append(alias)
+    try:
+        return Deck(settings.cassette, secrets=secrets, names=names)
+    except (GatewayError, ValueError, OSError) as error:
+        raise ConfigurationError(f"cassette: {error}") from error
+
+
+def sources_of(settings: Settings, environ: Mapping[str, str], deck: Deck | None) -> dict[str, Source]:
+    """Return the providers as they are asked, those with a network through `deck`. Raises ConfigurationError."""
+
+    def upstream(name: str, provider: Provider) -> Upstream:
+        if deck is None or provider.type == "playback":
+            return upstream_of(name, provider, environ)
+        return CassetteUpstream(name, provider, deck, lambda: upstream_of(name, provider, environ))
+
+    return {
+        name: Source(name, provider, upstream(name, provider))
+        for name, provider in settings.providers.items()
+    }
 
 
 def upstream_of(name: str, provider: Provider, environ: Mapping[str, str]) -> Upstream:

@@ -9,8 +9,9 @@ What is purged while a look-up is under way is not brought back by it.
 
 import asyncio
 import logging
+from collections.abc import Awaitable, Coroutine, Sequence
 from enum import StrEnum
-from typing import Final
+from typing import Any, Final, TypeVar
 
 from antiphon.cache.entry import Entry
 from antiphon.cache.selecting import Selector
@@ -18,21 +19,23 @@ from antiphon.engine.tasks import Tasks
 from antiphon.ports.stores import CacheLevel
 from antiphon.wire.errors import StoreFault
 
+T = TypeVar("T")
+
 _log = logging.getLogger(__name__)
 
 _STRIKES: Final = 3
 """Look-ups one after the other that fail until nobody asks any more."""
 _FIRST_PROBE_SECONDS: Final = 0.25
 _LONGEST_PROBE_SECONDS: Final = 2.0
+_AT_ONCE: Final = 50
+"""Entries that are looked for together in the time for one."""
 _NOBODY: Final = b"\0" * 16
 """No entry has this digest."""
 
 
-class Outcome(StrEnum):
-    """How a look-up ended."""
+class Failed(StrEnum):
+    """Why a look-up has brought nothing, not even that there is nothing."""
 
-    HIT = "hit"
-    MISS = "miss"
     TIMEOUT = "timeout"
     FAULT = "fault"
 
@@ -51,7 +54,8 @@ class SecondLevel:
         self._purged: list[Selector] = []
         """What was purged while look-ups were under way, or is just being purged."""
         self._purging = 0
-        self.outcomes = dict.fromkeys(Outcome, 0)
+        self.outcomes = {"hit": 0, "miss": 0, **dict.fromkeys(map(str, Failed), 0)}
+        """How often which has happened, counted by entries that were looked for."""
 
     @property
     def is_available(self) -> bool:
@@ -70,11 +74,7 @@ class SecondLevel:
 
     async def check(self) -> bool:
         """Ask it something, and return whether it can be used."""
-        if not self._is_paused:
-            _, outcome = await self._look(_NOBODY)
-            self._judge(outcome)
-            return outcome is Outcome.MISS
-        return False
+        return not self._is_paused and not isinstance(await self._look(self._level.get(_NOBODY)), Failed)
 
     def may_hold(self, digest: bytes) -> bool:
         """Whether a look-up can find anything; costs nothing."""
@@ -84,15 +84,27 @@ class SecondLevel:
         """Return the entry, expired or not, if it is there in time. Never raises."""
         self._under_way += 1
         try:
-            entry, outcome = await self._look(digest)
-            if entry is not None and any(selector.matches(entry) for selector in self._purged):
-                entry, outcome = None, Outcome.MISS
+            found = await self._look(self._level.get(digest))
+            entry = None if isinstance(found, Failed) or found is None or self._is_purged(found) else found
         finally:
             self._under_way -= 1
             self._forget_purges()
-        self.outcomes[outcome] += 1
-        self._judge(outcome)
+        self.outcomes[found if isinstance(found, Failed) else "miss" if entry is None else "hit"] += 1
         return entry
+
+    async def get_many(self, digests: Sequence[bytes]) -> dict[bytes, Entry]:
+        """Do the same for several at once, which may take longer the more they are. Never raises."""
+        self._under_way += 1
+        try:
+            found = await self._look(self._level.get_many(digests), 1 + len(digests) // _AT_ONCE)
+            entries = {} if isinstance(found, Failed) else found
+            entries = {digest: entry for digest, entry in entries.items() if not self._is_purged(entry)}
+        finally:
+            self._under_way -= 1
+            self._forget_purges()
+        self.outcomes["hit"] += len(entries)
+        self.outcomes[found if isinstance(found, Failed) else "miss"] += len(digests) - len(entries)
+        return entries
 
     def put(self, entry: Entry) -> None:
         """Write later, in the background; dropped, and counted, when the queue is full."""
@@ -126,35 +138,33 @@ class SecondLevel:
         if not self._under_way and not self._purging:
             self._purged.clear()
 
-    async def _look(self, digest: bytes) -> tuple[Entry | None, Outcome]:
+    def _is_purged(self, entry: Entry) -> bool:
+        return any(selector.matches(entry) for selector in self._purged)
+
+    async def _look(self, asking: Coroutine[Any, Any, T], times: int = 1) -> T | Failed:
+        """Return what `asking` does, if it does so in time."""
         loop = asyncio.get_running_loop()
-        answer: asyncio.Future[tuple[Entry | None, Outcome]] = loop.create_future()
+        answer: asyncio.Future[T | Failed] = loop.create_future()
         # A task of its own: who breaks off a look-up in a driver may have to wait for the driver to agree.
-        work, name = self._ask(digest, answer), "look up in the second level"
-        self._tasks.start(work, name, lambda: _settle(answer, Outcome.FAULT))
-        timer = loop.call_later(self._timeout, _too_late, answer)
+        work, name = _ask(asking, answer), "look up in the second level"
+        self._tasks.start(work, name, lambda: _settle(answer, Failed.FAULT))
+        timer = loop.call_later(self._timeout * times, _too_late, answer)
         try:
-            return await answer
+            found = await answer
         finally:
             timer.cancel()
-
-    async def _ask(self, digest: bytes, answer: asyncio.Future[tuple[Entry | None, Outcome]]) -> None:
-        try:
-            entry = await self._level.get(digest)
-        except StoreFault:
-            _settle(answer, Outcome.FAULT)
-        else:
-            _settle(answer, Outcome.MISS if entry is None else Outcome.HIT, entry)
-
-    def _judge(self, outcome: Outcome) -> None:
-        if outcome in {Outcome.HIT, Outcome.MISS}:
+        if not isinstance(found, Failed):
             self._strikes = 0
-            return
-        self._strikes += 1
-        if self._strikes >= _STRIKES and not self._is_paused:
-            self._is_paused = True
-            _log.warning("the second level of the cache is not available (%s): memory goes on alone", outcome)
-            self._tasks.start(self._probe(), "probe the second level")
+        else:
+            self._strikes += 1
+            if self._strikes >= _STRIKES and not self._is_paused:
+                self._pause(found)
+        return found
+
+    def _pause(self, why: Failed) -> None:
+        self._is_paused = True
+        _log.warning("the second level of the cache is not available (%s): memory goes on alone", why)
+        self._tasks.start(self._probe(), "probe the second level")
 
     async def _probe(self) -> None:
         """Ask until an answer comes in time, never twice at once."""
@@ -174,14 +184,20 @@ class SecondLevel:
         _log.warning("the second level of the cache is available again")
 
 
-def _too_late(answer: asyncio.Future[tuple[Entry | None, Outcome]]) -> None:
+async def _ask(asking: Awaitable[T], answer: "asyncio.Future[T | Failed]") -> None:
+    try:
+        found: T | Failed = await asking
+    except StoreFault:
+        found = Failed.FAULT
+    _settle(answer, found)
+
+
+def _too_late(answer: "asyncio.Future[T | Failed]") -> None:
     """Give up, after what has come meanwhile: if this process was late itself, its look-ups are not to suffer."""
     loop = answer.get_loop()
-    loop.call_soon(lambda: loop.call_soon(_settle, answer, Outcome.TIMEOUT))
+    loop.call_soon(lambda: loop.call_soon(_settle, answer, Failed.TIMEOUT))
 
 
-def _settle(
-    answer: asyncio.Future[tuple[Entry | None, Outcome]], outcome: Outcome, entry: Entry | None = None
-) -> None:
+def _settle(answer: "asyncio.Future[T | Failed]", found: T | Failed) -> None:
     if not answer.done():
-        answer.set_result((entry, outcome))
+        answer.set_result(found)

@@ -33,6 +33,8 @@ BASE_URLS: Final = {
 """Where a provider type is found when the configuration does not say."""
 
 _PACE: Final = re.compile(r"instant|recorded|x\d+(\.\d+)?|\d+(\.\d+)?/s", re.ASCII)
+_REDACTED_PATH: Final = re.compile(r"[^.\[\]]+(?:\.[^.\[\]]+|\[(?:\*|\d+)\])*", re.ASCII)
+_FAULT: Final = re.compile(r"(?:\d+:)?(?:(?:break|stall|end)@\d+|[45]\d\d)", re.ASCII)
 _SHA256: Final = re.compile(r"[0-9a-fA-F]{64}", re.ASCII)
 _TOKEN: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", re.ASCII)
 _SENDABLE: Final = re.compile(r"[\x21-\x7e]+", re.ASCII)
@@ -70,6 +72,7 @@ def problems(settings: Settings) -> Iterator[Problem]:
     yield from _of_keys(settings.keys)
     yield from _of_responses(settings.responses)
     yield from _of_background(settings)
+    yield from _of_cassette(settings)
     for i, webhook in enumerate(settings.webhooks):
         yield from _of_webhook(("webhooks", i), webhook)
     for i, key in enumerate(settings.keys):
@@ -226,6 +229,41 @@ def _of_background(settings: Settings) -> Iterator[Problem]:
                 ("responses", "background", "providers", i),
                 f"{at}: neither a provider that is configured nor a type of provider; "
                 f"there is {', '.join(settings.providers) or 'none'}",
+            )
+
+
+def _of_cassette(settings: Settings) -> Iterator[Problem]:
+    cassette = settings.cassette
+    if cassette.record is not None and settings.server.has_others:
+        yield Problem(
+            ("cassette", "record"),
+            "cassette.record: a cassette is recorded by one process, which needs `server.workers: 1`",
+        )
+    if not _PACE.fullmatch(cassette.pace):
+        yield Problem(
+            ("cassette", "pace"),
+            "cassette.pace: expected instant, recorded, a factor like x2 or a rate like 50/s",
+        )
+    for i, path in enumerate(cassette.redact):
+        if not _REDACTED_PATH.fullmatch(path):
+            yield Problem(
+                ("cassette", "redact", i),
+                f"cassette.redact[{i}]: expected a path such as metadata.email or messages[*].name",
+            )
+    for i, pattern in enumerate(cassette.redact_text):
+        try:
+            re.compile(pattern)
+        except re.error as error:
+            yield Problem(
+                ("cassette", "redact_text", i),
+                f"cassette.redact_text[{i}] is no regular expression: {error}",
+            )
+    for i, fault in enumerate(cassette.faults):
+        if not _FAULT.fullmatch(fault):
+            yield Problem(
+                ("cassette", "faults", i),
+                f"cassette.faults[{i}]: expected break@3, stall@3, end@3 or a status such as 503, "
+                "with the number of a request in front (2:503) or without",
             )
 
 

@@ -1,6 +1,5 @@
 """Cache entries: the same whatever keeps them."""
 
-
 from antiphon.cache.entry import STALE_SECONDS
 from antiphon.cache.selecting import Selector
 from drivers.sqlite.opening import entry_of, recording_of, run
@@ -27,6 +26,26 @@ def test_an_entry_comes_back_as_it_was_put(place):
                     found = await storage.cache.get(entry.digest)
                     assert all(getattr(found, name) == getattr(entry, name) for name in FIELDS)
             assert one.cache.unreadable == other.cache.unreadable == 0
+
+    run(test())
+
+
+def test_many_are_found_at_once(place):
+    """Those that there are; also more, and larger ones, than are read at a time."""
+
+    async def test():
+        entries = [
+            entry_of(f"{number}", recording_of(f"r-{number}", text=b"x" * 500)) for number in range(1200)
+        ]
+        async with opened(place) as storage:
+            for entry in entries[::2]:
+                storage.cache.put(entry)
+            await committed(storage)
+            storage.cache.remove_recording("r-0")
+            found = await storage.cache.get_many([entry.digest for entry in entries])
+            assert {entry.recording.id for entry in found.values()} == {f"r-{n}" for n in range(2, 1200, 2)}
+            assert all(found[entry.digest].identity == entry.identity for entry in found.values())
+            assert await storage.cache.get_many([]) == {}
 
     run(test())
 

@@ -8,7 +8,7 @@ import asyncio
 import heapq
 import logging
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Final
 
 from antiphon.cache.entry import Entry
@@ -34,7 +34,7 @@ _log = logging.getLogger(__name__)
 _REMOVED_LIMIT: Final = 10_000
 _SCANNED_AT_ONCE: Final = b"500"
 _LARGE: Final = 64 * 1024
-"""Bytes of an answer from which on it is deflated on another thread."""
+"""Bytes from which on answers are deflated, and inflated, on another thread."""
 _MAX_QUEUED_BYTES: Final = 64 * 1024 * 1024
 
 
@@ -87,7 +87,30 @@ class RedisCache:
             value = await self._pipes.ask(key, b"GET", key)
         except FAULTS as error:
             raise _store_fault(error) from error
-        return None if value is None else self._read(digest, value)
+        if value is None:
+            return None
+        return (
+            await asyncio.to_thread(self._read, digest, value)
+            if len(value) > _LARGE
+            else self._read(digest, value)
+        )
+
+    async def get_many(self, digests: Sequence[bytes]) -> dict[bytes, Entry]:
+        """Return those entries that there are and can be read. Raises StoreFault."""
+        keys = [self._key(digest) for digest in digests]
+        try:
+            values = await asyncio.gather(*(self._pipes.ask(key, b"GET", key) for key in keys))
+        except FAULTS as error:
+            raise _store_fault(error) from error
+        held = [(digest, value) for digest, value in zip(digests, values, strict=True) if value is not None]
+
+        def read() -> list[Entry | None]:
+            return [self._read(digest, value) for digest, value in held]
+
+        # What is decompressed and checked elsewhere does not hold up the clients of others.
+        is_much = sum(len(value) for _, value in held) > _LARGE
+        entries = await asyncio.to_thread(read) if is_much else read()
+        return {entry.digest: entry for entry in entries if entry is not None}
 
     def put(self, entry: Entry) -> None:
         """Write the entry in the background."""
