@@ -5,9 +5,11 @@ _Header = tuple[bytes, bytes]
 _HIT = (b"x-cache", b"HIT (exact)")
 
 
-def hit_headers(shown_key: bytes, age: float, remaining: float) -> tuple[_Header, ...]:
+def hit_headers(shown_key: bytes, age: float, remaining: float, detail: bytes = b"") -> tuple[_Header, ...]:
     """Headers of an answer from the cache; a negative ttl says that it is stale."""
-    status = b'antiphon; hit; ttl=%d; key="%b"' % (remaining, shown_key)
+    status = b'antiphon; hit; ttl=%d; key="%b"' % (remaining // 1, shown_key)
+    if detail:
+        status += b"; detail=" + detail
     return ((b"cache-status", status), (b"age", b"%d" % max(0, age)), _HIT)
 
 
