@@ -31,7 +31,7 @@ class UsageRow(NamedTuple):
     stream: bool
     status: int
     cache: str
-    """`hit`, `stale`, `semantic`, `collapsed`, `miss`, `bypass`, or `off` without a cache."""
+    """`hit`, `stale`, `semantic`, `collapsed`, `miss`, `bypass`, `refresh`, or `off` without a cache."""
     input_tokens: int
     output_tokens: int
     total_tokens: int
