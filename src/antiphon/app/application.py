@@ -8,6 +8,7 @@ import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 
 from antiphon.app.outside import deck_of, hints_of, hooks_of, redis_cache_of, sources_of
+from antiphon.cache.lifetimes import Lifetimes
 from antiphon.drivers.download import Downloader
 from antiphon.drivers.memory import MemoryCache
 from antiphon.drivers.prices import Prices
@@ -23,6 +24,7 @@ from antiphon.engine.references import References
 from antiphon.engine.replaying import Replaying
 from antiphon.engine.runs.runs import Runs
 from antiphon.engine.second_level import SecondLevel
+from antiphon.engine.staleness import Staleness
 from antiphon.engine.tasks import Tasks
 from antiphon.engine.translating import Translating
 from antiphon.engine.turns import Turns
@@ -109,8 +111,10 @@ class Application:
             now=wall_clock,
         )
         self.conversations = Conversations(storage.conversations, self._tasks)
+        lifetimes = Lifetimes(cache, settings.models)
         self.producing = Producing(
             cache=cache,
+            lifetimes=lifetimes,
             shelves=shelves,
             accounts=self.accounts,
             translate=translating.send,
@@ -148,21 +152,25 @@ class Application:
             ),
         )
         catalogue = Catalogue(Resolver(settings.providers, settings.models), self._sources)
+        replaying = Replaying(
+            memory=self.memory,
+            original_ids=cache is not None and cache.ids == "original",
+            keep=self.producing.keep,
+            is_full=lambda: storage.responses.is_full,
+            on_ending=self.accounts.count,
+            wall_clock=wall_clock,
+            clock=time.monotonic,
+        )
         turns = Turns(
             sources=self._sources,
             catalogue=catalogue,
             cache=cache,
             shelves=shelves,
             producing=self.producing,
-            replaying=Replaying(
-                memory=self.memory,
-                original_ids=cache is not None and cache.ids == "original",
-                keep=self.producing.keep,
-                is_full=lambda: storage.responses.is_full,
-                on_ending=self.accounts.count,
-                wall_clock=wall_clock,
-                clock=time.monotonic,
+            staleness=Staleness(
+                lifetimes, shelves, self.producing, replaying, self._tasks, wall_clock=wall_clock
             ),
+            replaying=replaying,
             contexts=contexts,
             conversations=self.conversations,
             accept=self.runs.accept,
