@@ -40,15 +40,15 @@ _decode = msgspec.msgpack.Decoder(_Stored).decode
 
 
 def verdict(
-    row: ClaimRow | None, fingerprint: bytes, now: float, is_gone: Callable[[str], bool] = lambda _: False
+    row: ClaimRow | None, fingerprint: bytes, now: float, is_over: Callable[[str], bool]
 ) -> Found | None:
     """Return what a row says to who wants to hold its claim; None: it may be held.
 
-    `is_gone` knows holders that are dead for certain.
+    `is_over` knows holders that are certainly not at it any more.
     """
     if row is None:
         return None
-    is_held = row.holder is not None and row.held_until > now and not is_gone(row.holder)
+    is_held = row.holder is not None and row.held_until > now and not is_over(row.holder)
     if row.expires_at <= now and not is_held:
         return None
     if row.fingerprint != fingerprint:

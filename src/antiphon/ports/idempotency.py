@@ -2,8 +2,9 @@
 
     free --claim--> held --finish--> ended --its time is over--> free
      ^               |
-     +---release-----+   the claim keeps its fingerprint and its answer's id: the next one who holds it is there again
-     +---lease is over
+     |               +--lease is over, release--> left    whoever holds it next is told that somebody has held it
+     |               |                                    before, and which id the answer was to have
+     +---release-----+  of what was not begun
 
 A claim is known by a digest of the owner and the key; the key itself is written nowhere.
 """
@@ -59,7 +60,10 @@ class ClaimStore(Protocol):
     """Claims of all processes that share a storage. One process holds a claim once."""
 
     async def claim(self, identity: bytes, fingerprint: bytes, answer_id: str, seconds: float) -> Found:
-        """Hold the claim for `seconds`, if it is free; `answer_id` is for the first who does. Raises StoreFault."""
+        """Hold the claim for `seconds`, if it is free; `answer_id` is for the first who does. Raises StoreFault.
+
+        Whoever asks does not hold it: what it held before without knowing is free.
+        """
 
     async def prolong(self, identities: Sequence[bytes], seconds: float) -> None:
         """Hold for `seconds` from now what is held still. Raises StoreFault."""
@@ -70,8 +74,11 @@ class ClaimStore(Protocol):
         `on_done` is called when that is committed, or has failed.
         """
 
-    def release(self, identity: bytes, on_done: Callable[[], object]) -> None:
-        """Let go of what is held without an outcome, later; `on_done` as for `finish`."""
+    def release(self, identity: bytes, on_done: Callable[[], object], *, was_begun: bool) -> None:
+        """Let go of what is held without an outcome, later; `on_done` as for `finish`.
+
+        Without `was_begun` it is as if it had never been held.
+        """
 
     def forget(self, answer_id: str) -> None:
         """Drop the outcome that a deleted response was first told with, later."""

@@ -36,6 +36,7 @@ UPDATE idempotency SET holder = NULL, has_ended = true, outcome = $3, expires_at
 WHERE identity = $1 AND holder = $6 AND NOT has_ended
 """  # noqa: S608
 _RELEASE: Final = "UPDATE idempotency SET holder = NULL WHERE identity = $1 AND holder = $2 AND NOT has_ended"
+_DROP: Final = "DELETE FROM idempotency WHERE identity = $1 AND holder = $2 AND NOT has_ended"
 _FORGET: Final = "UPDATE idempotency SET outcome = NULL, size = $2 WHERE answer_id = $1 AND has_ended"
 _EXPIRED: Final = f"DELETE FROM idempotency WHERE expires_at < {now_at(1)} AND held_until < {now_at(1)}"  # noqa: S608
 # From the newest to the oldest, with all that is newer added up: what is beyond the bound goes.
@@ -60,12 +61,12 @@ class PostgresClaims:
     async def claim(self, identity: bytes, fingerprint: bytes, answer_id: str, seconds: float) -> Found:
         """Hold the claim, if it is free."""
         time = self._database.time()
-        _, _, found = _read(await self._database.fetch_row(_SELECT, identity, time), fingerprint)
+        _, _, found = self._read(await self._database.fetch_row(_SELECT, identity, time), fingerprint)
         if found is not None:
             return found
 
         async def work(connection: Connection) -> Found:
-            row, now, found = _read(await connection.fetchrow(_LOCK, identity, time), fingerprint)
+            row, now, found = self._read(await connection.fetchrow(_LOCK, identity, time), fingerprint)
             if found is not None:
                 return found
             kept_id, is_again = answer_id_of(row, answer_id, now)
@@ -95,11 +96,12 @@ class PostgresClaims:
 
         self._database.queue.put(write, 0 if outcome is None else len(outcome.body), on_done=on_done)
 
-    def release(self, identity: bytes, on_done: Callable[[], object]) -> None:
+    def release(self, identity: bytes, on_done: Callable[[], object], *, was_begun: bool) -> None:
         """Let go."""
+        statement = _RELEASE if was_begun else _DROP
 
         async def write(connection: Connection) -> None:
-            await connection.execute(_RELEASE, identity, self._name)
+            await connection.execute(statement, identity, self._name)
 
         self._database.queue.put(write, on_done=on_done)
 
@@ -120,11 +122,11 @@ class PostgresClaims:
 
         self._database.queue.put(write)
 
-
-def _read(found: Row | None, fingerprint: bytes) -> tuple[ClaimRow | None, float, Found | None]:
-    """Return the row, the database's time, and what the row says."""
-    if found is None:
-        return None, 0.0, None
-    now, *columns = found
-    row = ClaimRow(*columns)
-    return row, now, verdict(row, fingerprint, now)
+    def _read(self, found: Row | None, fingerprint: bytes) -> tuple[ClaimRow | None, float, Found | None]:
+        """Return the row, the database's time, and what the row says."""
+        if found is None:
+            return None, 0.0, None
+        now, *columns = found
+        row = ClaimRow(*columns)
+        # Who asks here has let go of what it held, whatever was committed.
+        return row, now, verdict(row, fingerprint, now, lambda holder: holder == self._name)

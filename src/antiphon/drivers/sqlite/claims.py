@@ -24,6 +24,7 @@ UPDATE idempotency SET holder = NULL, has_ended = 1, outcome = ?, expires_at = ?
 WHERE identity = ? AND holder = ? AND NOT has_ended
 """
 _RELEASE: Final = "UPDATE idempotency SET holder = NULL WHERE identity = ? AND holder = ? AND NOT has_ended"
+_DROP: Final = "DELETE FROM idempotency WHERE identity = ? AND holder = ? AND NOT has_ended"
 _FORGET: Final = "UPDATE idempotency SET outcome = NULL, size = ? WHERE answer_id = ? AND has_ended"
 _EXPIRED: Final = "SELECT rowid FROM idempotency WHERE expires_at < ? AND held_until < ? LIMIT ?"
 _TOTAL: Final = "SELECT coalesce(sum(size), 0) FROM idempotency"
@@ -70,7 +71,11 @@ class SqliteClaims:
     ) -> tuple[ClaimRow | None, Found | None]:
         found = connection.execute(_SELECT, (identity,)).fetchone()
         row = None if found is None else ClaimRow(*found)
-        return row, verdict(row, fingerprint, self._now(), self._attendance.is_gone)
+        return row, verdict(row, fingerprint, self._now(), self._is_over)
+
+    def _is_over(self, holder: str) -> bool:
+        """Whether nobody can be at it: who asks here has let go, whatever was committed."""
+        return holder == self._name or self._attendance.is_gone(holder)
 
     async def prolong(self, identities: Sequence[bytes], seconds: float) -> None:
         """Hold on to what is held still."""
@@ -90,11 +95,12 @@ class SqliteClaims:
 
         self._database.write(work, 0 if outcome is None else len(outcome.body), on_done=on_done)
 
-    def release(self, identity: bytes, on_done: Callable[[], object]) -> None:
+    def release(self, identity: bytes, on_done: Callable[[], object], *, was_begun: bool) -> None:
         """Let go."""
+        statement = _RELEASE if was_begun else _DROP
 
         def work(connection: sqlite3.Connection) -> None:
-            connection.execute(_RELEASE, (identity, self._name))
+            connection.execute(statement, (identity, self._name))
 
         self._database.write(work, on_done=on_done)
 

@@ -18,7 +18,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Final
 
-from antiphon.engine.idempotency.keeping import was_done
+from antiphon.engine.idempotency.keeping import Deed, deed_of
 from antiphon.engine.idempotency.recorded import Follower, RecordedReply
 from antiphon.engine.refusals import internal_error
 from antiphon.engine.tasks import Tasks
@@ -221,11 +221,13 @@ class Idempotency:
             self._forget(live)
             return
         outcome = recorded.outcome
-        is_done = recorded.state == "ended" and (outcome is None or was_done(outcome))
-        if is_done and live.is_outcome and not self._is_ending:
+        deed = Deed.PERHAPS
+        if recorded.state == "ended" and live.is_outcome and not self._is_ending:
+            deed = Deed.DONE if outcome is None else deed_of(outcome)
+        if deed is Deed.DONE:
             self._store.finish(identity, outcome, lambda: self._forget(live))
         else:
-            self._store.release(identity, lambda: self._forget(live))
+            self._store.release(identity, lambda: self._forget(live), was_begun=deed is not Deed.NOT_BEGUN)
 
     def _forget(self, live: _Live) -> None:
         if self._live.get(live.keyed.identity) is live:
