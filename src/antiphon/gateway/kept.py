@@ -145,7 +145,7 @@ class KeptResponses:
             self._memory.remove_recording(recording_id)
             if self._level is not None:
                 self._level.remove_recording(recording_id)
-        self._claims.forget(asked.response_id)
+        await self._claims.forget(asked.response_id)
         return msgspec.json.encode({"id": asked.response_id, "object": "response", "deleted": True})
 
     async def _cancel(self, asked: "_Asked") -> bytes:

@@ -80,5 +80,5 @@ class ClaimStore(Protocol):
         Without `was_begun` it is as if it had never been held.
         """
 
-    def forget(self, answer_id: str) -> None:
-        """Drop the outcome that a deleted response was first told with, later."""
+    async def forget(self, answer_id: str) -> None:
+        """Drop the outcome that tells the answer with this id, which was deleted. Raises StoreFault."""

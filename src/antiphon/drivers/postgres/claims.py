@@ -105,13 +105,10 @@ class PostgresClaims:
 
         self._database.queue.put(write, on_done=on_done)
 
-    def forget(self, answer_id: str) -> None:
+    async def forget(self, answer_id: str) -> None:
         """Drop an outcome."""
-
-        async def write(connection: Connection) -> None:
-            await connection.execute(_FORGET, answer_id, ROW_BYTES)
-
-        self._database.queue.put(write)
+        await self._database.queue.flushed()  # perhaps it is to be noted
+        await self._database.fetch(_FORGET, answer_id, ROW_BYTES)
 
     def sweep(self) -> None:
         """Delete what has expired, and the oldest outcomes beyond the bound."""

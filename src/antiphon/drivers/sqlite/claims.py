@@ -104,13 +104,9 @@ class SqliteClaims:
 
         self._database.write(work, on_done=on_done)
 
-    def forget(self, answer_id: str) -> None:
+    async def forget(self, answer_id: str) -> None:
         """Drop an outcome."""
-
-        def work(connection: sqlite3.Connection) -> None:
-            connection.execute(_FORGET, (ROW_BYTES, answer_id))
-
-        self._database.write(work)
+        await self._database.written(lambda connection: connection.execute(_FORGET, (ROW_BYTES, answer_id)))
 
     def sweep(self, now: float) -> None:
         """Delete what has expired, and the oldest outcomes beyond the bound."""
