@@ -19,6 +19,7 @@ from antiphon.engine.compacting import Compacting
 from antiphon.engine.contexts import Contexts, Limits
 from antiphon.engine.conversations import Conversations
 from antiphon.engine.counting import Counting
+from antiphon.engine.idempotency.idempotency import Idempotency
 from antiphon.engine.producing import Producing, Shelves
 from antiphon.engine.references import References
 from antiphon.engine.replaying import Replaying
@@ -33,6 +34,7 @@ from antiphon.gateway.around import Around
 from antiphon.gateway.cache_admin import CacheAdmin
 from antiphon.gateway.conversations import ConversationRoutes
 from antiphon.gateway.gateway import RESPONSES_ROUTE, Gateway
+from antiphon.gateway.idempotent import Idempotent
 from antiphon.gateway.kept import KeptResponses
 from antiphon.gateway.keys import Keyring
 from antiphon.gateway.metrics import Gauge, Metrics
@@ -123,6 +125,7 @@ class Application:
             wall_clock=wall_clock,
             clock=time.monotonic,
         )
+        self.idempotency = Idempotency(storage.claims, self._tasks, settings.idempotency)
         self._hints = hints_of(settings)
         self._webhooks = Webhooks(storage.outbox, hooks_of(settings, environ), self._tasks, wall_clock)
         self.runs = Runs(
@@ -199,6 +202,7 @@ class Application:
             self._sources,
             keyring,
             self._tasks,
+            storage.claims,
         )
         conversations = ConversationRoutes(
             storage.conversations, references, keyring, self._tasks, wall_clock
@@ -221,7 +225,10 @@ class Application:
                 **around.handlers(),
                 **CacheAdmin(self.memory, self.second_level, settings.admin.key, self._tasks).handlers(),
             }
-            self.gateway = Gateway(turns, keyring, handlers)
+            idempotent = Idempotent(self.idempotency, keyring, settings.admin.key, kept.tell)
+            self.gateway = Gateway(
+                turns, keyring, handlers, idempotent=idempotent if settings.idempotency.enabled else None
+            )
         else:
             self.gateway = Gateway(turns, keyring, operations.handlers(), ())
 
@@ -260,6 +267,7 @@ class Application:
         """Begin what goes on beside the requests."""
         self.runs.start(RESPONSES_ROUTE, self._turns.answer)
         self.conversations.start()
+        self.idempotency.start()
         self._webhooks.start()
         self._tasks.start(self._sweep(), "sweep")
         self._tasks.start(self._keep_alive(), "keep streams alive")
@@ -278,6 +286,7 @@ class Application:
         """
         self.runs.retire()
         await self.runs.hand_over()
+        self.idempotency.break_off()
         self.producing.fail_all(
             GatewayError("The gateway is shutting down.", code="shutting_down", status=503)
         )
@@ -358,6 +367,14 @@ class Application:
         return (
             Gauge("runs_queued", "Background answers that wait to be begun.", self.runs.queued, across="max"),
             Gauge("runs_in_progress", "Background answers that are being made.", self.runs.running),
+            Gauge(
+                "idempotency_running", "Requests with an idempotency key under way.", self.idempotency.running
+            ),
+            Gauge(
+                "idempotency_replayed_requests",
+                "Requests that were told what an earlier one with their key was answered with.",
+                self.idempotency.replayed,
+            ),
             Gauge("live_recordings", "Answers that are being recorded now.", self.producing.count),
             Gauge("cache_memory_entries", "Entries in the memory level of the cache.", len(self.memory)),
             Gauge("cache_memory_bytes", "Bytes in the memory level of the cache.", self.memory.size),

@@ -341,6 +341,23 @@ class Responses(Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):
     """Earlier secrets, whose seals are still accepted."""
 
 
+class Idempotency(Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):
+    """Requests with the header `Idempotency-Key`."""
+
+    enabled: bool = True
+    """Whether the header means anything."""
+    ttl: Timeout = Timeout(24 * 3600)
+    """Seconds for which the outcome of a request belongs to its key."""
+    max_entry_bytes: Size = Size(16 * 1024 * 1024)
+    """Larger answers are passed on but not kept: who asks again is told so."""
+    max_bytes: Size = Size(1024 * 1024 * 1024)
+    """Bound of all outcomes in storage; the oldest go first."""
+    max_live_bytes: Size = Size(256 * 1024 * 1024)
+    """Bound of the requests and answers under way in each worker's memory; beyond it new ones are refused."""
+    wait: Duration = Duration(60)
+    """Seconds for which a request waits for the outcome of the first, where that is answered by another worker."""
+
+
 class Downloads(Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):
     """Images and files that a request names by URL, fetched for upstreams that cannot do it themselves."""
 
@@ -383,5 +400,6 @@ class Settings(Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):
     responses: Responses = Responses()
     webhooks: tuple[Webhook, ...] = ()
     """Told of the background answers of all keys."""
+    idempotency: Idempotency = Idempotency()
     downloads: Downloads = Downloads()
     log: Log = Log()
