@@ -16,12 +16,12 @@ def get_weather(city: str) -> str:
 async def main() -> None:
     agent = Agent(name="Weather", model="gpt-5.2", tools=[get_weather])
     result = await Runner.run(agent, "How is the weather?")
-    print(result.final_output)
+    sys.stdout.write(f"{result.final_output}\n")
     streamed = Runner.run_streamed(agent, "How is the weather, once more?")
     async for event in streamed.stream_events():
         if event.type == "raw_response_event" and isinstance(event.data, ResponseTextDeltaEvent):
-            print(event.data.delta, end="|")
-    print(f"\n{streamed.context_wrapper.usage.total_tokens} tokens")
+            sys.stdout.write(f"{event.data.delta}|")
+    sys.stdout.write(f"\n{streamed.context_wrapper.usage.total_tokens} tokens\n")
 
 
 if __name__ == "__main__":

@@ -198,5 +198,5 @@ def _outcome(recording: Recording, fault: UpstreamFault | None, *, clean: bool) 
     if clean or outcome.state in _ENDED:
         return outcome
     if fault is None or fault.code == "shutting_down":
-        return Outcome(State.CANCELLED, "client_left", outcome.usage)
+        return Outcome(State.CANCELLED, "cancelled", outcome.usage)
     return Outcome(State.FAILED, fault.code, outcome.usage)
