@@ -81,6 +81,21 @@ def test_every_kind_of_upstream_is_played_as_it_was_recorded(tape, tmp_path, pro
     assert recorded[0] == scenarios.TEXT
 
 
+def test_asynchronous_clients_are_handed_out(tape):
+    """They know the gateway's address, and are closed by who asked for them."""
+
+    async def ask(gateway):
+        async with gateway.async_openai() as one, gateway.async_anthropic() as other:
+            answer = await one.responses.create(model="gpt-5.2", input="Hi")
+            message = await other.messages.create(model="gpt-5.2", messages=QUESTION, max_tokens=9)
+            return answer.output_text, message.content[0].text
+
+    with upstreams() as upstream, upstream.scripted.playing(scenarios.plain):
+        said = record(tape, upstream, lambda gateway: asyncio.run(ask(gateway)))
+    with antiphon.cassettes.use(tape, mode="strict") as gateway:
+        assert asyncio.run(ask(gateway)) == said == (scenarios.TEXT, scenarios.TEXT)
+
+
 def test_models_keep_the_names_that_a_configuration_gave_them(tape, tmp_path):
     """Without the configuration too."""
     with upstreams() as upstream, upstream.scripted.playing(scenarios.plain):
