@@ -31,14 +31,18 @@ def hints_of(settings: Settings) -> Hints | None:
     if settings.redis is None:
         return None
     try:
-        from antiphon.drivers.redis_hints import RedisHints
+        from antiphon.drivers.redis.hints import RedisHints
     except ImportError as error:
         raise ConfigurationError("redis.url: antiphon[redis] is not installed") from error
     try:
-        return RedisHints(settings.redis.url)
+        return RedisHints(settings.redis)
     except ValueError as error:
         # Not the error itself: it may quote a piece of a password.
         raise ConfigurationError("redis.url: it is no address") from error
+    except OSError as error:
+        raise ConfigurationError(
+            f"redis: its certificates cannot be used: {error.strerror or error}"
+        ) from error
 
 
 def hooks_of(settings: Settings, environ: Mapping[str, str]) -> dict[str, Hook]:

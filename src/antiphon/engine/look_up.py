@@ -12,8 +12,10 @@ from antiphon.cache.controls import Controls, read_controls
 from antiphon.cache.entry import Entry, Verdict, judge
 from antiphon.cache.key import CacheKey, Circumstance, cache_key
 from antiphon.engine.live import LiveRecording
+from antiphon.engine.per_item.items import items_of
+from antiphon.engine.per_item.per_item import PerItem
 from antiphon.engine.producing import Producing, Shelves
-from antiphon.engine.refusals import internal_error
+from antiphon.engine.refusals import internal_error, not_cached
 from antiphon.engine.replaying import Replaying
 from antiphon.engine.source import Source
 from antiphon.engine.tasks import Tasks
@@ -22,7 +24,7 @@ from antiphon.ports.stores import CacheLevel
 from antiphon.recording.pace import INSTANT, Pace, parse_pace
 from antiphon.settings import Cache
 from antiphon.turn.history import head_of
-from antiphon.wire.errors import GatewayError, StoreFault
+from antiphon.wire.errors import StoreFault
 
 
 class LookUp:
@@ -37,9 +39,11 @@ class LookUp:
         producing: Producing,
         replaying: Replaying,
         tasks: Tasks,
+        per_item: PerItem,
         wall_clock: Callable[[], float],
     ) -> None:
-        """Answer from `sources`, or from `shelves`."""
+        """Answer from `sources`, or from `shelves`; `per_item` answers lists of items."""
+        self._per_item = per_item
         self._sources = sources
         self._cache = cache
         self._shelves = shelves
@@ -66,15 +70,20 @@ class LookUp:
             return
         controls = self._controls(turn, headers, cache, stateful)
         turn.controls = controls
-        key = self._key(turn, cache, controls.namespace) if controls.write else None
+        key = self._key(turn, source, cache, controls.namespace) if controls.write else None
         if controls.bypass is not None or key is None:
             turn.result, turn.detail = "bypass", controls.bypass or ""
             if controls.only_if_cached:
                 self._refuse_uncached(turn, source)
+            elif turn.items is not None:
+                self._per_item.refresh(turn, source)
             else:
                 self._produce(turn, source, key)
             return
         turn.key = key
+        if turn.items is not None:
+            self._per_item.answer(turn, source)
+            return
         entry = self._shelves.memory.get(key.digest, key.identity)
         verdict = judge(entry, controls, self._now())
         if (
@@ -111,7 +120,7 @@ class LookUp:
             headers, request.cache_member, opt_in=cache.mode == "opt-in", opted=request.opted_in
         )
 
-    def _key(self, turn: Turn, cache: Cache, namespace: str) -> CacheKey:
+    def _key(self, turn: Turn, source: Source, cache: Cache, namespace: str) -> CacheKey:
         owner, scope = turn.ask.owner, cache.scope
         is_apart = cache.stream == "separate" or turn.ask.request.is_apart
         named = {"key": f"key:{owner.name}", "project": f"project:{owner.project}", "global": ""}[scope]
@@ -125,6 +134,12 @@ class LookUp:
             variant=turn.ask.variant.key,
         )
         own_cache = turn.ask.request.cache_member is not None
+        items = items_of(turn.ask.request, source.settings, circumstance)
+        if items is not None:
+            if len(items.keys) == 1:
+                return items.keys[0]
+            turn.items = items
+            return items.whole
         members = turn.ask.request.members
         if turn.context is not None and turn.context.inherited:
             # Entries keep what their key was made from: with the whole history in each, a chain would cost its square.
@@ -156,7 +171,7 @@ class LookUp:
         if verdict is not Verdict.MISS:
             turn.detail = verdict.value
         if turn.controls.only_if_cached:
-            live.fail(_not_cached())
+            live.fail(not_cached())
         else:
             self._producing.send(turn, live, source)
 
@@ -180,7 +195,7 @@ class LookUp:
                 self._producing.send(turn, live, source)
 
     def _refuse_uncached(self, turn: Turn, source: Source) -> None:
-        self._producing.begin(turn, source, None, shared=False).fail(_not_cached())
+        self._producing.begin(turn, source, None, shared=False).fail(not_cached())
 
     def _produce(self, turn: Turn, source: Source, key: CacheKey | None, *, shared: bool = False) -> None:
         live = self._producing.begin(turn, source, key, shared=shared)
@@ -190,11 +205,3 @@ class LookUp:
 def _pace(headers: Mapping[bytes, bytes]) -> Pace:
     text = headers.get(b"x-antiphon-replay")
     return INSTANT if text is None else parse_pace(text.decode("latin-1"))
-
-
-def _not_cached() -> GatewayError:
-    return GatewayError(
-        "The answer is not in the cache, and the request forbids to ask the upstream.",
-        code="not_cached",
-        status=504,
-    )

@@ -13,7 +13,7 @@ from msgspec.structs import replace
 from antiphon.settings.faults import ConfigurationError
 from antiphon.settings.ollama_host import ollama_url
 from antiphon.settings.quantities import Secret
-from antiphon.settings.values import Key, Model, Provider, ProviderType, Responses, Settings, Webhook
+from antiphon.settings.values import Key, Model, Provider, ProviderType, Redis, Responses, Settings, Webhook
 
 BASE_URLS: Final = {
     "openai": "https://api.openai.com/v1",
@@ -89,16 +89,26 @@ def problems(settings: Settings) -> Iterator[Problem]:
         yield Problem(
             ("storage", "url"), "storage.url: expected sqlite:///FILE or postgresql://HOST/DATABASE"
         )
-    if settings.redis is not None and _REDIS_URL.match(settings.redis.url) is None:
-        yield Problem(
-            ("redis", "url"), "redis.url: expected redis://HOST:PORT, rediss://HOST:PORT or unix://PATH"
-        )
+    if settings.redis is not None:
+        yield from _of_redis(settings.redis)
     if not settings.keys and not is_loopback(settings.server.host):
         yield Problem(
             ("server", "host"),
             "server.host: without `keys` anybody who reaches this address could spend your money; "
             "bind 127.0.0.1 or configure keys",
         )
+
+
+def _of_redis(redis: Redis) -> Iterator[Problem]:
+    path = ("redis", "url")
+    if not redis.urls or any(_REDIS_URL.fullmatch(url) is None for url in redis.urls):
+        yield Problem(path, "redis.url: expected redis://HOST:PORT, rediss://HOST:PORT or unix://PATH")
+    elif redis.is_cluster and any(url.startswith("unix:") for url in redis.urls):
+        yield Problem(path, "redis.url: the nodes of a cluster have hosts and ports")
+    elif len({url.partition(":")[0] for url in redis.urls}) > 1:
+        yield Problem(path, "redis.url: either all nodes of a cluster speak TLS, or none")
+    if redis.key_file is not None and redis.certificate_file is None:
+        yield Problem(("redis", "key_file"), "redis.key_file: it is of no use without `certificate_file`")
 
 
 def checked(settings: Settings) -> Settings:

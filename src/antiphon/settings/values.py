@@ -110,6 +110,9 @@ class Provider(Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):
     """Playback: whether the whole request must match, not only its meaning."""
     pace: str = "recorded"
     """Playback: `instant`, `recorded`, `x2` (times as fast) or `50/s` (frames a second)."""
+    rerank_documents: Literal["together", "independent"] = "together"
+    """Whether the score of a document depends on the others that it is ranked with; `independent` ones are cached one
+    by one."""
     connect_timeout: Timeout = Timeout(10)
     """Seconds until there is a connection."""
     first_byte_timeout: Timeout = Timeout(300)
@@ -206,8 +209,29 @@ class Storage(Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):
 class Redis(Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):
     """Where processes tell each other at once what has moved on; what it loses is found in storage a little later."""
 
-    url: str
-    """`redis://USER:PASSWORD@HOST:PORT`, with TLS `rediss://`, or `unix://PATH`; `valkey://` is the same."""
+    url: str | tuple[str, ...]
+    """`redis://USER:PASSWORD@HOST:PORT`, with TLS `rediss://`, or `unix://PATH`; `valkey://` is the same. A list
+    names nodes of a cluster: one of them must be there, and it knows the others."""
+    cluster: bool = False
+    """Whether it is a cluster although `url` names but one of its nodes."""
+    prefix: str = "antiphon:"
+    """What all keys and channels begin with: gateways with another prefix know nothing of each other."""
+    ca_file: str | None = None
+    """Certificates of the authorities that a server's own must come from (PEM); without it those of the system."""
+    certificate_file: str | None = None
+    """A certificate for the server to know this client by (PEM)."""
+    key_file: str | None = None
+    """Its key, if it is not in the same file."""
+
+    @property
+    def urls(self) -> tuple[str, ...]:
+        """All addresses."""
+        return (self.url,) if isinstance(self.url, str) else self.url
+
+    @property
+    def is_cluster(self) -> bool:
+        """Whether it is a cluster."""
+        return self.cluster or not isinstance(self.url, str)
 
 
 class Webhook(Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):
