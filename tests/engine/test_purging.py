@@ -37,6 +37,7 @@ def storage(request, tmp_path):
 @contextlib.asynccontextmanager
 async def workers(folder, storage, count=3, answers=None, **changes):
     """Serve with several gateways that share storage and an upstream, and nothing else."""
+    changes["cache"] = {"lookup_timeout": Timeout(10), **changes.get("cache", {})}
     async with contextlib.AsyncExitStack() as opened:
         simulator = await opened.enter_async_context(upstream(answers))
         yield [
@@ -308,7 +309,7 @@ def test_a_worker_that_cannot_hear_of_purges_serves_nothing_from_the_cache(tmp_p
             assert await other.outcome() == "miss"
             # When it hears again, what was purged is gone, and what it may have asked for before that too.
             deaf.set()
-            await eventually(lambda: other.application.changing.trust.holds)
+            await eventually(lambda: other.application.memory.is_trusted)
             assert number_in(await other.ask()) == 3
 
     run(test())
@@ -338,7 +339,7 @@ def test_a_worker_that_was_struck_off_comes_back(tmp_path):
             assert await purged(one, all=True) == 1
 
             async def is_back():
-                return not other.entries() and other.application.changing.trust.holds
+                return not other.entries() and other.application.memory.is_trusted
 
             await eventually(is_back)
             assert await other.outcome() == "miss"

@@ -1,18 +1,26 @@
 """What settings name outside of this process: upstreams, receivers of webhooks, Redis."""
 
+import contextlib
 import hashlib
-from collections.abc import Iterator, Mapping
-from typing import Final
+from collections.abc import Callable, Iterator, Mapping
+from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
+from antiphon.drivers.cassette_upstream import CassetteUpstream
+from antiphon.drivers.deck import Deck
 from antiphon.drivers.http import http_upstream
 from antiphon.drivers.playback import playback
+from antiphon.engine.error_answers import secrets_of
+from antiphon.engine.source import Source
 from antiphon.engine.variant import ANTHROPIC_VERSION
 from antiphon.engine.webhooks import Hook
 from antiphon.ports.hints import Hints
 from antiphon.ports.upstream import Upstream
 from antiphon.settings import ConfigurationError, Provider, Settings
 from antiphon.wire.errors import GatewayError
+
+if TYPE_CHECKING:
+    from antiphon.drivers.redis.cache import RedisCache
 
 KEY_HEADERS: Final = {
     "anthropic": (b"x-api-key", b""),
@@ -26,15 +34,36 @@ def hints_of(settings: Settings) -> Hints | None:
     """Return the Redis that carries hints, if there is one. Raises ConfigurationError."""
     if settings.redis is None:
         return None
+    with _told_of_redis():
+        from antiphon.drivers.redis.hints import RedisHints
+
+        return RedisHints(settings.redis)
+
+
+def redis_cache_of(settings: Settings, wall_clock: Callable[[], float]) -> "RedisCache | None":
+    """Return the second level of the cache, if it is in Redis. Raises ConfigurationError."""
+    if settings.redis is None or settings.cache is None or settings.cache.store != "redis":
+        return None
+    with _told_of_redis():
+        from antiphon.drivers.redis.cache import RedisCache
+
+        return RedisCache(settings.redis, wall_clock)
+
+
+@contextlib.contextmanager
+def _told_of_redis() -> Iterator[None]:
+    """Say what is wrong with the settings. Raises ConfigurationError."""
     try:
-        from antiphon.drivers.redis_hints import RedisHints
+        yield
     except ImportError as error:
         raise ConfigurationError("redis.url: antiphon[redis] is not installed") from error
-    try:
-        return RedisHints(settings.redis.url)
     except ValueError as error:
         # Not the error itself: it may quote a piece of a password.
         raise ConfigurationError("redis.url: it is no address") from error
+    except OSError as error:
+        raise ConfigurationError(
+            f"redis: its certificates cannot be used: {error.strerror or error}"
+        ) from error
 
 
 def hooks_of(settings: Settings, environ: Mapping[str, str]) -> dict[str, Hook]:
@@ -50,6 +79,38 @@ def hooks_of(settings: Settings, environ: Mapping[str, str]) -> dict[str, Hook]:
         name = hashlib.blake2b(f"{owner}\0{webhook.url}".encode(), digest_size=16).hexdigest()
         hooks[name] = Hook(owner, upstream, path, webhook.secret, frozenset(webhook.events))
     return hooks
+
+
+def deck_of(settings: Settings) -> Deck | None:
+    """Return the cassette that everything is recorded into or played from, if there is one. Raises ConfigurationError."""
+    if settings.cassette.record is None:
+        return None
+    secrets = [
+        secret
+        for provider in settings.providers.values()
+        for secret in secrets_of(provider.api_key, provider.headers)
+    ]
+    names: dict[str, list[str]] = {}
+    for alias, model in settings.models.items():
+        names.setdefault(model.target, []).append(alias)
+    try:
+        return Deck(settings.cassette, secrets=secrets, names=names)
+    except (GatewayError, ValueError, OSError) as error:
+        raise ConfigurationError(f"cassette: {error}") from error
+
+
+def sources_of(settings: Settings, environ: Mapping[str, str], deck: Deck | None) -> dict[str, Source]:
+    """Return the providers as they are asked, those with a network through `deck`. Raises ConfigurationError."""
+
+    def upstream(name: str, provider: Provider) -> Upstream:
+        if deck is None or provider.type == "playback":
+            return upstream_of(name, provider, environ)
+        return CassetteUpstream(name, provider, deck, lambda: upstream_of(name, provider, environ))
+
+    return {
+        name: Source(name, provider, upstream(name, provider))
+        for name, provider in settings.providers.items()
+    }
 
 
 def upstream_of(name: str, provider: Provider, environ: Mapping[str, str]) -> Upstream:

@@ -5,13 +5,16 @@ _Header = tuple[bytes, bytes]
 _HIT = (b"x-cache", b"HIT (exact)")
 
 
-def hit_headers(
-    shown_key: bytes, age: float, remaining: float, *, is_pinned: bool = False
-) -> tuple[_Header, ...]:
-    """Headers of an answer from the cache; a negative ttl says that it is stale, and why it is served all the same."""
-    status = b'antiphon; hit; ttl=%d; key="%b"' % (remaining, shown_key)
-    if is_pinned and remaining <= 0:
-        status += b"; detail=pinned"
+def hit_headers(shown_key: bytes, age: float, remaining: float, detail: bytes = b"") -> tuple[_Header, ...]:
+    """Headers of an answer from the cache; a negative ttl says that it is stale.
+
+    One put together of several entries has no key.
+    """
+    status = b"antiphon; hit; ttl=%d" % (remaining // 1)
+    if shown_key:
+        status += b'; key="%b"' % shown_key
+    if detail:
+        status += b"; detail=" + detail
     return ((b"cache-status", status), (b"age", b"%d" % max(0, age)), _HIT)
 
 
@@ -29,3 +32,8 @@ def forward_header(
     if detail:
         text += f"; detail={detail}"
     return b"cache-status", text.encode()
+
+
+def timing_header(seconds: float) -> _Header:
+    """Say how long an answer took, from the request until it was whole."""
+    return b"server-timing", b"total;dur=%.1f" % (seconds * 1000)

@@ -1,8 +1,11 @@
 """The first level of the cache: entries in the memory of this process, bounded in bytes, least used out first."""
 
+import math
+import time
 from collections import OrderedDict
 from collections.abc import Hashable, Iterable
 from dataclasses import dataclass
+from typing import Final
 
 from antiphon.cache.entry import Entry
 from antiphon.cache.selecting import Selector
@@ -20,6 +23,14 @@ class Shortcut:
     size: int
 
 
+def elapsed() -> float:
+    """Seconds that also pass while the host sleeps."""
+    return time.clock_gettime(_CLOCK)
+
+
+_CLOCK: Final[int] = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
+
+
 class MemoryCache:
     """Entries by digest, and shortcuts to them by the exact bytes of a request."""
 
@@ -32,15 +43,22 @@ class MemoryCache:
         self._by_recording: dict[str, set[bytes]] = {}
         self.size = 0
         self.evictions = 0
+        self.trusted_until = math.inf
+        """On the clock of `elapsed`; later nothing is found, for it may have been purged without our knowledge."""
 
     def __len__(self) -> int:
         """How many entries there are."""
         return len(self._entries)
 
+    @property
+    def is_trusted(self) -> bool:
+        """Whether anything may be found now."""
+        return elapsed() < self.trusted_until
+
     def get(self, digest: bytes, identity: bytes) -> Entry | None:
         """Return the entry; one with another identity is none."""
         entry = self._entries.get(digest)
-        if entry is None or entry.identity != identity:
+        if entry is None or entry.identity != identity or not self.is_trusted:
             return None
         self._entries.move_to_end(digest)
         return entry
@@ -106,6 +124,8 @@ class MemoryCache:
         """Return what was noted for a request with exactly these bytes."""
         shortcut = self._shortcuts.get(key)
         if shortcut is not None:
+            if not self.is_trusted:
+                return None
             self._entries.move_to_end(shortcut.entry.digest)
         return shortcut
 

@@ -10,7 +10,6 @@ import asyncio
 import logging
 import math
 import secrets
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -18,7 +17,7 @@ from typing import Final
 from antiphon.cache.changes import UNKNOWN, Change, Changes, Kind
 from antiphon.cache.entry import Entry
 from antiphon.cache.selecting import Selector
-from antiphon.drivers.memory import MemoryCache
+from antiphon.drivers.memory import MemoryCache, elapsed
 from antiphon.engine.tasks import Tasks
 from antiphon.ports.changing import ChangeLog, Look
 from antiphon.ports.stores import CacheLevel
@@ -38,34 +37,11 @@ _COUNTS: Final = 1_000
 """Of entries that changes have met here, for who asks how many they were."""
 
 
-def elapsed() -> float:
-    """Seconds that also pass while the host sleeps."""
-    return time.clock_gettime(_CLOCK)
-
-
-_CLOCK: Final = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
-
-
 class Unconfirmed(GatewayError):
     """A change is written down, but not every worker is known to have heard of it."""
 
     status = 503
     type = "server_error"
-
-
-class Trust:
-    """Until when this worker may answer from the cache without looking at the log again."""
-
-    __slots__ = ("until",)
-
-    def __init__(self, until: float = math.inf) -> None:
-        """Trust until then, on the clock of `elapsed`."""
-        self.until = until
-
-    @property
-    def holds(self) -> bool:
-        """Whether it may now."""
-        return elapsed() < self.until
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,10 +73,10 @@ class Changing:
         wall_clock: Callable[[], float],
     ) -> None:
         """Do to `memory` and `level` what `log` says; trust them for `trust` seconds after each look at it."""
-        self.trust = Trust(-math.inf)
         self.changes = Changes()
         self._log = log
         self._memory = memory
+        memory.trusted_until = -math.inf
         self._level = level
         self._tasks = tasks
         self._seconds = trust
@@ -129,11 +105,11 @@ class Changing:
         return self.changes.knows(mark) and self.changes.do_to(entry, mark)
 
     def serves(self, entry: Entry, mark: int) -> bool:
-        """Whether an entry of the second level that was asked for as of `mark` may be served and kept in memory.
+        """Whether an entry that was asked for as of `mark` may be served, and kept in memory.
 
         What was changed since the entry's own request began is done to it: its level may have got it too late to know.
         """
-        if not self.trust.holds or not self.changes.knows(mark):
+        if not self._memory.is_trusted or not self.changes.knows(mark):
             return False
         return self.changes.do_to(entry, mark if entry.as_of == UNKNOWN else entry.as_of)
 
@@ -150,11 +126,23 @@ class Changing:
 
     async def stop(self) -> None:
         """Let nobody wait for this worker any more."""
-        self.trust.until = -math.inf
+        self._memory.trusted_until = -math.inf
         try:
             await self._log.leave(self._reader)
         except StoreFault:
             _log.info("the next purge will wait for this worker")
+
+    @property
+    def is_heard(self) -> bool:
+        """Whether the log could be looked at lately."""
+        return self._memory.is_trusted
+
+    def joins(self, began_at: float) -> bool:
+        """Whether an answer that has been under way since `began_at` (epoch) may be joined.
+
+        Where no purge is heard, one may have come since; but nobody has been told yet that it is done.
+        """
+        return self._memory.is_trusted or self._now() - began_at < self._seconds
 
     @property
     def unheard_seconds(self) -> float:
@@ -202,7 +190,7 @@ class Changing:
                 return False
             self._is_deaf = False
             self._looked_at = began
-            self.trust.until = began + self._seconds
+            self._memory.trusted_until = began + self._seconds
             return True
 
     def _do(self, look: Look, began: float) -> None:

@@ -9,21 +9,23 @@ from collections.abc import Callable, Mapping, Sequence
 import msgspec
 
 from antiphon.cache.controls import Controls, read_controls
-from antiphon.cache.entry import Entry, Verdict, judge
+from antiphon.cache.entry import Entry, Verdict
 from antiphon.cache.key import CacheKey, Circumstance, cache_key
-from antiphon.engine.changing import Changing
 from antiphon.engine.live import LiveRecording
+from antiphon.engine.per_item.items import items_of
+from antiphon.engine.per_item.per_item import PerItem
 from antiphon.engine.producing import Producing, Shelves
-from antiphon.engine.refusals import internal_error
+from antiphon.engine.refusals import internal_error, not_cached
 from antiphon.engine.replaying import Replaying
 from antiphon.engine.source import Source
+from antiphon.engine.staleness import Staleness, stands_in_on_request
 from antiphon.engine.tasks import Tasks
 from antiphon.engine.turn import Turn
 from antiphon.ports.stores import CacheLevel
 from antiphon.recording.pace import INSTANT, Pace, parse_pace
 from antiphon.settings import Cache
 from antiphon.turn.history import head_of
-from antiphon.wire.errors import GatewayError, StoreFault
+from antiphon.wire.errors import StoreFault
 
 
 class LookUp:
@@ -36,18 +38,20 @@ class LookUp:
         cache: Cache | None,
         shelves: Shelves,
         producing: Producing,
+        staleness: Staleness,
         replaying: Replaying,
-        changing: Changing | None = None,
         tasks: Tasks,
+        per_item: PerItem,
         wall_clock: Callable[[], float],
     ) -> None:
-        """Answer from `sources`, or from `shelves`, as far as `changing` lets that be trusted."""
+        """Answer from `sources`, or from `shelves`; `per_item` answers lists of items."""
+        self._per_item = per_item
         self._sources = sources
         self._cache = cache
         self._shelves = shelves
         self._producing = producing
+        self._staleness = staleness
         self._replaying = replaying
-        self._changing = changing
         self._tasks = tasks
         self._now = wall_clock
 
@@ -69,34 +73,42 @@ class LookUp:
             return
         controls = self._controls(turn, headers, cache, stateful)
         turn.controls = controls
-        if self._changing is not None:
-            turn.as_of = self._changing.mark
-        key = self._key(turn, cache, controls.namespace) if controls.write else None
+        key = self._key(turn, source, cache, controls.namespace) if controls.write else None
         if controls.bypass is not None or key is None:
             turn.result, turn.detail = "bypass", controls.bypass or ""
             if controls.only_if_cached:
                 self._refuse_uncached(turn, source)
+            elif turn.items is not None:
+                self._per_item.refresh(turn, source)
+            elif key is not None and stands_in_on_request(turn):
+                self._staleness.produce(turn, source, key)
             else:
                 self._produce(turn, source, key)
             return
         turn.key = key
-        is_trusted = self._changing is None or self._changing.trust.holds
-        entry = self._shelves.memory.get(key.digest, key.identity) if is_trusted else None
-        verdict = judge(entry, controls, self._now())
+        if turn.items is not None:
+            self._per_item.answer(turn, source)
+            return
+        entry = self._shelves.memory.get(key.digest, key.identity)
+        verdict = self._staleness.judge(entry, turn, self._now())
         if (
             entry is not None
-            and verdict is Verdict.HIT
+            and verdict.answers
             and self._replaying.hit(turn, entry, turn.pace, shortcut_key)
         ):
+            if verdict is Verdict.REFRESH:
+                self._staleness.refresh(turn, entry, source, key)
             return
-        turn.result, turn.detail = "miss", "" if verdict is Verdict.MISS else verdict.value
+        turn.stand_in = self._staleness.stand_in
+        turn.result, turn.detail = "miss", verdict.reason
         flight = None if controls.only_if_cached else self._producing.flight(turn, key)
         if flight is not None:
             turn.result = "collapsed"
             self._producing.join(turn, flight)
-        elif is_trusted and self._shelves.level is not None and self._shelves.level.may_hold(key.digest):
+        elif self._shelves.level is not None and self._shelves.level.may_hold(key.digest):
             # Who only takes what is cached leads nobody: its fault would be that of all who had joined.
             live = self._producing.begin(turn, source, key, shared=not controls.only_if_cached)
+            live.spare = entry
             search = self._search(turn, live, source, key, self._shelves.level)
             self._tasks.start(
                 search, f"look up {turn.request_id.decode()}", on_death=lambda: live.fail(internal_error())
@@ -104,7 +116,7 @@ class LookUp:
         elif controls.only_if_cached:
             self._refuse_uncached(turn, source)
         else:
-            self._produce(turn, source, key, shared=True)
+            self._produce(turn, source, key, shared=True, spare=entry)
 
     @staticmethod
     def _controls(turn: Turn, headers: Mapping[bytes, bytes], cache: Cache, stateful: str | None) -> Controls:
@@ -117,7 +129,7 @@ class LookUp:
             headers, request.cache_member, opt_in=cache.mode == "opt-in", opted=request.opted_in
         )
 
-    def _key(self, turn: Turn, cache: Cache, namespace: str) -> CacheKey:
+    def _key(self, turn: Turn, source: Source, cache: Cache, namespace: str) -> CacheKey:
         owner, scope = turn.ask.owner, cache.scope
         is_apart = cache.stream == "separate" or turn.ask.request.is_apart
         named = {"key": f"key:{owner.name}", "project": f"project:{owner.project}", "global": ""}[scope]
@@ -131,6 +143,12 @@ class LookUp:
             variant=turn.ask.variant.key,
         )
         own_cache = turn.ask.request.cache_member is not None
+        items = items_of(turn.ask.request, source.settings, circumstance)
+        if items is not None:
+            if len(items.keys) == 1:
+                return items.keys[0]
+            turn.items = items
+            return items.whole
         members = turn.ask.request.members
         if turn.context is not None and turn.context.inherited:
             # Entries keep what their key was made from: with the whole history in each, a chain would cost its square.
@@ -147,29 +165,25 @@ class LookUp:
         if not live.recording.is_live:
             return  # everybody has left
         entry = self._shelves.memory.get(key.digest, key.identity)
-        if self._changing is not None and not self._changing.trust.holds:
-            entry = None
-        if found is not None and (found.identity != key.identity or not self._may_serve(found, turn)):
+        if found is not None and found.identity != key.identity:
             found = None
         # A request that did not look has perhaps refreshed the entry in memory meanwhile.
         if found is not None and (entry is None or entry.stored_at <= found.stored_at):
             entry = found
         now = self._now()
-        verdict = judge(entry, turn.controls, now)
-        if entry is not None and verdict is Verdict.HIT:
+        live.spare = entry
+        verdict = self._staleness.judge(entry, turn, now)
+        if entry is not None and verdict.answers:
             if entry is found:
                 self._shelves.memory.put(entry)
             self._answer_all(self._producing.withdraw(turn, live, key), entry, source, key, now)
             return
         if verdict is not Verdict.MISS:
-            turn.detail = verdict.value
+            turn.detail = verdict.reason
         if turn.controls.only_if_cached:
-            live.fail(_not_cached())
+            live.fail(not_cached())
         else:
             self._producing.send(turn, live, source)
-
-    def _may_serve(self, found: Entry, turn: Turn) -> bool:
-        return self._changing is None or self._changing.serves(found, turn.as_of)
 
     def _answer_all(
         self, turns: Sequence[Turn], entry: Entry, source: Source, key: CacheKey, now: float
@@ -177,10 +191,12 @@ class LookUp:
         """Replay `entry` to those who take it, and ask the upstream once for the others."""
         live: LiveRecording | None = None
         for turn in turns:
-            verdict = judge(entry, turn.controls, now)
-            if verdict is Verdict.HIT and self._replaying.hit(turn, entry, turn.pace, None):
+            verdict = self._staleness.judge(entry, turn, now)
+            if verdict.answers and self._replaying.hit(turn, entry, turn.pace):
+                if verdict is Verdict.REFRESH:
+                    self._staleness.refresh(turn, entry, source, key)
                 continue
-            turn.result, turn.detail = "miss", "" if verdict is Verdict.HIT else verdict.value
+            turn.result, turn.detail = "miss", verdict.reason
             if turn.controls.only_if_cached:
                 self._refuse_uncached(turn, source)
             elif live is not None:
@@ -188,24 +204,26 @@ class LookUp:
                 self._producing.join(turn, live)
             else:
                 live = self._producing.begin(turn, source, key, shared=True)
+                live.spare = entry
                 self._producing.send(turn, live, source)
 
     def _refuse_uncached(self, turn: Turn, source: Source) -> None:
-        self._producing.begin(turn, source, None, shared=False).fail(_not_cached())
+        self._producing.begin(turn, source, None, shared=False).fail(not_cached())
 
-    def _produce(self, turn: Turn, source: Source, key: CacheKey | None, *, shared: bool = False) -> None:
+    def _produce(
+        self,
+        turn: Turn,
+        source: Source,
+        key: CacheKey | None,
+        *,
+        shared: bool = False,
+        spare: Entry | None = None,
+    ) -> None:
         live = self._producing.begin(turn, source, key, shared=shared)
+        live.spare = spare
         self._producing.send(turn, live, source)
 
 
 def _pace(headers: Mapping[bytes, bytes]) -> Pace:
     text = headers.get(b"x-antiphon-replay")
     return INSTANT if text is None else parse_pace(text.decode("latin-1"))
-
-
-def _not_cached() -> GatewayError:
-    return GatewayError(
-        "The answer is not in the cache, and the request forbids to ask the upstream.",
-        code="not_cached",
-        status=504,
-    )

@@ -12,7 +12,6 @@ from antiphon.cache.status import hit_headers
 from antiphon.dialects.native import changed_echo
 from antiphon.drivers.memory import MemoryCache
 from antiphon.engine.answers import CLIENT_CLOSED, Ending, OnEnding
-from antiphon.engine.changing import Trust
 from antiphon.engine.producing import Keep
 from antiphon.engine.rendition import Header, Rendition, render
 from antiphon.engine.turn import Ask, Turn, mint_response_id
@@ -26,6 +25,8 @@ _log = logging.getLogger(__name__)
 
 _WHOLE_BYTES = 256 * 1024
 _SLICE_BYTES = 128 * 1024
+_STANDS_IN = b"stale-if-error"
+_PINNED = b"pinned"
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +48,6 @@ class Replaying:
         self,
         *,
         memory: MemoryCache,
-        trust: Trust,
         original_ids: bool,
         keep: Keep,
         is_full: Callable[[], bool],
@@ -55,12 +55,11 @@ class Replaying:
         wall_clock: Callable[[], float],
         clock: Callable[[], float],
     ) -> None:
-        """Answer from memory while `trust` holds. `original_ids`: replays carry the id of the first answer instead of one of their own.
+        """`original_ids`: replays carry the id of the first answer instead of one of their own.
 
         `is_full`: whether nothing more can be kept at the moment.
         """
         self._memory = memory
-        self._trust = trust
         self._original_ids = original_ids
         self._keep = keep
         self._is_full = is_full
@@ -76,7 +75,7 @@ class Replaying:
         entry, noted = shortcut.entry, shortcut.value
         assert isinstance(noted, _Noted)
         now = self._now()
-        if entry.expires_at <= now or not self._trust.holds:
+        if entry.expires_at <= now:
             return False
         turn = Turn(noted.ask, request_id, reply, received_at)
         turn.key = noted.key
@@ -88,8 +87,19 @@ class Replaying:
         self._replay(turn, entry, noted.rendition, noted.echoed, INSTANT, now)
         return True
 
-    def hit(self, turn: Turn, entry: Entry, pace: Pace, shortcut_key: Hashable | None) -> bool:
-        """Replay an entry; False if it cannot be read, which is a miss."""
+    def hit(
+        self,
+        turn: Turn,
+        entry: Entry,
+        pace: Pace,
+        shortcut_key: Hashable | None = None,
+        *,
+        failure: str | None = None,
+    ) -> bool:
+        """Replay an entry; False if it cannot be read, which is a miss.
+
+        `failure` is the code of the upstream's failure for which the entry stands in.
+        """
         ask = turn.ask
         rendition = entry.renditions.get(ask.asked)
         if rendition is None:
@@ -105,7 +115,7 @@ class Replaying:
         if shortcut_key is not None and turn.key is not None and turn.controls is PLAIN:
             noted = _Noted(ask, turn.key, rendition, bool(turn.response_id), turn.keeps, echoed)
             self._memory.add_shortcut(shortcut_key, entry, noted, len(ask.request.body))
-        self._replay(turn, entry, rendition, echoed, pace, self._now())
+        self._replay(turn, entry, rendition, echoed, pace, self._now(), failure)
         return True
 
     def _replay(
@@ -116,8 +126,10 @@ class Replaying:
         echoed: dict[str, bytes],
         pace: Pace,
         now: float,
+        failure: str | None = None,
     ) -> None:
-        turn.result, turn.pays = "hit", False
+        remaining = entry.expires_at - now
+        turn.result, turn.pays = "hit" if remaining > 0 else "stale", False
         turn.first_byte_at = self._clock()
         body = rendition.body
         if not isinstance(body, bytes):
@@ -132,10 +144,10 @@ class Replaying:
             *rendition.headers,
             (b"x-request-id", turn.request_id),
             *hit_headers(
-                entry.shown_key, now - entry.stored_at, entry.expires_at - now, is_pinned=entry.is_pinned
+                entry.shown_key, now - entry.stored_at, remaining, _detail(entry, remaining, failure)
             ),
         )
-        replay = Replay(turn, entry.recording, self._on_ending)
+        replay = Replay(turn, entry.recording, self._on_ending, failure)
         turn.reply.watch(replay)
         if pace is INSTANT or turn.ask.asked.mode is Mode.JSON:
             replay.at_once(headers, body)
@@ -146,10 +158,23 @@ class Replaying:
 class Replay:
     """One replay; the watcher of its reply."""
 
-    __slots__ = ("_body", "_due", "_frames", "_on_ending", "_position", "_recording", "_timer", "_turn")
+    __slots__ = (
+        "_body",
+        "_due",
+        "_failure",
+        "_frames",
+        "_on_ending",
+        "_position",
+        "_recording",
+        "_timer",
+        "_turn",
+    )
 
-    def __init__(self, turn: Turn, recording: Recording, on_ending: OnEnding) -> None:
-        """Answer `turn`."""
+    def __init__(
+        self, turn: Turn, recording: Recording, on_ending: OnEnding, failure: str | None = None
+    ) -> None:
+        """Answer `turn`, in the place of an upstream that has failed with `failure`."""
+        self._failure = failure
         self._turn = turn
         self._recording = recording
         self._on_ending = on_ending
@@ -183,7 +208,9 @@ class Replay:
 
     def on_sent(self) -> None:
         """The replay was consumed."""
-        self._on_ending(self._turn, self._recording, _CONSUMED)
+        failure = self._failure
+        ending = _CONSUMED if failure is None else Ending(200, sent=True, error=failure)
+        self._on_ending(self._turn, self._recording, ending)
 
     def on_gone(self) -> None:
         """The client has left before the end."""
@@ -216,3 +243,10 @@ class Replay:
 
 _CONSUMED = Ending(200, sent=True)
 _LEFT = Ending(CLIENT_CLOSED, sent=False, error="client_left")
+
+
+def _detail(entry: Entry, remaining: float, failure: str | None) -> bytes:
+    """Say why something is a hit that has expired, where nobody has asked for it."""
+    if failure:
+        return _STANDS_IN
+    return _PINNED if entry.is_pinned and remaining <= 0 else b""

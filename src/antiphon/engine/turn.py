@@ -1,21 +1,25 @@
 """One request and what is known about it: who asks, what for, and what has become of it."""
 
 import secrets
+from collections.abc import Callable
 from dataclasses import dataclass
 from hashlib import blake2b
 from typing import Final
 
 from antiphon.cache.controls import PLAIN, Controls
+from antiphon.cache.entry import Entry
 from antiphon.cache.key import CacheKey
 from antiphon.dialects.dialect import Dialect
 from antiphon.dialects.native import NativeRequest
 from antiphon.engine.carriage import Carriage
+from antiphon.engine.per_item.items import Items
 from antiphon.engine.variant import NO_VARIANT, Variant
 from antiphon.ports.reply import Reply
 from antiphon.recording import Mode
 from antiphon.recording.pace import INSTANT, Pace
 from antiphon.routing.names import Target
 from antiphon.turn.history import Context
+from antiphon.turn.usage import NO_USAGE, Usage
 
 _PREFIX: Final = b"resp_"
 _SECRET_BYTES: Final = 20
@@ -88,13 +92,31 @@ class Turn:
     pace: Pace = INSTANT
     key: CacheKey | None = None
     as_of: int = 0
-    """The latest change of the cache that was known when it began to look there."""
+    """The latest change of the cache that was known when it began to be produced."""
     result: str = "off"
-    """What the cache did: hit, miss, collapsed, bypass, off."""
+    """What the cache did: hit, stale, partial, miss, collapsed, bypass, refresh, off."""
     detail: str = ""
+    stand_in: "StandIn | None" = None
+    """Answers it from an expired entry, where its upstream fails before it has begun to answer."""
     first_byte_at: float = 0.0
+    items: Items | None = None
+    """Where each item of the request has a cache entry of its own: these."""
+    saved: Usage = NO_USAGE
+    """What part of the answer's usage no upstream was asked for, although it was for the rest."""
     pays: bool = False
     """Whether the upstream was asked for this turn."""
+
+    @property
+    def is_replay(self) -> bool:
+        """Whether the answer had been recorded before this turn."""
+        return self.result in REPLAYS
+
+
+REPLAYS: Final = frozenset({"hit", "stale", "semantic"})
+"""Results of turns that are answered from an entry of the cache."""
+
+StandIn = Callable[[Turn, Entry, int, str], bool]
+"""(turn, expired entry, status and code of the upstream's failure) -> whether the entry answers."""
 
 
 def mint_response_id() -> bytes:

@@ -110,6 +110,9 @@ class Provider(Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):
     """Playback: whether the whole request must match, not only its meaning."""
     pace: str = "recorded"
     """Playback: `instant`, `recorded`, `x2` (times as fast) or `50/s` (frames a second)."""
+    rerank_documents: Literal["together", "independent"] = "together"
+    """Whether the score of a document depends on the others that it is ranked with; `independent` ones are cached one
+    by one."""
     connect_timeout: Timeout = Timeout(10)
     """Seconds until there is a connection."""
     first_byte_timeout: Timeout = Timeout(300)
@@ -126,14 +129,27 @@ class Provider(Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):
     """Bound of a whole answer."""
 
 
+class ModelCache(Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):
+    """What the cache does otherwise with the answers of one model."""
+
+    ttl: Duration | None = None
+    """As `cache.ttl`, and in its place."""
+    stale_while_revalidate: Duration | None = None
+    """As `cache.stale_while_revalidate`, and in its place."""
+    stale_if_error: Duration | None = None
+    """As `cache.stale_if_error`, and in its place."""
+
+
 class Model(Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):
     """A model alias."""
 
     target: str
-    """`provider/model`."""
+    """`provider/model`. The alias `*` is whatever else is asked for, and in its target `*` is that name."""
     reasoning_events: Literal["openai", "open"] = "openai"
     """What raw reasoning is called in streams of the Responses API: `response.reasoning_text.delta` as OpenAI has it,
     or `response.reasoning.delta` as Open Responses does."""
+    cache: ModelCache | None = None
+    """What the cache does otherwise for this name of the model."""
 
 
 class MemoryLevel(Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):
@@ -151,6 +167,10 @@ class Cache(Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):
 
     ttl: Duration = Duration(3600)
     """Seconds for which an answer is fresh."""
+    stale_while_revalidate: Duration = Duration(0)
+    """Seconds for which an expired answer is still given at once, while a fresh one is fetched in the background."""
+    stale_if_error: Duration = Duration(0)
+    """Seconds for which an expired answer is given where the upstream cannot be reached, fails, or refuses for now."""
     mode: Literal["on", "opt-in"] = "on"
     """Whether every request takes part, or only those that ask for it."""
     scope: Literal["key", "project", "global"] = "key"
@@ -160,12 +180,36 @@ class Cache(Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):
     ids: Literal["fresh", "original"] = "fresh"
     """Whether a Responses hit gets an id and `created_at` of its own."""
     memory: MemoryLevel = MemoryLevel()
-    store: Literal["none", "storage"] = "storage"
-    """The second level: what outlives a restart, and what several workers share."""
+    store: Literal["none", "storage", "redis"] = "storage"
+    """The second level: what outlives a restart, and what several workers share. `storage` is that of `storage.url`,
+    `redis` that of `redis.url`."""
+    lookup_timeout: Timeout = Timeout(0.05)
+    """Seconds that a request waits for the second level at most; then it is a miss."""
     max_bytes: Size = Size(1024 * 1024 * 1024)
-    """Bound of the second level; the oldest entries go first."""
+    """Bound of the second level in `storage`; the oldest entries go first. Redis has its own: `maxmemory`."""
     max_entry_bytes: Size = Size(16 * 1024 * 1024)
     """Larger answers are passed on but not kept."""
+
+
+class Cassette(Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):
+    """What is asked of upstreams, recorded into files or played from them."""
+
+    record: str | None = None
+    """A folder: every exchange with an upstream is recorded into it, one file each."""
+    mode: Literal["append", "record", "once", "new", "replay", "strict"] = "append"
+    """Whether what the folder holds already is added to (`append`), replaced (`record`), or answers instead of the
+    upstreams: all of it, if there is any (`once`), or all that is there, and the rest is recorded (`new`), or
+    refused (`replay`); with `strict` each recording answers only once."""
+    pace: str = "instant"
+    """How fast recordings answer: `instant`, `recorded`, `x2` (times as fast) or `50/s` (frames a second)."""
+    redact: tuple[str, ...] = ()
+    """Paths in the bodies of requests, like `metadata.email` or `messages[*].name`: what stands there is not written,
+    and does not count when requests are compared."""
+    redact_text: tuple[str, ...] = ()
+    """Regular expressions: what they find in requests and answers is not written."""
+    faults: tuple[str, ...] = ()
+    """What is to go wrong, for tests: `break@3`, `stall@3` or `end@3` after three frames, `503` at once; with
+    `2:` in front only with the second request."""
 
 
 class Admin(Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):
@@ -186,10 +230,34 @@ class Storage(Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):
 
 
 class Redis(Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):
-    """Where processes tell each other at once what has moved on; what it loses is found in storage a little later."""
+    """Where processes tell each other at once what has moved on, and the cache's second level with `cache.store: redis`.
 
-    url: str
-    """`redis://USER:PASSWORD@HOST:PORT`, with TLS `rediss://`, or `unix://PATH`; `valkey://` is the same."""
+    What it loses is found in storage a little later, or asked for again.
+    """
+
+    url: str | tuple[str, ...]
+    """`redis://USER:PASSWORD@HOST:PORT`, with TLS `rediss://`, or `unix://PATH`; `valkey://` is the same. A list
+    names nodes of a cluster: one of them must be there, and it knows the others."""
+    cluster: bool = False
+    """Whether it is a cluster although `url` names but one of its nodes."""
+    prefix: str = "antiphon:"
+    """What all keys and channels begin with: gateways with another prefix know nothing of each other."""
+    ca_file: str | None = None
+    """Certificates of the authorities that a server's own must come from (PEM); without it those of the system."""
+    certificate_file: str | None = None
+    """A certificate for the server to know this client by (PEM)."""
+    key_file: str | None = None
+    """Its key, if it is not in the same file."""
+
+    @property
+    def urls(self) -> tuple[str, ...]:
+        """All addresses."""
+        return (self.url,) if isinstance(self.url, str) else self.url
+
+    @property
+    def is_cluster(self) -> bool:
+        """Whether it is a cluster."""
+        return self.cluster or not isinstance(self.url, str)
 
 
 class Webhook(Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):
@@ -276,6 +344,23 @@ class Responses(Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):
     """Earlier secrets, whose seals are still accepted."""
 
 
+class Idempotency(Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):
+    """Requests with the header `Idempotency-Key`."""
+
+    enabled: bool = True
+    """Whether the header means anything."""
+    ttl: Timeout = Timeout(24 * 3600)
+    """Seconds for which the outcome of a request belongs to its key."""
+    max_entry_bytes: Size = Size(16 * 1024 * 1024)
+    """Larger answers are passed on but not kept: who asks again is told so."""
+    max_bytes: Size = Size(1024 * 1024 * 1024)
+    """Bound of all outcomes in storage; the oldest go first."""
+    max_live_bytes: Size = Size(256 * 1024 * 1024)
+    """Bound of the requests and answers under way in each worker's memory; beyond it new ones are refused."""
+    wait: Duration = Duration(60)
+    """Seconds for which a request waits for the outcome of the first, where that is answered by another worker."""
+
+
 class Downloads(Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):
     """Images and files that a request names by URL, fetched for upstreams that cannot do it themselves."""
 
@@ -308,6 +393,7 @@ class Settings(Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):
     models: dict[str, Model] = field(default_factory=dict)
     cache: Cache | None = None
     """A file without this section has no cache; an empty one (`cache: {}`) takes the defaults."""
+    cassette: Cassette = Cassette()
     admin: Admin = Admin()
     storage: Storage = Storage()
     redis: Redis | None = None
@@ -317,5 +403,6 @@ class Settings(Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):
     responses: Responses = Responses()
     webhooks: tuple[Webhook, ...] = ()
     """Told of the background answers of all keys."""
+    idempotency: Idempotency = Idempotency()
     downloads: Downloads = Downloads()
     log: Log = Log()

@@ -5,7 +5,7 @@ import asyncio
 from antiphon.cache.changes import Change, Kind
 from antiphon.cache.selecting import Selector
 from drivers.sqlite.opening import entry_of, run
-from drivers.stores.place import NOW, committed, opened
+from drivers.stores.place import LEVELS, NOW, committed, opened
 
 EVERYTHING = Selector(
     digest=b"\x00\xff",
@@ -141,6 +141,7 @@ def test_a_writer_on_another_host_is_heard_at_once(place):
     run(test())
 
 
+@LEVELS
 def test_entries_are_made_stale_pinned_and_counted(place):
     async def test():
         async with opened(place) as storage:

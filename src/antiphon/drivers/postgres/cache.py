@@ -1,5 +1,8 @@
 """The second level of the cache in PostgreSQL; implements `ports.stores.CacheLevel`."""
 
+import asyncio
+from collections.abc import Sequence
+
 from antiphon.cache.entry import STALE_SECONDS, Entry
 from antiphon.cache.selecting import PROMPT_LENGTH, Selector
 from antiphon.drivers.postgres.connection import Connection
@@ -7,12 +10,12 @@ from antiphon.drivers.postgres.database import Database
 from antiphon.drivers.postgres.recordings import keep_recording
 from antiphon.drivers.rows import ENTRY_COLUMNS, READ_COLUMNS, TOTALS, entry_row, read_entry, read_totals
 from antiphon.ports.stores import Totals
-from antiphon.wire.errors import StoreFault
 
 _COLUMNS = ENTRY_COLUMNS.split(", ")
 _FROM = "FROM cache_entries JOIN recordings ON recordings.id = recording_id"
 _SELECT = f"SELECT recording_id, {READ_COLUMNS} {_FROM} WHERE digest = $1"
 _SELECT_MEANT = f"SELECT {READ_COLUMNS} {_FROM} WHERE {{}} ORDER BY stored_at DESC LIMIT {{}}"
+_SELECT_MANY = f"SELECT recording_id, {READ_COLUMNS} {_FROM} WHERE digest = ANY($1::bytea[])"
 _REPLACE = f"""
 INSERT INTO cache_entries ({ENTRY_COLUMNS})
 VALUES ({", ".join(f"${place}" for place, _ in enumerate(_COLUMNS, 1))})
@@ -48,22 +51,33 @@ class PostgresCache:
         self._removed: dict[str, None] = {}
         self.unreadable = 0
 
+    @property
+    def dropped(self) -> int:
+        """How many entries were not written, because too many writes waited."""
+        return self._database.queue.dropped
+
     def may_hold(self, digest: bytes) -> bool:  # noqa: ARG002 - others put entries too
         """Whether a look-up can find anything: it always can."""
         return True
 
     async def get(self, digest: bytes) -> Entry | None:
-        """Return the entry; whatever cannot be read is a miss."""
-        try:
-            row = await self._database.fetch_row(_SELECT, digest)
-        except StoreFault:
-            return None
+        """Return the entry; what cannot be read is none. Raises StoreFault."""
+        row = await self._database.fetch_row(_SELECT, digest)
         if row is None or row[0] in self._removed:
             return None
         entry = read_entry(row[1:])
         if entry is None:
             self.unreadable += 1
         return entry
+
+    async def get_many(self, digests: Sequence[bytes]) -> dict[bytes, Entry]:
+        """Return those entries that there are and can be read. Raises StoreFault."""
+        rows = await self._database.fetch(_SELECT_MANY, digests)
+        rows = [row for row in rows if row[0] not in self._removed]
+        # What is decompressed and checked elsewhere does not hold up the clients of others.
+        entries = await asyncio.to_thread(lambda: [read_entry(row[1:]) for row in rows])
+        self.unreadable += sum(entry is None for entry in entries)
+        return {entry.digest: entry for entry in entries if entry is not None}
 
     def put(self, entry: Entry) -> None:
         """Write the entry in the background."""

@@ -1,6 +1,8 @@
 """The second level of the cache in SQLite; implements `ports.stores.CacheLevel`."""
 
 import sqlite3
+from collections.abc import Sequence
+from typing import Any
 
 from antiphon.cache.entry import STALE_SECONDS, Entry
 from antiphon.cache.selecting import PROMPT_LENGTH, Selector
@@ -8,11 +10,11 @@ from antiphon.drivers.rows import ENTRY_COLUMNS, READ_COLUMNS, TOTALS, entry_row
 from antiphon.drivers.sqlite.database import Database
 from antiphon.drivers.sqlite.recordings import keep_recording
 from antiphon.ports.stores import Totals
-from antiphon.wire.errors import StoreFault
 
 _FROM = "FROM cache_entries JOIN recordings ON recordings.id = recording_id"
 _SELECT = f"SELECT recording_id, {READ_COLUMNS} {_FROM} WHERE digest = ?"
 _SELECT_MEANT = f"SELECT {READ_COLUMNS} {_FROM} WHERE {{}} ORDER BY stored_at DESC LIMIT ?"
+_SELECT_MANY = f"SELECT recording_id, {READ_COLUMNS} {_FROM} WHERE digest IN ({{}})"
 _REPLACE = f"""
 REPLACE INTO cache_entries ({ENTRY_COLUMNS}) VALUES ({", ".join("?" * len(ENTRY_COLUMNS.split(", ")))})
 """  # noqa: S608 - names of columns
@@ -47,24 +49,43 @@ class SqliteCache:
         self._removed: dict[str, None] = {}
         self.unreadable = 0
 
+    @property
+    def dropped(self) -> int:
+        """How many entries were not written, because too many writes waited."""
+        return self._database.dropped
+
     def may_hold(self, digest: bytes) -> bool:
         """Whether a look-up can find anything; costs nothing."""
         return self._known is None or digest in self._known
 
     async def get(self, digest: bytes) -> Entry | None:
-        """Return the entry; whatever cannot be read is a miss."""
-        try:
-            row = await self._database.read(
-                lambda connection: connection.execute(_SELECT, (digest,)).fetchone()
-            )
-        except StoreFault:
-            return None
+        """Return the entry; what cannot be read is none. Raises StoreFault."""
+        row = await self._database.read(lambda connection: connection.execute(_SELECT, (digest,)).fetchone())
         if row is None or row[0] in self._removed:
             return None
         entry = read_entry(row[1:])
         if entry is None:
             self.unreadable += 1
         return entry
+
+    async def get_many(self, digests: Sequence[bytes]) -> dict[bytes, Entry]:
+        """Return those entries that there are and can be read. Raises StoreFault."""
+
+        def work(connection: sqlite3.Connection) -> list[tuple[str, Entry | None]]:
+            # What is decompressed and checked here does not hold up the clients of others.
+            rows: list[Any] = []
+            for first in range(0, len(digests), _AT_ONCE):
+                some = digests[first : first + _AT_ONCE]
+                rows += connection.execute(_SELECT_MANY.format(", ".join("?" * len(some))), some)
+            return [(row[0], read_entry(row[1:])) for row in rows]
+
+        found = await self._database.read(work)
+        self.unreadable += sum(entry is None for _, entry in found)
+        return {
+            entry.digest: entry
+            for recording_id, entry in found
+            if entry is not None and recording_id not in self._removed
+        }
 
     def put(self, entry: Entry) -> None:
         """Write the entry in the background."""
