@@ -6,9 +6,10 @@ import contextlib
 import pytest
 
 from antiphon.drivers.simulator import Answer
-from antiphon.settings import Admin, Key, MemoryLevel, Secret, Server, Storage, Timeout
-from engine.scene import CHAT, RESPONSES, gateway, number_in, outcome_of, run, send, upstream
-from serving import Clock
+from antiphon.settings import Admin, Cache, Key, MemoryLevel, Secret, Server, Storage, Timeout
+from e2e.plain_client import plain_client
+from engine.scene import CHAT, RESPONSES, Scene, gateway, number_in, outcome_of, run, send, upstream
+from serving import Clock, serving, settings_for
 from waiting import eventually
 
 ADMIN = {"Authorization": "Bearer admin"}
@@ -77,6 +78,36 @@ def test_a_purge_reaches_the_memory_of_every_worker(tmp_path, storage):
             assert plays[0].calls == 2
             await warm(plays)
             assert plays[0].calls == 2
+
+    run(test())
+
+
+def test_a_purge_reaches_hosts_that_share_only_redis(tmp_path, redis_server):
+    """Each has a file of its own."""
+    shared = {"cache": Cache(store="redis", lookup_timeout=Timeout(10)), "redis": redis_server.settings}
+
+    async def test():
+        async with contextlib.AsyncExitStack() as opened:
+            simulator = await opened.enter_async_context(upstream())
+            hosts = []
+            for name in ("one", "two"):
+                (tmp_path / name).mkdir()
+                settings = settings_for(tmp_path / name, simulator.base_url, **{**SHARED, **shared})
+                running = await opened.enter_async_context(serving(settings))
+                client = await opened.enter_async_context(plain_client(running.port))
+                hosts.append(Scene(tmp_path / name, running, simulator, client))
+            one, other = hosts
+            for play in hosts:
+                await play.ask()
+                await eventually(lambda: one.application.redis_cache.queued == 0)
+            assert (one.calls, len(other.entries())) == (1, 1)
+            assert await purged(one, all=True) == 1
+            assert other.entries() == []
+            assert await other.outcome() == "miss"
+            await eventually(lambda: other.application.redis_cache.queued == 0)
+            await order(other, "pin", key=key_of(await one.ask()))
+            assert await purged(other, all=True) == 0
+            assert await purged(other, all=True, pinned=True) == 1
 
     run(test())
 

@@ -7,7 +7,7 @@ import secrets
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 
-from antiphon.app.outside import deck_of, hints_of, hooks_of, redis_cache_of, sources_of
+from antiphon.app.outside import deck_of, hints_of, hooks_of, redis_cache_of, redis_changes_of, sources_of
 from antiphon.cache.lifetimes import Lifetimes
 from antiphon.drivers.download import Downloader
 from antiphon.drivers.memory import MemoryCache
@@ -99,9 +99,10 @@ class Application:
         )
         self.redis_cache = redis_cache_of(settings, wall_clock)
         kept_in = self.redis_cache or storage.cache
+        self._redis_changes = redis_changes_of(settings)
         self.changing = (
             Changing(
-                storage.changes,
+                self._redis_changes or storage.changes,
                 self.memory,
                 kept_in,
                 self._tasks,
@@ -329,6 +330,8 @@ class Application:
             await self._hints.close()
         if self.redis_cache is not None:
             await self.redis_cache.close()
+        if self._redis_changes is not None:
+            await self._redis_changes.close()
         await self.storage.close()
 
     async def _sweep(self) -> None:

@@ -5,7 +5,7 @@ import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 
-from antiphon.app.outside import redis_cache_of
+from antiphon.app.outside import redis_cache_of, redis_changes_of
 from antiphon.drivers.memory import MemoryCache
 from antiphon.drivers.storage import open_storage
 from antiphon.engine.changing import Changing
@@ -37,6 +37,7 @@ async def curating(settings: Settings) -> AsyncIterator[Curating]:
     cache = settings.cache
     assert cache is not None
     redis_cache = redis_cache_of(settings, time.time)
+    redis_changes = redis_changes_of(settings)
     tasks = Tasks()
     try:
         storage = await open_storage(settings)
@@ -52,4 +53,6 @@ async def curating(settings: Settings) -> AsyncIterator[Curating]:
         await changing.stop()
         if redis_cache is not None:
             await redis_cache.close()
+        if redis_changes is not None:
+            await redis_changes.close()
         await storage.close()

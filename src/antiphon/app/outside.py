@@ -21,6 +21,7 @@ from antiphon.wire.errors import GatewayError
 
 if TYPE_CHECKING:
     from antiphon.drivers.redis.cache import RedisCache
+    from antiphon.drivers.redis.changes import RedisChanges
 
 KEY_HEADERS: Final = {
     "anthropic": (b"x-api-key", b""),
@@ -48,6 +49,20 @@ def redis_cache_of(settings: Settings, wall_clock: Callable[[], float]) -> "Redi
         from antiphon.drivers.redis.cache import RedisCache
 
         return RedisCache(settings.redis, wall_clock)
+
+
+def redis_changes_of(settings: Settings) -> "RedisChanges | None":
+    """Return where workers tell each other of purges, if storage is not what all of them share.
+
+    Raises ConfigurationError.
+    """
+    is_shared = not settings.storage.url.startswith("sqlite:")
+    if is_shared or settings.redis is None or settings.cache is None or settings.cache.store != "redis":
+        return None
+    with _told_of_redis():
+        from antiphon.drivers.redis.changes import RedisChanges
+
+        return RedisChanges(settings.redis)
 
 
 @contextlib.contextmanager

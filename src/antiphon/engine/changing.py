@@ -194,7 +194,8 @@ class Changing:
             return True
 
     def _do(self, look: Look, began: float) -> None:
-        if look.latest < self.changes.position or began - self._looked_at > _MISSED_SECONDS:
+        is_late = began - self._looked_at > _MISSED_SECONDS
+        if is_late or not look.is_whole or look.latest < self.changes.position:
             self._miss(look)
         for change in look.changes:
             if change.number > self.changes.position:

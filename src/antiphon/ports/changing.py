@@ -25,6 +25,8 @@ class Look:
     """The number of the latest there has ever been."""
     is_entered: bool
     """Whether whoever looked is still waited for."""
+    is_whole: bool = True
+    """Whether none is missing between that place and the latest."""
 
 
 class ChangeLog(Protocol):

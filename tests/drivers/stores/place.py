@@ -11,6 +11,7 @@ from typing import Any, Protocol
 import pytest
 
 from antiphon.drivers.redis.cache import RedisCache
+from antiphon.drivers.redis.changes import RedisChanges
 from antiphon.drivers.storage import open_storage
 from antiphon.ports.runs import Append, Lease, NewRun
 from antiphon.ports.storage import Storage
@@ -117,6 +118,7 @@ class CacheAlone:
     """As much of a storage as tests of the cache look at."""
 
     cache: RedisCache
+    changes: RedisChanges
 
     @property
     def queued(self) -> int:
@@ -128,7 +130,9 @@ async def opened(place: Place, clock: Clock | None = None, **responses: Any) -> 
     """Open storage as a worker does, and close it again."""
     if isinstance(place, RedisPlace):
         cache = RedisCache(place.settings, clock or Clock(NOW))
-        yield CacheAlone(cache)  # type: ignore[misc]
+        changes = RedisChanges(place.settings)
+        yield CacheAlone(cache, changes)  # type: ignore[misc]
+        await changes.close()
         await cache.close()
         return
     settings = Settings(

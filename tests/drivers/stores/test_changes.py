@@ -5,7 +5,7 @@ import asyncio
 from antiphon.cache.changes import Change, Kind
 from antiphon.cache.selecting import Selector
 from drivers.sqlite.opening import entry_of, run
-from drivers.stores.place import LEVELS, NOW, committed, opened
+from drivers.stores.place import LEVELS, NOW, RedisPlace, committed, opened
 
 EVERYTHING = Selector(
     digest=b"\x00\xff",
@@ -24,6 +24,7 @@ def purge(selector=None, kind=Kind.PURGE):
     return Change(kind, selector or Selector(), NOW)
 
 
+@LEVELS
 def test_changes_come_back_in_order_as_they_were_written(place):
     async def test():
         async with opened(place) as one, opened(place) as other:
@@ -45,6 +46,7 @@ def test_changes_come_back_in_order_as_they_were_written(place):
     run(test())
 
 
+@LEVELS
 def test_numbers_are_seen_in_their_order_however_many_write_at_once(place):
     """Whoever has seen one has seen all below it: a look from there misses none."""
 
@@ -64,6 +66,7 @@ def test_numbers_are_seen_in_their_order_however_many_write_at_once(place):
     run(test())
 
 
+@LEVELS
 def test_readers_are_waited_for_until_they_have_heard(place):
     async def test():
         async with opened(place) as one, opened(place) as other:
@@ -88,6 +91,7 @@ def test_readers_are_waited_for_until_they_have_heard(place):
     run(test())
 
 
+@LEVELS
 def test_an_acknowledgement_never_goes_back(place):
     async def test():
         async with opened(place) as storage:
@@ -120,6 +124,7 @@ def test_old_changes_are_forgotten_but_never_the_latest(place):
     run(test())
 
 
+@LEVELS
 def test_a_writer_on_another_host_is_heard_at_once(place):
     """Where the driver tells it: where not, one looks more often."""
 
@@ -137,6 +142,30 @@ def test_a_writer_on_another_host_is_heard_at_once(place):
                     await heard.wait()
             finally:
                 listening.cancel()
+
+    run(test())
+
+
+def test_whoever_misses_something_is_told(redis_server):
+    """Where the server has lost what it had; numbers grow all the same."""
+
+    async def test():
+        async with opened(RedisPlace(redis_server.settings)) as storage:
+            changes = storage.changes
+            await changes.enter("a", 5.0)
+            first = await changes.append(purge())
+            assert (await changes.look("a", 0)).is_whole
+            await changes._client.flushall()
+            look = await changes.look("a", first)
+            assert (look.latest, look.is_entered) == (0, False)
+            second = await changes.append(purge())
+            assert second > first
+            await changes._client.delete(changes._keys[1])
+            assert not (await changes.look("a", first)).is_whole
+            third = await changes.append(purge())
+            assert not (await changes.look("a", first)).is_whole
+            assert (await changes.look("a", second)).is_whole
+            assert [change.number for change in (await changes.look("a", 0)).changes] == [third]
 
     run(test())
 

@@ -27,11 +27,11 @@ _LONGEST_WAIT_SECONDS: Final = 5.0
 class RedisHints:
     """One connection that sends and one that listens; where the server is gone nothing is said until it is back."""
 
-    def __init__(self, settings: RedisSettings) -> None:
+    def __init__(self, settings: RedisSettings, topic: str = "runs") -> None:
         """Speak there; what this process says is no news to it. Raises what `open_client` does."""
         # Nothing is tried again in silence: a listener would not know that it may have missed something.
         self._client = open_client(settings)
-        self._channel = f"{settings.prefix}runs"
+        self.channel = f"{settings.prefix}{topic}"
         self._sender = secrets.token_hex(4)
         self._published: dict[str, None] = {}
         self._is_wanted = asyncio.Event()
@@ -50,7 +50,7 @@ class RedisHints:
             named = " ".join(run_ids) if len(run_ids) <= _MOST_RUNS else ""
             for _ in range(_ATTEMPTS):
                 try:
-                    await self._client.publish(self._channel, f"{self._sender} {named}")
+                    await self._client.publish(self.channel, f"{self._sender} {named}")
                     break
                 except FAULTS:
                     continue  # whoever listens knows that it hears nothing
@@ -61,7 +61,7 @@ class RedisHints:
         while True:
             try:
                 async with await open_channels(self._client) as channel:
-                    await channel.subscribe(self._channel)
+                    await channel.subscribe(self.channel)
                     wait = _FIRST_WAIT_SECONDS
                     changed(())  # what was said while nobody listened
                     while True:
@@ -74,7 +74,7 @@ class RedisHints:
     async def check(self) -> None:
         """Return if the server answers. Raises OSError."""
         try:
-            await self._client.publish(self._channel, f"{self._sender} ")
+            await self._client.publish(self.channel, f"{self._sender} ")
         except RedisError as error:
             raise ConnectionError(str(error)) from error
 
