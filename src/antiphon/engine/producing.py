@@ -5,6 +5,7 @@ import secrets
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
+from antiphon.cache.controls import MOST_TAGS
 from antiphon.cache.entry import STALE_SECONDS, Entry, Origin, is_storable
 from antiphon.cache.key import CacheKey
 from antiphon.cache.lifetimes import Lifetimes
@@ -268,7 +269,7 @@ class Producing:
             echo=live.echo,
             stored_at=recording.ended_at,
             expires_at=recording.ended_at + lifetime.ttl,
-            tags=turn.controls.tags,
+            tags=_tags(turn, key),
             origin=_origin(turn, key, members),
             keep_until=recording.ended_at + max(lifetime.ttl + STALE_SECONDS, lifetime.longest),
         )
@@ -305,6 +306,13 @@ class Producing:
             return
         # Who pays has left while others listen: what it cost is known when the answer has ended.
         self._unpaid.setdefault(recording.id, []).append((turn, ending))
+
+
+def _tags(turn: Turn, key: CacheKey) -> tuple[str, ...]:
+    tags = turn.controls.tags
+    if turn.items is None or not turn.items.tags:
+        return tags
+    return tuple(dict.fromkeys((*tags, *turn.items.tags.get(key.identity, ()))))[:MOST_TAGS]
 
 
 def _origin(turn: Turn, key: CacheKey, members: Members) -> Origin:

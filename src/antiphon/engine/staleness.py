@@ -7,7 +7,7 @@ from antiphon.cache.entry import Entry, Verdict, judge
 from antiphon.cache.key import CacheKey
 from antiphon.cache.lifetimes import NONE, Lifetimes, error_window
 from antiphon.engine.producing import Producing, Shelves
-from antiphon.engine.refreshing import Refreshing
+from antiphon.engine.refreshing import Refreshing, Send
 from antiphon.engine.refusals import internal_error
 from antiphon.engine.replaying import Replaying
 from antiphon.engine.source import Source
@@ -44,11 +44,17 @@ class Staleness:
         """Say whether `entry` may answer `turn`."""
         return judge(entry, turn.controls, now, self._lifetimes.of(turn.ask.target.alias))
 
-    def refresh(self, turn: Turn, entry: Entry, source: Source, key: CacheKey) -> None:
-        """Fetch what is to answer in the place of `entry` from now on, in the background."""
+    def refresh(
+        self, turn: Turn, entry: Entry, source: Source, key: CacheKey, send: Send | None = None
+    ) -> None:
+        """Fetch what is to answer in the place of `entry` from now on, in the background; `send` asks for it."""
         # Who only takes what is cached has the upstream asked for nothing.
         if not turn.controls.only_if_cached:
-            self._refreshing.refresh(turn, entry, source, key)
+            self._refreshing.refresh(turn, entry, source, key, send or self._producing.send)
+
+    def may_stand_in(self, turn: Turn) -> bool:
+        """Whether an expired entry is given where the upstream fails."""
+        return error_window(turn.controls, self._lifetimes.of(turn.ask.target.alias)) > 0
 
     def stand_in(self, turn: Turn, spare: Entry, status: int, code: str) -> bool:
         """Answer `turn` with an entry where its upstream has failed, if it is not too stale for that."""

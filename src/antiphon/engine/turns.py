@@ -90,6 +90,7 @@ class Turns:
             tasks=tasks,
             per_item=PerItem(
                 shelves=shelves,
+                staleness=staleness,
                 producing=producing,
                 replaying=replaying,
                 tasks=tasks,
