@@ -35,7 +35,7 @@ class _EmbeddingItems:
     def read(self, members: Members) -> ItemList | None:
         """Read the items; a list of numbers is one input, and no list at all."""
         given = members.get(_MEMBER)
-        if given is None or not _SEPARABLE.issuperset(members):
+        if given is None or not bytes(given).startswith(b"[") or not _SEPARABLE.issuperset(members):
             return None
         try:
             items = _raws(given)
