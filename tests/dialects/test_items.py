@@ -154,6 +154,8 @@ def test_entries_without_any_index_are_in_the_order_of_the_items():
         (["a", [1]], None),
         ([[1], "a"], None),
         ([None], None),
+        (["a"] * 2048, [1] * 2048),
+        (["a"] * 2049, None),
         (None, None),
     ],
 )

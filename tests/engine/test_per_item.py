@@ -124,6 +124,21 @@ def test_members_that_may_tie_inputs_together_keep_the_list_whole(tmp_path):
     run(test())
 
 
+def test_a_cassette_is_asked_for_the_lists_that_it_has(tmp_path):
+    """It answers nothing else, so its lists are cached whole."""
+
+    async def test():
+        async with upstream(Embedder()) as simulator:
+            tape = Provider(type="playback", cassette="builtin:demo", pace="instant")
+            async with gateway(tmp_path, simulator, providers={"tape": tape}) as there:
+                for inputs in (["a", "b"], ["b", "c"], "a"):
+                    for expected in (False, True):
+                        got = await there.ask(EMBEDDINGS, model="tape/demo", input=inputs)
+                        assert (got.status, got.is_hit) == (200, expected)
+
+    run(test())
+
+
 def test_what_passes_untouched_is_passed_byte_for_byte(tmp_path):
     """Nothing to merge: the request as it came, and the answer as it was sent."""
     embedder = Embedder()

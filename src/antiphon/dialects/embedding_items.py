@@ -6,7 +6,7 @@ from typing import Any, Final
 import msgspec
 
 from antiphon.dialects.chat.usage import read_usage
-from antiphon.dialects.items import ItemForm, ItemList, Part
+from antiphon.dialects.items import MOST_ITEMS, ItemForm, ItemList, Part
 from antiphon.turn.usage import NO_USAGE, Usage
 from antiphon.wire.json import Members
 from antiphon.wire.objects import DECODE_FAULTS
@@ -39,7 +39,7 @@ class _EmbeddingItems:
             return None
         try:
             items = _raws(given)
-            if not items:
+            if not 0 < len(items) <= MOST_ITEMS:
                 return None
             if bytes(memoryview(items[0])[:1]) == b'"':
                 texts = _texts(given)

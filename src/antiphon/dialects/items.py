@@ -16,6 +16,8 @@ from antiphon.turn.usage import Usage
 from antiphon.wire.json import Members, write_members
 from antiphon.wire.objects import DECODE_FAULTS
 
+MOST_ITEMS: Final = 2048
+"""As many as OpenAI takes. What is done for each of them holds up other clients: longer lists are one thing."""
 _LISTS: Final = ("data", "results")
 """What the list of entries is called."""
 _COUNTED: Final = ("usage", "meta")
