@@ -2,7 +2,6 @@
 
 import hashlib
 from collections.abc import Awaitable, Callable, Iterable
-from dataclasses import replace
 from typing import Final, Protocol
 
 import msgspec
@@ -11,7 +10,7 @@ from antiphon.engine.idempotency.idempotency import Idempotency, Keyed
 from antiphon.engine.refusals import refuse
 from antiphon.gateway.error_forms import error_form
 from antiphon.gateway.keys import Keyring, is_admin
-from antiphon.gateway.request import Request
+from antiphon.gateway.request import ClaimedRequest, Request
 from antiphon.ports.idempotency import Claimed
 from antiphon.ports.reply import Reply
 from antiphon.wire.errors import ClientFault
@@ -59,7 +58,7 @@ class Idempotent:
             return await self._tell(answer_id, owner, reply, request_id, is_stream=is_stream)
 
         def handle_claimed(reply: Reply, claim: Claimed) -> None:
-            handle(replace(request, claim=claim), reply)
+            handle(ClaimedRequest.of(request, claim), reply)
 
         self._idempotency.answer(
             Keyed(

@@ -30,7 +30,6 @@ from antiphon.wire.errors import ClientFault, GatewayError, StoreFault
 
 _log = logging.getLogger(__name__)
 
-_LEASE_SECONDS: Final = 15.0
 _SHORTEST_PAUSE, _LONGEST_PAUSE = 0.02, 0.5
 _COME_BACK: Final = (b"retry-after", b"5")
 _PARAM: Final = "Idempotency-Key"
@@ -78,15 +77,12 @@ class Idempotency:
         store: ClaimStore,
         tasks: Tasks,
         settings: Settings,
-        *,
-        lease: float = _LEASE_SECONDS,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """Keep claims in `store`; `clock` is monotonic."""
         self._store = store
         self._tasks = tasks
         self._settings = settings
-        self._lease = lease
         self._clock = clock
         self._live: dict[bytes, _Live] = {}
         self._is_ending = False
@@ -168,7 +164,9 @@ class Idempotency:
     async def _is_settled(self, live: _Live) -> bool:
         """Look once; returns whether the answer is told, or made, from now on. Raises GatewayError."""
         keyed, recorded = live.keyed, live.recorded
-        found = await self._store.claim(keyed.identity, keyed.fingerprint, live.answer_id, self._lease)
+        found = await self._store.claim(
+            keyed.identity, keyed.fingerprint, live.answer_id, self._settings.lease
+        )
         match found:
             case Claimed():
                 live.is_held = True
@@ -237,12 +235,12 @@ class Idempotency:
 
     async def _prolong(self) -> None:
         while True:
-            await asyncio.sleep(self._lease / 3)
+            await asyncio.sleep(self._settings.lease / 3)
             held = [identity for identity, live in self._live.items() if live.is_held]
             if not held:
                 continue
             try:
-                await self._store.prolong(held, self._lease)
+                await self._store.prolong(held, self._settings.lease)
             except StoreFault as fault:
                 _log.warning("idempotency keys are not prolonged: %s", fault.message)
 
