@@ -7,7 +7,8 @@ import secrets
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 
-from antiphon.app.outside import deck_of, hints_of, hooks_of, sources_of
+from antiphon.app.outside import deck_of, hints_of, hooks_of, redis_cache_of, sources_of
+from antiphon.cache.lifetimes import Lifetimes
 from antiphon.drivers.download import Downloader
 from antiphon.drivers.memory import MemoryCache
 from antiphon.drivers.prices import Prices
@@ -23,6 +24,8 @@ from antiphon.engine.producing import Producing, Shelves
 from antiphon.engine.references import References
 from antiphon.engine.replaying import Replaying
 from antiphon.engine.runs.runs import Runs
+from antiphon.engine.second_level import SecondLevel
+from antiphon.engine.staleness import Staleness
 from antiphon.engine.tasks import Tasks
 from antiphon.engine.translating import Translating
 from antiphon.engine.turns import Turns
@@ -95,7 +98,14 @@ class Application:
             tasks=self._tasks,
             wall_clock=wall_clock,
         )
-        shelves = Shelves(self.memory, storage.cache, storage.responses, settings.responses.retention)
+        self.redis_cache = redis_cache_of(settings, wall_clock)
+        kept_in = self.redis_cache or storage.cache
+        self.second_level = (
+            None
+            if cache is None or kept_in is None
+            else SecondLevel(kept_in, timeout=cache.lookup_timeout, tasks=self._tasks)
+        )
+        shelves = Shelves(self.memory, self.second_level, storage.responses, settings.responses.retention)
         translating = Translating(
             sealer=self.sealer,
             downloader=Downloader(settings.downloads),
@@ -103,8 +113,10 @@ class Application:
             now=wall_clock,
         )
         self.conversations = Conversations(storage.conversations, self._tasks)
+        lifetimes = Lifetimes(cache, settings.models)
         self.producing = Producing(
             cache=cache,
+            lifetimes=lifetimes,
             shelves=shelves,
             accounts=self.accounts,
             translate=translating.send,
@@ -143,21 +155,25 @@ class Application:
             ),
         )
         catalogue = Catalogue(Resolver(settings.providers, settings.models), self._sources)
+        replaying = Replaying(
+            memory=self.memory,
+            original_ids=cache is not None and cache.ids == "original",
+            keep=self.producing.keep,
+            is_full=lambda: storage.responses.is_full,
+            on_ending=self.accounts.count,
+            wall_clock=wall_clock,
+            clock=time.monotonic,
+        )
         turns = Turns(
             sources=self._sources,
             catalogue=catalogue,
             cache=cache,
             shelves=shelves,
             producing=self.producing,
-            replaying=Replaying(
-                memory=self.memory,
-                original_ids=cache is not None and cache.ids == "original",
-                keep=self.producing.keep,
-                is_full=lambda: storage.responses.is_full,
-                on_ending=self.accounts.count,
-                wall_clock=wall_clock,
-                clock=time.monotonic,
+            staleness=Staleness(
+                lifetimes, shelves, self.producing, replaying, self._tasks, wall_clock=wall_clock
             ),
+            replaying=replaying,
             contexts=contexts,
             conversations=self.conversations,
             accept=self.runs.accept,
@@ -182,7 +198,7 @@ class Application:
             self.runs,
             contexts,
             self.memory,
-            storage.cache,
+            self.second_level,
             self._sources,
             keyring,
             self._tasks,
@@ -207,7 +223,7 @@ class Application:
                 **kept.handlers(),
                 **conversations.handlers(),
                 **around.handlers(),
-                **CacheAdmin(self.memory, storage.cache, settings.admin.key, self._tasks).handlers(),
+                **CacheAdmin(self.memory, self.second_level, settings.admin.key, self._tasks).handlers(),
             }
             idempotent = Idempotent(self.idempotency, keyring, settings.admin.key, kept.tell)
             self.gateway = Gateway(
@@ -283,6 +299,8 @@ class Application:
         await self._tasks.stop()
         if self._hints is not None:
             await self._hints.close()
+        if self.redis_cache is not None:
+            await self.redis_cache.close()
         await self.storage.close()
 
     async def _sweep(self) -> None:
@@ -335,11 +353,14 @@ class Application:
             _log.warning("how many runs wait is not known: %s", fault)
 
     async def _readiness(self) -> dict[str, str]:
+        parts = {"storage": "ok"}
         try:
             await self.storage.check()
         except StoreFault:
-            return {"storage": "not available"}
-        return {"storage": "ok"}
+            parts["storage"] = "not available"
+        if self.second_level is not None:
+            parts["cache"] = "ok" if await self.second_level.check() else "not available"
+        return parts
 
     def _gauges(self) -> Iterable[Gauge]:
         storage = self.storage
@@ -358,17 +379,29 @@ class Application:
             Gauge("cache_memory_entries", "Entries in the memory level of the cache.", len(self.memory)),
             Gauge("cache_memory_bytes", "Bytes in the memory level of the cache.", self.memory.size),
             Gauge("cache_memory_evictions", "Entries that had to make room.", self.memory.evictions),
-            Gauge(
-                "cache_unreadable_entries",
-                "Stored entries that counted as misses because they cannot be read.",
-                storage.cache.unreadable if storage.cache else 0,
-            ),
+            *(() if self.second_level is None else _gauges_of(self.second_level)),
             Gauge("ledger_queued_rows", "Usage rows that are not written yet.", self.accounts.queued),
             Gauge("ledger_lost_rows", "Usage rows lost because storage was gone.", self.accounts.lost),
             Gauge("storage_queued_writes", "Writes that wait for storage.", storage.queued),
             Gauge("storage_dropped_writes", "Cache entries not stored: full queue.", storage.dropped),
             Gauge("storage_failed_writes", "Writes that storage refused.", storage.failed),
         )
+
+
+def _gauges_of(level: SecondLevel) -> Iterable[Gauge]:
+    yield Gauge(
+        "cache_level_available",
+        "Whether the second level of the cache is asked: 0 where a worker has paused it.",
+        float(level.is_available),
+        across="min",
+    )
+    for outcome, count in level.outcomes.items():
+        help_ = "Look-ups in the second level of the cache."
+        yield Gauge("cache_level_lookups", help_, count, {"outcome": outcome})
+    help_ = "Entries that the second level did not take: too many waited to be written, or it is full."
+    yield Gauge("cache_level_dropped_writes", help_, level.dropped)
+    help_ = "Stored entries that counted as misses because they cannot be read."
+    yield Gauge("cache_unreadable_entries", help_, level.unreadable)
 
 
 async def _sealer(settings: Settings, storage: Storage) -> Sealer:

@@ -22,6 +22,7 @@ from antiphon.engine.producing import Producing, Shelves
 from antiphon.engine.refusals import internal_error, refuse
 from antiphon.engine.replaying import Replaying
 from antiphon.engine.source import Source
+from antiphon.engine.staleness import Staleness
 from antiphon.engine.tasks import Tasks
 from antiphon.engine.turn import Ask, Asked, Owner, Turn, is_minted
 from antiphon.engine.variant import NO_VARIANT, read_variant, shortcut
@@ -50,6 +51,7 @@ class Turns:
         cache: Cache | None,
         shelves: Shelves,
         producing: Producing,
+        staleness: Staleness,
         replaying: Replaying,
         contexts: Contexts,
         conversations: Conversations,
@@ -83,6 +85,7 @@ class Turns:
             cache=cache,
             shelves=shelves,
             producing=producing,
+            staleness=staleness,
             replaying=replaying,
             tasks=tasks,
             per_item=PerItem(
