@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import re
 import signal
 
 import openai
@@ -197,31 +198,46 @@ def test_a_response_that_was_kept_is_told_although_nobody_noted_the_outcome(tmp_
     play(run())
 
 
-@pytest.mark.parametrize("stream", [False, True])
-def test_a_background_answer_is_one_run_although_its_worker_dies(tmp_path, place, stream):
+def test_a_background_stream_is_followed_live_wherever_it_is_asked_for(tmp_path, place):
     gate = asyncio.Event()
 
     async def run():
         held = Answer(frames=responses_frames(), gate=gate, gate_at=5)
-        asked = HI | {"background": True, "stream": stream}
+        asked = HI | {"background": True, "stream": True}
+        async with two_hosts(tmp_path, place, held) as (one, other, simulator):
+            async with plain_client(one.port) as first, plain_client(other.port) as late:
+                first.send("POST", RESPONSES, asked, **KEY)
+                await first.head()
+                await eventually(lambda: simulator.calls)
+                late.send("POST", RESPONSES, asked, **KEY)
+                status, headers = await late.head()
+                assert (status, headers[REPLAYED]) == (200, "true")
+                begun = await late.reader.readuntil(b"output_text.delta")
+                gate.set()
+                told = [begun + await late.reader.readuntil(b"[DONE]"), await first.rest({})]
+            ids = {re.search(rb"resp_[0-9a-f]+", each)[0] for each in told}
+            assert (len(ids), len(simulator.calls)) == (1, 1)
+            assert [each.count(b"event: response.completed") for each in told] == [1, 1]
+
+    play(run())
+
+
+def test_a_background_answer_is_one_run_although_its_worker_dies(tmp_path, place):
+    """Before it could note that it has accepted it."""
+    gate = asyncio.Event()
+
+    async def run():
+        held = Answer(frames=responses_frames(), gate=gate, gate_at=5)
+        asked = HI | {"background": True}
         async with two_hosts(tmp_path, place, held) as (one, other, simulator):
             one.running.application.storage.claims.finish = lambda *_: None
-            async with asking(one.port, RESPONSES, asked, **KEY) as client:
-                status, _ = await client.head()
-                assert status == 200
-                await eventually(lambda: simulator.calls)
-                other_told = asyncio.ensure_future(post(other.port, RESPONSES, asked, **KEY))
-                if not stream:
-                    told = (await other_told).json()
-                    assert told["status"] in {"queued", "in_progress"}
-                gate.set()
-                if stream:
-                    told = await other_told
-                    assert told.headers[REPLAYED] == "true"
-                    assert told.body.count(b"event: response.completed") == 1
-            ((run_id,),) = await place.rows("SELECT id FROM runs UNION SELECT id FROM responses")
-            assert run_id.encode() in (told.body if stream else told["id"].encode())
-            assert len(simulator.calls) == 1
+            first = (await post(one.port, RESPONSES, asked, **KEY)).json()
+            await eventually(lambda: simulator.calls)
+            await one.die()
+            again = await post(other.port, RESPONSES, asked, **KEY)
+            assert (again.json()["id"], again.headers[REPLAYED]) == (first["id"], "true")
+            rows = await place.rows("SELECT id FROM runs UNION SELECT id FROM responses")
+            assert rows == [(first["id"],)]
 
     play(run())
 

@@ -14,9 +14,9 @@ was to have is there.
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Protocol
 
 from antiphon.engine.idempotency.keeping import Deed, deed_of
 from antiphon.engine.idempotency.recorded import Follower, RecordedReply
@@ -35,6 +35,16 @@ _COME_BACK: Final = (b"retry-after", b"5")
 _PARAM: Final = "Idempotency-Key"
 
 
+class Find(Protocol):
+    """Tells what an earlier attempt has left, or where it is."""
+
+    async def __call__(self, reply: Reply, answer_id: str, *, is_under_way: bool) -> bool:
+        """Tell the response with this id, if it is there; one that is under way only where it can be followed.
+
+        Raises StoreFault.
+        """
+
+
 @dataclass(frozen=True, slots=True)
 class Keyed:
     """A request with an idempotency key."""
@@ -45,8 +55,7 @@ class Keyed:
     """A digest of what is asked."""
     handle: Callable[[Reply, Claimed], None]
     """Answers it."""
-    find: Callable[[Reply, str], Awaitable[bool]]
-    """Tells the response with this id that an earlier attempt has left; False if there is none. Raises StoreFault."""
+    find: Find
     refuse: Callable[[Reply, GatewayError], None]
     """Tells a fault in the client's dialect."""
     size: int
@@ -170,7 +179,7 @@ class Idempotency:
         match found:
             case Claimed():
                 live.is_held = True
-                if not (found.is_again and await self._finds(live, found.answer_id)):
+                if not (found.is_again and await self._finds(live, found.answer_id, is_under_way=False)):
                     keyed.handle(recorded, found)
                 return True
             case Ended():
@@ -180,14 +189,14 @@ class Idempotency:
                 recorded.tell(found.outcome)
                 return True
             case Held():
-                return await self._finds(live, found.answer_id)
+                return await self._finds(live, found.answer_id, is_under_way=True)
             case Reused():
                 raise _reused()
 
-    async def _finds(self, live: _Live, answer_id: str) -> bool:
-        """Tell the response that an earlier attempt has left, if there is one. Raises GatewayError."""
+    async def _finds(self, live: _Live, answer_id: str, *, is_under_way: bool) -> bool:
+        """Tell what an earlier attempt has left, if it has left anything. Raises GatewayError."""
         marked = self._mark(live)
-        if await live.keyed.find(live.recorded, answer_id):
+        if await live.keyed.find(live.recorded, answer_id, is_under_way=is_under_way):
             return True
         self._unmark(marked)
         return False
