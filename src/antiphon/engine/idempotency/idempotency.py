@@ -15,7 +15,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final, Protocol
 
 from antiphon.engine.idempotency.keeping import Deed, deed_of
@@ -76,6 +76,10 @@ class _Live:
     is_held: bool = False
     is_outcome: bool = True
     """Whether what it is answered with says anything about the request itself."""
+    is_given_up: bool = False
+    """Whether its claim is being released, since it was not done: the next request is another attempt."""
+    noted: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set when storage knows what has become of it."""
 
 
 class Idempotency:
@@ -130,8 +134,8 @@ class Idempotency:
     def answer(self, keyed: Keyed, reply: Reply) -> None:
         """Answer a request. Raises GatewayError; faults that come later reach the reply."""
         live = self._live.get(keyed.identity)
-        if live is None:
-            self._begin(keyed, reply)
+        if live is None or live.is_given_up:
+            self._begin(keyed, reply, live)
         elif live.keyed.fingerprint != keyed.fingerprint:
             raise _reused()
         elif not live.recorded.may_be_joined:
@@ -140,7 +144,7 @@ class Idempotency:
             self.replayed += 1
             live.recorded.follow(reply, is_late=True)
 
-    def _begin(self, keyed: Keyed, reply: Reply) -> None:
+    def _begin(self, keyed: Keyed, reply: Reply, earlier: _Live | None) -> None:
         if self.size > self._settings.max_live_bytes:
             raise GatewayError(
                 "Too much is under way for requests with an idempotency key.",
@@ -154,14 +158,17 @@ class Idempotency:
         )
         recorded.follow(reply)
         self._tasks.start(
-            self._claim(live),
+            self._claim(live, earlier),
             "claim an idempotency key",
             on_death=lambda: self._refuse(live, internal_error()),
         )
 
-    async def _claim(self, live: _Live) -> None:
-        """Find out what there is to be told, and tell it, or let it be made."""
+    async def _claim(self, live: _Live, earlier: _Live | None) -> None:
+        """Find out what there is to be told, and tell it, or let it be made; after `earlier` was released."""
         try:
+            if earlier is not None:
+                async with asyncio.timeout(self._settings.wait):
+                    await earlier.noted.wait()
             while not await self._is_settled(live):
                 if self._clock() >= live.give_up_at or not live.recorded.followers:
                     raise _outstanding()
@@ -169,6 +176,8 @@ class Idempotency:
                 live.pause = min(live.pause * 1.5, _LONGEST_PAUSE)
         except GatewayError as fault:
             self._refuse(live, fault)
+        except TimeoutError:
+            self._refuse(live, _outstanding())
 
     async def _is_settled(self, live: _Live) -> bool:
         """Look once; returns whether the answer is told, or made, from now on. Raises GatewayError."""
@@ -234,9 +243,11 @@ class Idempotency:
         if deed is Deed.DONE:
             self._store.finish(identity, outcome, lambda: self._forget(live))
         else:
+            live.is_given_up = True
             self._store.release(identity, lambda: self._forget(live), was_begun=deed is not Deed.NOT_BEGUN)
 
     def _forget(self, live: _Live) -> None:
+        live.noted.set()
         if self._live.get(live.keyed.identity) is live:
             del self._live[live.keyed.identity]
         if not self._live:
