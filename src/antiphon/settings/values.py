@@ -177,10 +177,13 @@ class Cache(Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):
     ids: Literal["fresh", "original"] = "fresh"
     """Whether a Responses hit gets an id and `created_at` of its own."""
     memory: MemoryLevel = MemoryLevel()
-    store: Literal["none", "storage"] = "storage"
-    """The second level: what outlives a restart, and what several workers share."""
+    store: Literal["none", "storage", "redis"] = "storage"
+    """The second level: what outlives a restart, and what several workers share. `storage` is that of `storage.url`,
+    `redis` that of `redis.url`."""
+    lookup_timeout: Timeout = Timeout(0.05)
+    """Seconds that a request waits for the second level at most; then it is a miss."""
     max_bytes: Size = Size(1024 * 1024 * 1024)
-    """Bound of the second level; the oldest entries go first."""
+    """Bound of the second level in `storage`; the oldest entries go first. Redis has its own: `maxmemory`."""
     max_entry_bytes: Size = Size(16 * 1024 * 1024)
     """Larger answers are passed on but not kept."""
 
@@ -224,7 +227,10 @@ class Storage(Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):
 
 
 class Redis(Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):
-    """Where processes tell each other at once what has moved on; what it loses is found in storage a little later."""
+    """Where processes tell each other at once what has moved on, and the cache's second level with `cache.store: redis`.
+
+    What it loses is found in storage a little later, or asked for again.
+    """
 
     url: str | tuple[str, ...]
     """`redis://USER:PASSWORD@HOST:PORT`, with TLS `rediss://`, or `unix://PATH`; `valkey://` is the same. A list
@@ -335,6 +341,23 @@ class Responses(Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):
     """Earlier secrets, whose seals are still accepted."""
 
 
+class Idempotency(Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):
+    """Requests with the header `Idempotency-Key`."""
+
+    enabled: bool = True
+    """Whether the header means anything."""
+    ttl: Timeout = Timeout(24 * 3600)
+    """Seconds for which the outcome of a request belongs to its key."""
+    max_entry_bytes: Size = Size(16 * 1024 * 1024)
+    """Larger answers are passed on but not kept: who asks again is told so."""
+    max_bytes: Size = Size(1024 * 1024 * 1024)
+    """Bound of all outcomes in storage; the oldest go first."""
+    max_live_bytes: Size = Size(256 * 1024 * 1024)
+    """Bound of the requests and answers under way in each worker's memory; beyond it new ones are refused."""
+    wait: Duration = Duration(60)
+    """Seconds for which a request waits for the outcome of the first, where that is answered by another worker."""
+
+
 class Downloads(Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):
     """Images and files that a request names by URL, fetched for upstreams that cannot do it themselves."""
 
@@ -377,5 +400,6 @@ class Settings(Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):
     responses: Responses = Responses()
     webhooks: tuple[Webhook, ...] = ()
     """Told of the background answers of all keys."""
+    idempotency: Idempotency = Idempotency()
     downloads: Downloads = Downloads()
     log: Log = Log()
