@@ -15,7 +15,7 @@ from typing import Any, Final
 from antiphon.cache.entry import Entry
 from antiphon.cache.key import Circumstance
 from antiphon.recording import Outcome, State
-from antiphon.wire.difference import ABSENT, Difference, common_length, differences
+from antiphon.wire.difference import Absent, Difference, common_length, differences
 
 _CIRCUMSTANCES: Final = tuple(field.name for field in fields(Circumstance))
 _MOST_DIFFERENCES: Final = 100
@@ -111,7 +111,7 @@ def why_not_stored(outcome: Outcome, size: int, max_bytes: int, *, limited: bool
 
 def redacted(difference: Difference, secret: bytes) -> dict[str, Any]:
     """Tell of a difference what may be told: digests of texts are made with `secret`."""
-    told = {
+    told: dict[str, Any] = {
         "path": difference.path,
         "asked": _told(difference, difference.mine, secret),
         "stored": _told(difference, difference.theirs, secret),
@@ -137,15 +137,13 @@ def shown_value(told: dict[str, Any]) -> str:
 def _told(difference: Difference, value: Any, secret: bytes) -> dict[str, Any]:
     name = difference.steps[-1] if difference.steps else None
     match value:
-        case _ if value is ABSENT:
+        case Absent():
             return {"type": "absent"}
         case None | bool():
             return {"value": value}
-        case int() | float() if isinstance(name, str):
-            return {"value": value}
         case int() | float():
             # A number in a list may be a token: part of a text.
-            return {"type": "number"}
+            return {"value": value} if isinstance(name, str) else {"type": "number"}
         case str() if _may_be_shown(difference, name, value):
             return {"value": value}
     kind = "string" if isinstance(value, str) else "array" if isinstance(value, list) else "object"
