@@ -8,6 +8,7 @@ import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 
 from antiphon.app.outside import hints_of, hooks_of, upstream_of
+from antiphon.app.semantic import check_semantic, embedding_of, semantic_level
 from antiphon.drivers.download import Downloader
 from antiphon.drivers.memory import MemoryCache
 from antiphon.drivers.prices import Prices
@@ -30,7 +31,7 @@ from antiphon.engine.webhooks import Webhooks
 from antiphon.gateway.around import Around
 from antiphon.gateway.cache_admin import CacheAdmin
 from antiphon.gateway.conversations import ConversationRoutes
-from antiphon.gateway.gateway import RESPONSES_ROUTE, Gateway
+from antiphon.gateway.gateway import EMBEDDINGS_ROUTE, RESPONSES_ROUTE, Gateway
 from antiphon.gateway.kept import KeptResponses
 from antiphon.gateway.keys import Keyring
 from antiphon.gateway.metrics import Gauge, Metrics
@@ -103,6 +104,7 @@ class Application:
             tasks=self._tasks,
             now=wall_clock,
         )
+        self.semantic = semantic_level(settings, storage, self.memory, self._tasks, wall_clock)
         self.conversations = Conversations(storage.conversations, self._tasks)
         self.producing = Producing(
             cache=cache,
@@ -111,6 +113,7 @@ class Application:
             translate=translating.send,
             conversations=self.conversations,
             tasks=self._tasks,
+            on_stored=None if self.semantic is None else self.semantic.stored,
             wall_clock=wall_clock,
             clock=time.monotonic,
         )
@@ -163,6 +166,7 @@ class Application:
             accept=self.runs.accept,
             finish=self.runs.finishing.take,
             check=translating.check,
+            semantic=self.semantic,
             placing=Placing(settings.responses.background, settings.providers, settings.models),
             tasks=self._tasks,
             wall_clock=wall_clock,
@@ -231,6 +235,7 @@ class Application:
     ) -> "Application":
         """Open storage and build everything. Raises ConfigurationError for what only shows when it is used."""
         settings = checked(settings)
+        check_semantic(settings)
         environ = os.environ if environ is None else environ
         try:
             storage = await open_storage(settings, wall_clock)
@@ -248,6 +253,12 @@ class Application:
         self.runs.start(RESPONSES_ROUTE, self._turns.answer)
         self.conversations.start()
         self._webhooks.start()
+        if self.semantic is not None and self.settings.cache is not None:
+            self.semantic.start(
+                embedding_of(
+                    self.settings, self.settings.cache.semantic, EMBEDDINGS_ROUTE, self._turns.answer
+                )
+            )
         self._tasks.start(self._sweep(), "sweep")
         self._tasks.start(self._keep_alive(), "keep streams alive")
         if self.storage.is_shared:

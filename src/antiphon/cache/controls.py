@@ -18,7 +18,8 @@ _DIRECTIVE = re.compile(r'\s*([^\s=,"]+)\s*(?:=\s*("(?:[^"\\]|\\.)*"|[^,"]*))?\s
 _MALFORMED = re.compile(r"([^,=]*)(?:=([^,]*))?(?:,|\Z)")
 _QUOTED = re.compile(r'"(?:[^"\\]|\\.)*"')
 _NUMBER = re.compile(r"\d+(?:\.\d+)?", re.ASCII)
-_SWITCH = {b"on": True, b"true": True, b"1": True, b"off": False, b"false": False, b"0": False}
+_EXACT = b"exact"
+_SWITCH = {_EXACT: True, b"on": True, b"true": True, b"1": True, b"off": False, b"false": False, b"0": False}
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +34,8 @@ class Controls:
     max_stale: float = 0.0
     only_if_cached: bool = False
     ttl: float | None = None
+    is_exact: bool = False
+    """Whether only what was asked in the same words will do."""
     namespace: str = ""
     tags: tuple[str, ...] = ()
 
@@ -70,6 +73,7 @@ def read_controls(
         max_stale=_stale(directives),
         only_if_cached="only-if-cached" in directives,
         ttl=_member_seconds(member, "ttl"),
+        is_exact=switch is not None and switch.strip().lower() == _EXACT,
         namespace=_namespace(member),
         tags=_tags(tags.decode("utf-8", "replace")) if tags else (),
     )
@@ -103,7 +107,7 @@ def _switched(value: bytes | None) -> bool | None:
     switched = _SWITCH.get(value.strip().lower())
     if switched is None:
         raise ClientFault(
-            f"X-Antiphon-Cache is `on` or `off`, not {value.decode('latin-1')[:40]!r}.",
+            f"X-Antiphon-Cache is `on`, `exact` or `off`, not {value.decode('latin-1')[:40]!r}.",
             code="invalid_value",
             param="X-Antiphon-Cache",
         )

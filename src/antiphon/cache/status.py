@@ -3,12 +3,21 @@
 _Header = tuple[bytes, bytes]
 
 _HIT = (b"x-cache", b"HIT (exact)")
+_SEMANTIC_HIT = (b"x-cache", b"HIT (semantic)")
 
 
 def hit_headers(shown_key: bytes, age: float, remaining: float) -> tuple[_Header, ...]:
     """Headers of an answer from the cache; a negative ttl says that it is stale."""
     status = b'antiphon; hit; ttl=%d; key="%b"' % (remaining, shown_key)
     return ((b"cache-status", status), (b"age", b"%d" % max(0, age)), _HIT)
+
+
+def semantic_hit_headers(
+    shown_key: bytes, age: float, remaining: float, similarity: float
+) -> tuple[_Header, ...]:
+    """Headers of an answer to a request that was so alike."""
+    (name, status), shown_age, _ = hit_headers(shown_key, age, remaining)
+    return (name, b'%b; detail="semantic %.4f"' % (status, similarity)), shown_age, _SEMANTIC_HIT
 
 
 def forward_header(

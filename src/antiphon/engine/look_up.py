@@ -15,6 +15,7 @@ from antiphon.engine.live import LiveRecording
 from antiphon.engine.producing import Producing, Shelves
 from antiphon.engine.refusals import internal_error
 from antiphon.engine.replaying import Replaying
+from antiphon.engine.semantic.level import SemanticLevel
 from antiphon.engine.source import Source
 from antiphon.engine.tasks import Tasks
 from antiphon.engine.turn import Turn
@@ -38,8 +39,9 @@ class LookUp:
         replaying: Replaying,
         tasks: Tasks,
         wall_clock: Callable[[], float],
+        semantic: SemanticLevel | None = None,
     ) -> None:
-        """Answer from `sources`, or from `shelves`."""
+        """Answer from `sources`, or from `shelves`; `semantic` finds what was asked in other words."""
         self._sources = sources
         self._cache = cache
         self._shelves = shelves
@@ -47,6 +49,7 @@ class LookUp:
         self._replaying = replaying
         self._tasks = tasks
         self._now = wall_clock
+        self._semantic = semantic
 
     def answer(self, turn: Turn, headers: Mapping[bytes, bytes], shortcut_key: object) -> None:
         """Answer a turn from the cache, from a live recording, or from its upstream. Raises GatewayError."""
@@ -72,6 +75,7 @@ class LookUp:
             if controls.only_if_cached:
                 self._refuse_uncached(turn, source)
             else:
+                self._ask_meaning(turn, key, cache)
                 self._produce(turn, source, key)
             return
         turn.key = key
@@ -88,10 +92,13 @@ class LookUp:
         if flight is not None:
             turn.result = "collapsed"
             self._producing.join(turn, flight)
-        elif self._shelves.level is not None and self._shelves.level.may_hold(key.digest):
+            return
+        self._ask_meaning(turn, key, cache)
+        level = self._shelves.level
+        if level is not None and (level.may_hold(key.digest) or self._may_answer(turn)):
             # Who only takes what is cached leads nobody: its fault would be that of all who had joined.
             live = self._producing.begin(turn, source, key, shared=not controls.only_if_cached)
-            search = self._search(turn, live, source, key, self._shelves.level)
+            search = self._search(turn, live, source, key, level)
             self._tasks.start(
                 search, f"look up {turn.request_id.decode()}", on_death=lambda: live.fail(internal_error())
             )
@@ -111,7 +118,23 @@ class LookUp:
             headers, request.cache_member, opt_in=cache.mode == "opt-in", opted=request.opted_in
         )
 
-    def _key(self, turn: Turn, cache: Cache, namespace: str) -> CacheKey:
+    def _ask_meaning(self, turn: Turn, key: CacheKey | None, cache: Cache) -> None:
+        if self._semantic is not None and key is not None:
+            turn.question = self._semantic.question(
+                turn, key, lambda members: self._key(turn, cache, turn.controls.namespace, members)
+            )
+
+    def _may_answer(self, turn: Turn) -> bool:
+        return self._semantic is not None and self._semantic.may_answer(turn.question)
+
+    def _key(
+        self,
+        turn: Turn,
+        cache: Cache,
+        namespace: str,
+        members: Mapping[str, msgspec.Raw] | None = None,
+    ) -> CacheKey:
+        """Return the key of a request, or of what it would be with other members."""
         owner, scope = turn.ask.owner, cache.scope
         is_apart = cache.stream == "separate" or turn.ask.request.is_apart
         named = {"key": f"key:{owner.name}", "project": f"project:{owner.project}", "global": ""}[scope]
@@ -125,7 +148,7 @@ class LookUp:
             variant=turn.ask.variant.key,
         )
         own_cache = turn.ask.request.cache_member is not None
-        members = turn.ask.request.members
+        members = turn.ask.request.members if members is None else members
         if turn.context is not None and turn.context.inherited:
             # Entries keep what their key was made from: with the whole history in each, a chain would cost its square.
             head = head_of(owner.name, turn.context.before, turn.context.new)
@@ -153,12 +176,22 @@ class LookUp:
                 self._shelves.memory.put(entry)
             self._answer_all(self._producing.withdraw(turn, live, key), entry, source, key, now)
             return
+        if self._semantic is not None and turn.question is not None and self._may_answer(turn):
+            match = await self._semantic.search(turn, turn.question)
+            if not live.recording.is_live:
+                return
+            if match is not None and match.entry is not None:
+                waiting = self._producing.withdraw(turn, live, key)
+                for each in waiting:
+                    each.similarity = match.similarity
+                self._answer_all(waiting, match.entry, source, key, self._now())
+                return
         if verdict is not Verdict.MISS:
             turn.detail = verdict.value
         if turn.controls.only_if_cached:
             live.fail(_not_cached())
         else:
-            self._producing.send(turn, live, source)
+            self._send(turn, live, source)
 
     def _answer_all(
         self, turns: Sequence[Turn], entry: Entry, source: Source, key: CacheKey, now: float
@@ -169,6 +202,7 @@ class LookUp:
             verdict = judge(entry, turn.controls, now)
             if verdict is Verdict.HIT and self._replaying.hit(turn, entry, turn.pace, None):
                 continue
+            turn.similarity = 0.0
             turn.result, turn.detail = "miss", "" if verdict is Verdict.HIT else verdict.value
             if turn.controls.only_if_cached:
                 self._refuse_uncached(turn, source)
@@ -177,14 +211,19 @@ class LookUp:
                 self._producing.join(turn, live)
             else:
                 live = self._producing.begin(turn, source, key, shared=True)
-                self._producing.send(turn, live, source)
+                self._send(turn, live, source)
 
     def _refuse_uncached(self, turn: Turn, source: Source) -> None:
         self._producing.begin(turn, source, None, shared=False).fail(_not_cached())
 
     def _produce(self, turn: Turn, source: Source, key: CacheKey | None, *, shared: bool = False) -> None:
         live = self._producing.begin(turn, source, key, shared=shared)
+        self._send(turn, live, source)
+
+    def _send(self, turn: Turn, live: LiveRecording, source: Source) -> None:
         self._producing.send(turn, live, source)
+        if self._semantic is not None:
+            self._semantic.begin(turn)
 
 
 def _pace(headers: Mapping[bytes, bytes]) -> Pace:

@@ -63,12 +63,13 @@ class Producing:
         translate: Translate,
         tasks: Tasks,
         conversations: Conversations | None = None,
+        on_stored: Callable[[Turn, Entry], None] | None = None,
         wall_clock: Callable[[], float],
         clock: Callable[[], float],
     ) -> None:
         """Put recordings on `shelves` and count them in `accounts`; `clock` is monotonic.
 
-        Answers that become part of `conversations` are added to them.
+        Answers that become part of `conversations` are added to them. `on_stored` is told of each new cache entry.
         """
         self._cache = cache
         self._shelves = shelves
@@ -76,6 +77,7 @@ class Producing:
         self._translate = translate
         self._conversations = conversations
         self._tasks = tasks
+        self._on_stored = on_stored
         self._now = wall_clock
         self._clock = clock
         self._recording_ids = _recording_ids()
@@ -250,6 +252,8 @@ class Producing:
         self._shelves.memory.put(entry)
         if self._shelves.level is not None:
             self._shelves.level.put(entry)
+        if self._on_stored is not None:
+            self._on_stored(turn, entry)
         return True
 
     def keep(
@@ -267,7 +271,7 @@ class Producing:
                 created_at=created_at,
                 echoed=changed_echo(turn.ask.request.echo, recorded_echo),
                 expires_at=self._now() + self._shelves.retention,
-                is_replay=turn.result == "hit",
+                is_replay=turn.result in {"hit", "semantic"},
                 context=turn.context or Context.of(turn.ask.request.given),
             )
         )
@@ -328,7 +332,8 @@ def _headers(turn: Turn, live: LiveRecording) -> tuple[Header, ...]:
     if turn.result == "bypass":
         reason, detail = "bypass", turn.detail
     else:
-        reason, detail = turn.detail or "miss", ""
+        note = "" if turn.question is None else turn.question.note
+        reason, detail = turn.detail or "miss", f'"{note}"' if note else ""
     header = forward_header(
         reason,
         stored=ended and live.stored and turn.pays,

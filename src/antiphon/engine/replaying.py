@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from antiphon.cache.controls import PLAIN
 from antiphon.cache.entry import Entry
 from antiphon.cache.key import CacheKey
-from antiphon.cache.status import hit_headers
+from antiphon.cache.status import hit_headers, semantic_hit_headers
 from antiphon.dialects.native import changed_echo
 from antiphon.drivers.memory import MemoryCache
 from antiphon.engine.answers import CLIENT_CLOSED, Ending, OnEnding
@@ -114,7 +114,7 @@ class Replaying:
         pace: Pace,
         now: float,
     ) -> None:
-        turn.result, turn.pays = "hit", False
+        turn.result, turn.pays = "semantic" if turn.similarity else "hit", False
         turn.first_byte_at = self._clock()
         body = rendition.body
         if not isinstance(body, bytes):
@@ -125,10 +125,15 @@ class Replaying:
             if turn.keeps:
                 self._keep(turn, entry.recording, entry.echo, created_at)
             body = rendition.fill(turn.response_id, created_at, echoed)
+        age, remaining = now - entry.stored_at, entry.expires_at - now
         headers = (
             *rendition.headers,
             (b"x-request-id", turn.request_id),
-            *hit_headers(entry.shown_key, now - entry.stored_at, entry.expires_at - now),
+            *(
+                semantic_hit_headers(entry.shown_key, age, remaining, turn.similarity)
+                if turn.similarity
+                else hit_headers(entry.shown_key, age, remaining)
+            ),
         )
         replay = Replay(turn, entry.recording, self._on_ending)
         turn.reply.watch(replay)

@@ -10,6 +10,7 @@ from antiphon.cache.key import CacheKey
 from antiphon.dialects.dialect import Dialect
 from antiphon.dialects.native import NativeRequest
 from antiphon.engine.carriage import Carriage
+from antiphon.engine.semantic.question import Question
 from antiphon.engine.variant import NO_VARIANT, Variant
 from antiphon.ports.reply import Reply
 from antiphon.recording import Mode
@@ -90,6 +91,10 @@ class Turn:
     result: str = "off"
     """What the cache did: hit, miss, collapsed, bypass, off."""
     detail: str = ""
+    question: Question | None = None
+    """What is looked for by its meaning."""
+    similarity: float = 0.0
+    """How alike the request was whose answer this is, where it was not this one's."""
     first_byte_at: float = 0.0
     pays: bool = False
     """Whether the upstream was asked for this turn."""

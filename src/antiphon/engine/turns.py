@@ -20,6 +20,7 @@ from antiphon.engine.look_up import LookUp
 from antiphon.engine.producing import Producing, Shelves
 from antiphon.engine.refusals import internal_error, refuse
 from antiphon.engine.replaying import Replaying
+from antiphon.engine.semantic.level import SemanticLevel
 from antiphon.engine.source import Source
 from antiphon.engine.tasks import Tasks
 from antiphon.engine.turn import Ask, Asked, Owner, Turn, is_minted, mint_response_id
@@ -56,6 +57,7 @@ class Turns:
         finish: Finish,
         placing: Placing,
         check: Callable[[Ask, Source], None],
+        semantic: SemanticLevel | None = None,
         tasks: Tasks,
         wall_clock: Callable[[], float] = time.time,
     ) -> None:
@@ -84,6 +86,7 @@ class Turns:
             replaying=replaying,
             tasks=tasks,
             wall_clock=wall_clock,
+            semantic=semantic,
         )
 
     def answer(self, incoming: Incoming) -> None:

@@ -20,6 +20,7 @@ from antiphon.drivers.postgres.responses import PostgresResponses
 from antiphon.drivers.postgres.runs import PostgresRuns
 from antiphon.drivers.postgres.worker_metrics import PostgresWorkerMetrics
 from antiphon.ports.storage import StorageUnusable
+from antiphon.ports.vectors import VectorStore
 from antiphon.settings import Settings
 
 
@@ -36,6 +37,7 @@ class PostgresStorage:
             if cache is not None and cache.store == "storage"
             else None
         )
+        self.vectors: VectorStore | None = None
         self.responses = PostgresResponses(database, wall_clock, max_bytes=settings.responses.max_bytes)
         self.runs = PostgresRuns(database, settings.responses.background.lease, wall_clock)
         self.conversations = PostgresConversations(
