@@ -11,7 +11,7 @@ from antiphon.dialects.chat.dialect import CHAT
 from antiphon.dialects.completions.dialect import COMPLETIONS
 from antiphon.dialects.embeddings import EMBEDDINGS
 from antiphon.dialects.responses.dialect import RESPONSES
-from antiphon.drivers.cassette_files import read_cassette, write_exchange
+from antiphon.drivers.cassette_files import exchange_name, order_of, read_cassette, write_file
 from antiphon.drivers.playback import Playback, playback
 from antiphon.ports.upstream import UpstreamRequest
 from antiphon.recording import Head, Mode, Outcome, Recording, State
@@ -177,11 +177,14 @@ def test_an_answer_in_the_other_mode_says_what_it_is():
 
 
 def test_a_strict_playback_names_the_nearest_recording():
-    """404 with the file and the members that differ."""
+    """404 with the file and the places that differ, with what stood there and what was asked."""
     sink = play([BYE, HELLO], request({"model": "m", "messages": "hello!", "seed": 1}), strict=True)
     error = msgspec.json.decode(sink.body)["error"]
     assert (sink.status, error["code"]) == (404, "no_recording")
-    assert "1.json, which differs in `messages`, `seed`" in error["message"]
+    assert (
+        'The nearest is 1.json, which differs in `messages` (recorded "hello", asked "hello!"); '
+        "`seed` (recorded nothing, asked 1)."
+    ) in error["message"]
 
 
 def test_a_dialect_that_was_never_recorded_is_not_found():
@@ -333,15 +336,17 @@ def test_a_single_file_is_a_cassette(tmp_path):
     assert playback(provider, loop=ScriptedLoop()).models() == ("m",)
 
 
-def test_a_written_exchange_can_be_read_and_replaced(tmp_path):
-    """Its name says what it is; only its owner can read it."""
+def test_a_written_file_can_be_read_and_replaced(tmp_path):
+    """Its name says when it was asked and what; only its owner can read it, and nothing unfinished is left."""
     folder = tmp_path / "new" / "cassette"
-    first = write_exchange(str(folder), HELLO)
-    assert write_exchange(str(folder), HELLO) == first
-    write_exchange(str(folder), BYE)
-    assert first.name.startswith("chat-stream-m-")
+    name = exchange_name(7, HELLO)
+    first = write_file(folder, name, to_json(BYE))
+    assert write_file(folder, name, to_json(HELLO)) == first
+    assert first.name.startswith("0007-chat-")
+    assert order_of(first.name) == 7
     assert stat.S_IMODE(first.stat().st_mode) == 0o600
-    assert sorted(read_cassette(str(folder)).values(), key=str) == sorted([HELLO, BYE], key=str)
+    assert read_cassette(str(folder)) == {name: HELLO}
+    assert [path.name for path in folder.iterdir()] == [name]
 
 
 @pytest.mark.parametrize(

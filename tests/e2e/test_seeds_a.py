@@ -416,7 +416,7 @@ DIFFERENCES: dict[str, list[dict[str, Any]]] = {
     ],
     "embeddings": [
         {"input": "hi"},
-        {"input": ["Hi"]},
+        {"input": ["Ho"]},
         {"input": [72, 105]},
         {"dimensions": 3},
         {"encoding_format": "base64"},

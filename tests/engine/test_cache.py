@@ -129,7 +129,7 @@ def test_other_input_has_another_answer(tmp_path):
                 (CHAT, {"model": "up/m"}),
                 (COMPLETIONS, {}),
                 (EMBEDDINGS, {}),
-                (EMBEDDINGS, {"input": ["Hi"]}),
+                (EMBEDDINGS, {"input": "There"}),
             ]
             for expected in ("miss", "hit"):
                 assert [await play.outcome(path, **asked) for path, asked in requests] == [expected] * len(

@@ -7,7 +7,7 @@ import secrets
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 
-from antiphon.app.outside import hints_of, hooks_of, upstream_of
+from antiphon.app.outside import deck_of, hints_of, hooks_of, sources_of
 from antiphon.app.semantic import check_semantic, embedding_of, semantic_level
 from antiphon.drivers.download import Downloader
 from antiphon.drivers.memory import MemoryCache
@@ -23,7 +23,6 @@ from antiphon.engine.producing import Producing, Shelves
 from antiphon.engine.references import References
 from antiphon.engine.replaying import Replaying
 from antiphon.engine.runs.runs import Runs
-from antiphon.engine.source import Source
 from antiphon.engine.tasks import Tasks
 from antiphon.engine.translating import Translating
 from antiphon.engine.turns import Turns
@@ -78,10 +77,8 @@ class Application:
         self._tasks = Tasks()
         cache = settings.cache
         self.memory = MemoryCache(cache.memory.max_bytes if cache else 0)
-        self._sources = {
-            name: Source(name, provider, upstream_of(name, provider, environ))
-            for name, provider in settings.providers.items()
-        }
+        self.deck = deck_of(settings)
+        self._sources = sources_of(settings, environ, self.deck)
         prices = Prices()
 
         def price(provider: str, model: str, usage: Usage, at: float) -> float | None:

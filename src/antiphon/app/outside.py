@@ -5,8 +5,12 @@ from collections.abc import Iterator, Mapping
 from typing import Final
 from urllib.parse import urlsplit
 
+from antiphon.drivers.cassette_upstream import CassetteUpstream
+from antiphon.drivers.deck import Deck
 from antiphon.drivers.http import http_upstream
 from antiphon.drivers.playback import playback
+from antiphon.engine.error_answers import secrets_of
+from antiphon.engine.source import Source
 from antiphon.engine.variant import ANTHROPIC_VERSION
 from antiphon.engine.webhooks import Hook
 from antiphon.ports.hints import Hints
@@ -27,14 +31,18 @@ def hints_of(settings: Settings) -> Hints | None:
     if settings.redis is None:
         return None
     try:
-        from antiphon.drivers.redis_hints import RedisHints
+        from antiphon.drivers.redis.hints import RedisHints
     except ImportError as error:
         raise ConfigurationError("redis.url: antiphon[redis] is not installed") from error
     try:
-        return RedisHints(settings.redis.url)
+        return RedisHints(settings.redis)
     except ValueError as error:
         # Not the error itself: it may quote a piece of a password.
         raise ConfigurationError("redis.url: it is no address") from error
+    except OSError as error:
+        raise ConfigurationError(
+            f"redis: its certificates cannot be used: {error.strerror or error}"
+        ) from error
 
 
 def hooks_of(settings: Settings, environ: Mapping[str, str]) -> dict[str, Hook]:
@@ -50,6 +58,38 @@ def hooks_of(settings: Settings, environ: Mapping[str, str]) -> dict[str, Hook]:
         name = hashlib.blake2b(f"{owner}\0{webhook.url}".encode(), digest_size=16).hexdigest()
         hooks[name] = Hook(owner, upstream, path, webhook.secret, frozenset(webhook.events))
     return hooks
+
+
+def deck_of(settings: Settings) -> Deck | None:
+    """Return the cassette that everything is recorded into or played from, if there is one. Raises ConfigurationError."""
+    if settings.cassette.record is None:
+        return None
+    secrets = [
+        secret
+        for provider in settings.providers.values()
+        for secret in secrets_of(provider.api_key, provider.headers)
+    ]
+    names: dict[str, list[str]] = {}
+    for alias, model in settings.models.items():
+        names.setdefault(model.target, []).append(alias)
+    try:
+        return Deck(settings.cassette, secrets=secrets, names=names)
+    except (GatewayError, ValueError, OSError) as error:
+        raise ConfigurationError(f"cassette: {error}") from error
+
+
+def sources_of(settings: Settings, environ: Mapping[str, str], deck: Deck | None) -> dict[str, Source]:
+    """Return the providers as they are asked, those with a network through `deck`. Raises ConfigurationError."""
+
+    def upstream(name: str, provider: Provider) -> Upstream:
+        if deck is None or provider.type == "playback":
+            return upstream_of(name, provider, environ)
+        return CassetteUpstream(name, provider, deck, lambda: upstream_of(name, provider, environ))
+
+    return {
+        name: Source(name, provider, upstream(name, provider))
+        for name, provider in settings.providers.items()
+    }
 
 
 def upstream_of(name: str, provider: Provider, environ: Mapping[str, str]) -> Upstream:

@@ -7,8 +7,13 @@ _SEMANTIC_HIT = (b"x-cache", b"HIT (semantic)")
 
 
 def hit_headers(shown_key: bytes, age: float, remaining: float) -> tuple[_Header, ...]:
-    """Headers of an answer from the cache; a negative ttl says that it is stale."""
-    status = b'antiphon; hit; ttl=%d; key="%b"' % (remaining, shown_key)
+    """Headers of an answer from the cache; a negative ttl says that it is stale.
+
+    One put together of several entries has no key.
+    """
+    status = b"antiphon; hit; ttl=%d" % remaining
+    if shown_key:
+        status += b'; key="%b"' % shown_key
     return ((b"cache-status", status), (b"age", b"%d" % max(0, age)), _HIT)
 
 
@@ -34,3 +39,8 @@ def forward_header(
     if detail:
         text += f"; detail={detail}"
     return b"cache-status", text.encode()
+
+
+def timing_header(seconds: float) -> _Header:
+    """Say how long an answer took, from the request until it was whole."""
+    return b"server-timing", b"total;dur=%.1f" % (seconds * 1000)

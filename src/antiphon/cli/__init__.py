@@ -69,6 +69,51 @@ def demo() -> None:
     sys.exit(run())
 
 
+@cli.command()
+@click.option("--cassette", required=True, metavar="DIR", help="The folder of recordings.")
+@click.option(
+    "--mode",
+    type=click.Choice(["record", "once", "new", "append"]),
+    default="record",
+    show_default=True,
+    help="Replace what the cassette holds, record only if it is empty, record only what is missing, or add to it.",
+)
+@click.option("--config", type=click.Path(dir_okay=False, path_type=Path), help="The configuration file.")
+@click.option("--redact", multiple=True, metavar="PATH", help="Leave out what stands there in requests.")
+@click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED)
+def record(cassette: str, mode: str, config: Path | None, redact: tuple[str, ...], command: Any) -> None:
+    """Run COMMAND and record what it asks models, and what they answer."""
+    from antiphon.cli.cassettes import run
+
+    try:
+        sys.exit(run(command, cassette, mode, config=config, redact=redact))
+    except ConfigurationError as error:
+        _fail(str(error))
+
+
+@cli.command()
+@click.option("--cassette", required=True, metavar="DIR", help="The folder of recordings.")
+@click.option("--strict", is_flag=True, help="Let each recording answer only once.")
+@click.option("--pace", metavar="PACE", help="`recorded`, `x2` or `50/s` instead of at once.")
+@click.option("--fault", "faults", multiple=True, metavar="FAULT", help="`break@3`, `2:stall@0`, `503` …")
+@click.option("--config", type=click.Path(dir_okay=False, path_type=Path), help="The configuration file.")
+@click.option("--port", type=click.IntRange(0, 65535), default=8080, help="The port, without a COMMAND.")
+@click.argument("command", nargs=-1, type=click.UNPROCESSED)
+def replay(cassette: str, strict: bool, port: int, command: Any, **options: Any) -> None:
+    """Run COMMAND, or serve, with answers from a cassette; nobody else is asked."""
+    from antiphon.cli.cassettes import run, serve_cassette
+
+    mode = "strict" if strict else "replay"
+    try:
+        if command:
+            sys.exit(run(command, cassette, mode, **options))
+        sys.exit(serve_cassette(cassette, mode, port, **options))
+    except ConfigurationError as error:
+        _fail(str(error))
+    except OSError as error:
+        _fail(f"cannot listen on port {port}: {error.strerror}")
+
+
 def main() -> None:
     """Run the command line."""
     cli(prog_name="antiphon")

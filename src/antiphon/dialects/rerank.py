@@ -17,7 +17,7 @@ from antiphon.recording import Outcome, State
 from antiphon.turn.usage import NO_USAGE, Usage
 from antiphon.wire.errors import ClientFault
 from antiphon.wire.json import Members
-from antiphon.wire.objects import JsonObject, read_object
+from antiphon.wire.objects import read_object
 
 _RESULTS: Final = ("results", "data")
 """Voyage calls them data, as its embeddings do."""
@@ -59,13 +59,13 @@ def _judge(body: bytes) -> Outcome:
         return Outcome(State.FAILED, "no_results")
     return Outcome(
         State.COMPLETED,
-        usage=_usage(answer),
+        usage=usage_of(answer),
         response_id=_text(answer.get("id")),
         model=_text(answer.get("model")),
     )
 
 
-def _usage(answer: JsonObject) -> Usage:
+def usage_of(answer: Mapping[str, Any]) -> Usage:
     """Count what Jina and Voyage tell as `usage`, and Cohere as the tokens that it bills, if it bills by tokens."""
     told = read_usage(answer.get("usage"))
     if told is not None:

@@ -8,11 +8,13 @@ from pathlib import Path
 
 import msgspec
 
-from antiphon.recording.cassette import Exchange, UnreadableCassetteError, comparable, from_json, to_json
+from antiphon.recording.cassette import Exchange, UnreadableCassetteError, comparable, from_json
 
 BUILTIN = "builtin:"
 _BUILTIN_FOLDER = Path(__file__).resolve().parent / "cassettes"
-_NOT_IN_A_NAME = re.compile(r"[^a-z0-9]+")
+UNFINISHED = ".tmp"
+"""How the names of files end that are being written."""
+_NUMBERED = re.compile(r"(\d{4,9})-[a-z_]+-[0-9a-f]{8}\.json")
 
 
 def read_cassette(location: str) -> dict[str, Exchange]:
@@ -38,23 +40,34 @@ def read_cassette(location: str) -> dict[str, Exchange]:
     return exchanges
 
 
-def write_exchange(folder: str, exchange: Exchange) -> Path:
-    """Write an exchange into a cassette folder; the same request in the same mode replaces its old file.
+def write_file(folder: Path, name: str, data: bytes) -> Path:
+    """Write a file of a cassette folder in one step: whoever reads meanwhile, or kills us, finds all of it or nothing.
 
-    It holds prompts, so only its owner may read it.
+    It holds prompts, so only its owner may read it. Raises OSError.
+    """
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    path = folder / name
+    unfinished = path.with_suffix(f".{os.getpid()}{UNFINISHED}")
+    with os.fdopen(os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
+        file.write(data)
+    return unfinished.replace(path)
+
+
+def exchange_name(order: int, exchange: Exchange) -> str:
+    """Return the name of the file of the exchange that was begun as number `order`.
+
+    The same program makes the same names again.
     """
     recording = exchange.recording
-    digest = hashlib.sha256(
-        msgspec.msgpack.encode([recording.model, *sorted(comparable(exchange.body).items())])
-    )
-    words = _NOT_IN_A_NAME.sub("-", recording.model.lower()).strip("-")[:40]
-    path = Path(folder) / f"{recording.dialect}-{recording.mode}-{words}-{digest.hexdigest()[:12]}.json"
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    # Whoever reads the folder meanwhile sees the old file or the new one, never half of it.
-    unfinished = path.with_suffix(f".{os.getpid()}.tmp")
-    with os.fdopen(os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
-        file.write(to_json(exchange))
-    return unfinished.replace(path)
+    said = [exchange.method, exchange.path, recording.mode, *sorted(comparable(exchange.body).items())]
+    digest = hashlib.sha256(msgspec.msgpack.encode([recording.model, *said])).hexdigest()
+    return f"{order:04d}-{recording.dialect}-{digest[:8]}.json"
+
+
+def order_of(name: str) -> int | None:
+    """Return the number in a name of `exchange_name`; None for other files."""
+    found = _NUMBERED.fullmatch(name)
+    return int(found[1]) if found else None
 
 
 def _builtin(name: str) -> Path:

@@ -55,13 +55,19 @@ class Playback:
 
     def _answer(self, request: UpstreamRequest) -> Recording:
         if request.method == "GET" and request.path == "/models":
-            return _made_up(200, _models_list(self.models()))
+            return made_up(200, models_list(self.models()))
         content_type = dict(request.headers).get(b"content-type", b"")
-        asked = Asked.of(request.dialect, request.body, stream=request.stream, content_type=content_type)
+        asked = Asked.of(
+            request.dialect,
+            request.body,
+            stream=request.stream,
+            content_type=content_type,
+            path=request.path,
+        )
         recording = self._tape.find(asked, strict=self._strict)
         if recording is not None:
             return recording
-        return _made_up(404, error_body(ClientFault(self._tape.explain_miss(asked), code="no_recording")))
+        return made_up(404, error_body(ClientFault(self._tape.explain_miss(asked), code="no_recording")))
 
 
 def playback(provider: Provider, *, loop: asyncio.AbstractEventLoop | None = None) -> Playback:
@@ -74,14 +80,16 @@ def playback(provider: Provider, *, loop: asyncio.AbstractEventLoop | None = Non
     )
 
 
-def _made_up(status: int, body: bytes) -> Recording:
+def made_up(status: int, body: bytes) -> Recording:
+    """Return an answer that nobody has recorded."""
     recording = Recording("", "", Mode.JSON, "playback", "", 0.0, head=Head(status))
     recording.extend([body], 0)
     recording.outcome = Outcome(State.COMPLETED)
     return recording
 
 
-def _models_list(names: Iterable[str]) -> bytes:
+def models_list(names: Iterable[str]) -> bytes:
+    """Return the body of a list of models."""
     models = [{"id": name, "object": "model", "created": 0, "owned_by": "playback"} for name in names]
     return msgspec.json.encode({"object": "list", "data": models})
 
@@ -153,6 +161,9 @@ class Performance:
         if not self._head_sent:
             self._head_sent = True
             head = self._recording.head
+            if not head.status:
+                self._end()  # it broke before there was an answer
+                return
             self._sink.head(head.status, ((b"content-type", head.content_type), *head.headers))
         # The sink may pause or cancel from within each call.
         if self._goes_on and (data := self._due_now()):
@@ -190,5 +201,6 @@ def _break(recording: Recording) -> UpstreamFault | None:
         return UpstreamFault("The recording stops in the middle of the answer.", code="upstream_truncated")
     reason = outcome.reason or ""
     if outcome.state is State.FAILED and reason.startswith("upstream_") and reason != "upstream_error":
-        return UpstreamFault(f"The recorded answer broke off: {reason}.", code=reason)
+        status = 504 if reason.endswith("_timeout") else 503 if reason == "upstream_busy" else None
+        return UpstreamFault(f"The recorded answer broke off: {reason}.", code=reason, status=status)
     return None

@@ -1,21 +1,24 @@
 """Looking up what a cassette answers to a request."""
 
 import difflib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 import msgspec
 
 from antiphon.dialects.forms import described
 from antiphon.recording import Mode, Recording
-from antiphon.recording.cassette import Exchange, comparable
+from antiphon.recording.cassette import REDACTED, Exchange, comparable, is_agreed
+from antiphon.wire.differences import ABSENT, Difference, differences
 from antiphon.wire.errors import ClientFault
 from antiphon.wire.multipart import is_form, read_form
 
 _NEAREST_OF = 200
 _NEAREST_LENGTH = 4000
-_NAMED_DIFFERENCES = 5
+_NAMED_DIFFERENCES = 3
+_REDACTED = REDACTED.encode()
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,11 +31,14 @@ class Asked:
     members: Mapping[str, bytes]
 
     @classmethod
-    def of(cls, dialect: str, body: bytes, *, stream: bool, content_type: bytes = b"") -> "Asked":
+    def of(
+        cls, dialect: str, body: bytes, *, stream: bool, content_type: bytes = b"", path: str = ""
+    ) -> "Asked":
         """Read a request body; a form is compared by its fields and the digests of its files, others as text."""
-        parsed = _parsed_form(content_type, body) if is_form(content_type) else _parsed(body)
-        model = parsed.get("model") if isinstance(parsed, dict) else None
-        return cls(dialect, Mode.STREAM if stream else Mode.JSON, model, comparable(parsed))
+        parsed = read_body(body, content_type)
+        return cls(
+            dialect, Mode.STREAM if stream else Mode.JSON, model_of(parsed, path), _members(parsed, path)
+        )
 
     @property
     def text(self) -> str:
@@ -40,12 +46,37 @@ class Asked:
         whole = b"".join(value for _, value in sorted(self.members.items()))
         return whole[:_NEAREST_LENGTH].decode("utf-8", "replace")
 
+    @property
+    def value(self) -> dict[str, Any]:
+        """The members, parsed."""
+        return {
+            name: found
+            for value in self.members.values()
+            for name, found in msgspec.json.decode(value).items()
+        }
 
-@dataclass(frozen=True, slots=True)
-class _Taped:
+
+@dataclass(slots=True, eq=False)
+class Taped:
+    """A recorded exchange."""
+
     name: str
+    """The name of its file."""
     asked: Asked
     recording: Recording
+    is_redacted: bool
+    """Whether something is missing in the request, which may be anything then."""
+    was_played: bool = False
+
+    def answers(self, asked: Asked) -> bool:
+        """Whether the same was asked, whatever the model."""
+        if not self.is_redacted:
+            return self.asked.members == asked.members
+        return self.asked.members.keys() == asked.members.keys() and not any(self.differences(asked))
+
+    def differences(self, asked: Asked) -> Iterator[Difference]:
+        """Yield where the recorded request and another differ."""
+        return differences(self.asked.value, asked.value, same=is_agreed)
 
 
 class Tape:
@@ -53,7 +84,23 @@ class Tape:
 
     def __init__(self, exchanges: Mapping[str, Exchange]) -> None:
         """Look up in `exchanges`, which go by the names of their files."""
-        self._taped = [_taped(name, exchange) for name, exchange in exchanges.items()]
+        self._taped: list[Taped] = []
+        for name, exchange in exchanges.items():
+            self.add(name, exchange)
+
+    def __len__(self) -> int:
+        """How many exchanges there are."""
+        return len(self._taped)
+
+    def add(self, name: str, exchange: Exchange) -> Taped:
+        """Take in one more."""
+        recording = exchange.recording
+        members = _members(exchange.body, exchange.path)
+        asked = Asked(recording.dialect, recording.mode, recording.model, members)
+        is_redacted = any(_REDACTED in value for value in members.values())
+        taped = Taped(name, asked, recording, is_redacted)
+        self._taped.append(taped)
+        return taped
 
     def models(self) -> tuple[str, ...]:
         """The models that there are answers of."""
@@ -63,6 +110,10 @@ class Tape:
         """The dialects that there are answers in."""
         return tuple(dict.fromkeys(taped.asked.dialect for taped in self._taped))
 
+    def unplayed(self) -> list[str]:
+        """The names of what nobody has asked for."""
+        return [taped.name for taped in self._taped if not taped.was_played]
+
     def find(self, asked: Asked, *, strict: bool) -> Recording | None:
         """Return the answer to the same request, or else, unless `strict`, the first of the dialect.
 
@@ -70,7 +121,7 @@ class Tape:
         content type.
         """
         of_dialect = self._of_dialect(asked)
-        exact = [taped for taped in of_dialect if taped.asked.members == asked.members]
+        exact = [taped for taped in of_dialect if taped.answers(asked)]
         best = min(
             exact or ([] if strict else of_dialect),
             key=lambda taped: (taped.recording.model != asked.model, taped.recording.mode is not asked.mode),
@@ -78,8 +129,20 @@ class Tape:
         )
         return best.recording if best else None
 
-    def explain_miss(self, asked: Asked) -> str:
-        """Say that nothing was found, and what came nearest."""
+    def answers(self, asked: Asked) -> list[Taped]:
+        """Return what was recorded for this very request of this model, in its order.
+
+        If it was recorded in the asked mode at all, answers in the other mode do not count.
+        """
+        same = [
+            taped
+            for taped in self._of_dialect(asked)
+            if taped.asked.model == asked.model and taped.answers(asked)
+        ]
+        return [taped for taped in same if taped.recording.mode is asked.mode] or same
+
+    def explain_miss(self, asked: Asked, *, by_model: bool = False) -> str:
+        """Say that nothing was found, and what came nearest; `by_model` is whether the model counts."""
         message = f"The cassette has no recording that answers this {asked.dialect} request."
         matcher = difflib.SequenceMatcher(b=asked.text, autojunk=False)
         nearest, best = None, -1.0
@@ -90,22 +153,43 @@ class Tape:
             if likeness > best:
                 nearest, best = taped, likeness
         if nearest is None:
-            return message
-        theirs = nearest.asked.members
-        names = [
-            name for name in sorted({*theirs, *asked.members}) if theirs.get(name) != asked.members.get(name)
-        ]
-        differing = ", ".join(f"`{name}`" for name in names[:_NAMED_DIFFERENCES])
-        return f"{message} The nearest is {nearest.name}, which differs in {differing}."
+            if not self._taped:
+                return f"{message} It is empty."
+            return f"{message} There are only recordings of {', '.join(self.dialects())} in it."
+        found = list(islice(nearest.differences(asked), _NAMED_DIFFERENCES + 1))
+        if by_model and nearest.asked.model != asked.model:
+            found.insert(0, Difference("model", nearest.asked.model, asked.model or ABSENT))
+        told = "; ".join(map(_told, found[:_NAMED_DIFFERENCES]))
+        more = "; and more" if len(found) > _NAMED_DIFFERENCES else ""
+        return f"{message} The nearest is {nearest.name}, which differs in {told}{more}."
 
-    def _of_dialect(self, asked: Asked) -> list[_Taped]:
+    def _of_dialect(self, asked: Asked) -> list[Taped]:
         return [taped for taped in self._taped if taped.asked.dialect == asked.dialect]
 
 
-def _taped(name: str, exchange: Exchange) -> _Taped:
-    recording = exchange.recording
-    asked = Asked(recording.dialect, recording.mode, recording.model, comparable(exchange.body))
-    return _Taped(name, asked, recording)
+def read_body(body: bytes, content_type: bytes) -> Any:
+    """Read a request body as a cassette has it: JSON, what a form says, or a text."""
+    return _parsed_form(content_type, body) if is_form(content_type) else _parsed(body)
+
+
+def model_of(body: Any, path: str) -> str | None:
+    """Return the upstream model that a request names, in its body or in its path as Gemini has it."""
+    if isinstance(body, dict) and isinstance(body.get("model"), str):
+        return str(body["model"])
+    _, is_named, rest = path.partition("/models/")
+    return rest.partition(":")[0] if is_named else None
+
+
+def _members(body: Any, path: str) -> dict[str, bytes]:
+    members = comparable(body)
+    if body is None or body == {}:
+        members["path"] = msgspec.json.encode({"path": path})
+    return members
+
+
+def _told(difference: Difference) -> str:
+    recorded, asked = difference.shown()
+    return f"`{difference.path}` (recorded {recorded}, asked {asked})"
 
 
 def _parsed_form(content_type: bytes, body: bytes) -> Any:

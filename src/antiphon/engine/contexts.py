@@ -172,10 +172,8 @@ class Contexts:
         if head is None:
             return None, ()
         if context is not None and context.shown is not None:
-            return (
-                head,
-                context.shown,
-            )  # it is not written yet, and what it continues may be deleted meanwhile
+            # It is not written yet, and what it continues may be deleted meanwhile.
+            return head, context.shown
         items = self._histories.get(head.id)
         if items is None:
             items = await self._responses.history(head.id)

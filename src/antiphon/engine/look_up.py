@@ -12,8 +12,10 @@ from antiphon.cache.controls import Controls, read_controls
 from antiphon.cache.entry import Entry, Verdict, judge
 from antiphon.cache.key import CacheKey, Circumstance, cache_key
 from antiphon.engine.live import LiveRecording
+from antiphon.engine.per_item.items import items_of
+from antiphon.engine.per_item.per_item import PerItem
 from antiphon.engine.producing import Producing, Shelves
-from antiphon.engine.refusals import internal_error
+from antiphon.engine.refusals import internal_error, not_cached
 from antiphon.engine.replaying import Replaying
 from antiphon.engine.semantic.level import SemanticLevel
 from antiphon.engine.source import Source
@@ -23,7 +25,7 @@ from antiphon.ports.stores import CacheLevel
 from antiphon.recording.pace import INSTANT, Pace, parse_pace
 from antiphon.settings import Cache
 from antiphon.turn.history import head_of
-from antiphon.wire.errors import GatewayError, StoreFault
+from antiphon.wire.errors import StoreFault
 
 
 class LookUp:
@@ -38,10 +40,15 @@ class LookUp:
         producing: Producing,
         replaying: Replaying,
         tasks: Tasks,
+        per_item: PerItem,
         wall_clock: Callable[[], float],
         semantic: SemanticLevel | None = None,
     ) -> None:
-        """Answer from `sources`, or from `shelves`; `semantic` finds what was asked in other words."""
+        """Answer from `sources`, or from `shelves`; `per_item` answers lists of items.
+
+        `semantic` finds what was asked in other words.
+        """
+        self._per_item = per_item
         self._sources = sources
         self._cache = cache
         self._shelves = shelves
@@ -69,16 +76,21 @@ class LookUp:
             return
         controls = self._controls(turn, headers, cache, stateful)
         turn.controls = controls
-        key = self._key(turn, cache, controls.namespace) if controls.write else None
+        key = self._key(turn, source, cache, controls.namespace) if controls.write else None
         if controls.bypass is not None or key is None:
             turn.result, turn.detail = "bypass", controls.bypass or ""
             if controls.only_if_cached:
                 self._refuse_uncached(turn, source)
+            elif turn.items is not None:
+                self._per_item.refresh(turn, source)
             else:
-                self._ask_meaning(turn, key, cache)
+                self._ask_meaning(turn, source, key, cache)
                 self._produce(turn, source, key)
             return
         turn.key = key
+        if turn.items is not None:
+            self._per_item.answer(turn, source)
+            return
         entry = self._shelves.memory.get(key.digest, key.identity)
         verdict = judge(entry, controls, self._now())
         if (
@@ -93,7 +105,7 @@ class LookUp:
             turn.result = "collapsed"
             self._producing.join(turn, flight)
             return
-        self._ask_meaning(turn, key, cache)
+        self._ask_meaning(turn, source, key, cache)
         level = self._shelves.level
         if level is not None and (level.may_hold(key.digest) or self._may_answer(turn)):
             # Who only takes what is cached leads nobody: its fault would be that of all who had joined.
@@ -118,10 +130,10 @@ class LookUp:
             headers, request.cache_member, opt_in=cache.mode == "opt-in", opted=request.opted_in
         )
 
-    def _ask_meaning(self, turn: Turn, key: CacheKey | None, cache: Cache) -> None:
+    def _ask_meaning(self, turn: Turn, source: Source, key: CacheKey | None, cache: Cache) -> None:
         if self._semantic is not None and key is not None:
             turn.question = self._semantic.question(
-                turn, key, lambda members: self._key(turn, cache, turn.controls.namespace, members)
+                turn, key, lambda members: self._key(turn, source, cache, turn.controls.namespace, members)
             )
 
     def _may_answer(self, turn: Turn) -> bool:
@@ -130,6 +142,7 @@ class LookUp:
     def _key(
         self,
         turn: Turn,
+        source: Source,
         cache: Cache,
         namespace: str,
         members: Mapping[str, msgspec.Raw] | None = None,
@@ -148,6 +161,12 @@ class LookUp:
             variant=turn.ask.variant.key,
         )
         own_cache = turn.ask.request.cache_member is not None
+        items = items_of(turn.ask.request, source.settings, circumstance)
+        if items is not None:
+            if len(items.keys) == 1:
+                return items.keys[0]
+            turn.items = items
+            return items.whole
         members = turn.ask.request.members if members is None else members
         if turn.context is not None and turn.context.inherited:
             # Entries keep what their key was made from: with the whole history in each, a chain would cost its square.
@@ -189,7 +208,7 @@ class LookUp:
         if verdict is not Verdict.MISS:
             turn.detail = verdict.value
         if turn.controls.only_if_cached:
-            live.fail(_not_cached())
+            live.fail(not_cached())
         else:
             self._send(turn, live, source)
 
@@ -214,7 +233,7 @@ class LookUp:
                 self._send(turn, live, source)
 
     def _refuse_uncached(self, turn: Turn, source: Source) -> None:
-        self._producing.begin(turn, source, None, shared=False).fail(_not_cached())
+        self._producing.begin(turn, source, None, shared=False).fail(not_cached())
 
     def _produce(self, turn: Turn, source: Source, key: CacheKey | None, *, shared: bool = False) -> None:
         live = self._producing.begin(turn, source, key, shared=shared)
@@ -229,11 +248,3 @@ class LookUp:
 def _pace(headers: Mapping[bytes, bytes]) -> Pace:
     text = headers.get(b"x-antiphon-replay")
     return INSTANT if text is None else parse_pace(text.decode("latin-1"))
-
-
-def _not_cached() -> GatewayError:
-    return GatewayError(
-        "The answer is not in the cache, and the request forbids to ask the upstream.",
-        code="not_cached",
-        status=504,
-    )

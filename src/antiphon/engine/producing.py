@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from antiphon.cache.entry import STALE_SECONDS, Entry, Origin, is_storable
 from antiphon.cache.key import CacheKey
 from antiphon.cache.selecting import PROMPT_LENGTH
-from antiphon.cache.status import forward_header
-from antiphon.dialects.native import changed_echo
+from antiphon.cache.status import forward_header, timing_header
+from antiphon.dialects.native import NativeRequest, changed_echo
 from antiphon.dialects.prompts import beginning_of
 from antiphon.dialects.responses.output import output_of_recording
 from antiphon.drivers.memory import MemoryCache
@@ -29,6 +29,7 @@ from antiphon.recording import Recording, State
 from antiphon.settings import Cache
 from antiphon.turn.history import Context
 from antiphon.wire.errors import GatewayError
+from antiphon.wire.json import Members
 
 Translate = Callable[[Turn, LiveRecording, Source], None]
 """Sends a turn whose upstream speaks another dialect."""
@@ -91,6 +92,10 @@ class Producing:
         """How many recordings are live."""
         return len(self._live)
 
+    def new_recording_id(self) -> str:
+        """Return an id that no other recording has."""
+        return next(self._recording_ids)
+
     def flight(self, turn: Turn, key: CacheKey) -> LiveRecording | None:
         """Return the live recording that answers equal requests of the same owner, if there is one."""
         return self._flights.get((turn.ask.owner.name, key.identity))
@@ -147,16 +152,16 @@ class Producing:
         )
         if _is_carried(turn, source):
             assert turn.carriage is not None
-            Carrier(live, source, turn.carriage, self._tasks).begin(_native_request(turn, source))
+            Carrier(live, source, turn.carriage, self._tasks).begin(native_request(turn, source))
             return
         sink: AnswerSink = live
         if asks_more:
             sink = AskedForMore(
                 live,
-                lambda again: source.upstream.send(_native_request(turn, source), again),
+                lambda again: source.upstream.send(native_request(turn, source), again),
                 lambda: self._refusals.add(target),
             )
-        live.started(source.upstream.send(_native_request(turn, source, ask_encrypted=asks_more), sink))
+        live.started(source.upstream.send(native_request(turn, source, ask_encrypted=asks_more), sink))
 
     def withdraw(self, turn: Turn, live: LiveRecording, key: CacheKey) -> list[Turn]:
         """Give up `live` before anything was sent upstream, and return the turns that wait for it."""
@@ -192,9 +197,8 @@ class Producing:
         self._count_unpaid(recording)
         if live.error_answer is not None or recording.outcome.state not in _KEPT:
             return
-        public_id = turn.response_id.decode()
         if key is not None and self._cache is not None and turn.controls.write:
-            live.stored = self._store(live, turn, key, public_id, self._cache)
+            live.stored = self._store(live, turn, key, self._cache)
         for listener in live.listeners:
             if isinstance(listener, LiveAnswer):
                 self.keep(listener.turn, recording, live.echo, None)
@@ -219,7 +223,10 @@ class Producing:
             expires_at = self._now() + self._shelves.retention
             owner, provider = turn.ask.owner.name, live.recording.provider
             self._shelves.responses.note_upstream(live.response_id, owner, provider, expires_at)
-        return _headers(turn, live)
+        headers = _headers(turn, live)
+        if turn.items is not None:
+            headers = (*headers, timing_header(self._clock() - turn.received_at))
+        return headers
 
     def _forget(self, turn: Turn, live: LiveRecording, key: CacheKey | None) -> None:
         self._live.discard(live)
@@ -230,21 +237,36 @@ class Producing:
         for payer, ending in self._unpaid.pop(recording.id, ()):
             self._accounts.count(payer, recording, ending)
 
-    def _store(self, live: LiveRecording, turn: Turn, key: CacheKey, public_id: str, cache: Cache) -> bool:
+    def _store(self, live: LiveRecording, turn: Turn, key: CacheKey, cache: Cache) -> bool:
         recording = live.recording
         if not is_storable(recording.outcome, limited=turn.ask.request.limited):
             return False
+        if turn.items is not None:
+            parts = turn.items.recorded(recording, self._recording_ids)
+            stored = [self._put(turn, live, *part, cache) for part in parts]
+            return bool(stored) and all(stored)
+        return self._put(turn, live, key, turn.ask.request.members, recording, cache)
+
+    def _put(
+        self,
+        turn: Turn,
+        live: LiveRecording,
+        key: CacheKey,
+        members: Members,
+        recording: Recording,
+        cache: Cache,
+    ) -> bool:
         ttl = cache.ttl if turn.controls.ttl is None else turn.controls.ttl
         entry = Entry(
             digest=key.digest,
             identity=key.identity,
             recording=recording,
-            public_id=public_id,
+            public_id=turn.response_id.decode(),
             echo=live.echo,
             stored_at=recording.ended_at,
             expires_at=recording.ended_at + ttl,
             tags=turn.controls.tags,
-            origin=_origin(turn, key),
+            origin=_origin(turn, key, members),
             keep_until=recording.ended_at + ttl + STALE_SECONDS,
         )
         if entry.size > cache.max_entry_bytes:
@@ -284,9 +306,9 @@ class Producing:
         self._unpaid.setdefault(recording.id, []).append((turn, ending))
 
 
-def _origin(turn: Turn, key: CacheKey) -> Origin:
+def _origin(turn: Turn, key: CacheKey, members: Members) -> Origin:
     request, target = turn.ask.request, turn.ask.target
-    prompt = beginning_of(request.members, PROMPT_LENGTH)
+    prompt = beginning_of(members, PROMPT_LENGTH)
     return Origin(key.scope, f"{target.provider}/{target.model}", request.model, prompt)
 
 
@@ -295,8 +317,11 @@ def _is_carried(turn: Turn, source: Source) -> bool:
     return turn.carriage is not None and source.settings.background
 
 
-def _native_request(turn: Turn, source: Source, *, ask_encrypted: bool = False) -> UpstreamRequest:
-    request, settings, variant = turn.ask.request, source.settings, turn.ask.variant
+def native_request(
+    turn: Turn, source: Source, request: NativeRequest | None = None, *, ask_encrypted: bool = False
+) -> UpstreamRequest:
+    """Return what an upstream is sent that speaks the client's dialect; a `request` other than the turn's if given."""
+    request, settings, variant = request or turn.ask.request, source.settings, turn.ask.variant
     body = request.upstream_body(
         turn.ask.target.model,
         keep_state=not turn.is_kept_upstream,
@@ -331,6 +356,8 @@ def _headers(turn: Turn, live: LiveRecording) -> tuple[Header, ...]:
     status = live.recording.head.status if live.error_answer is not None else 0
     if turn.result == "bypass":
         reason, detail = "bypass", turn.detail
+    elif turn.result == "partial":
+        reason, detail = "partial", f'"{turn.detail}"'
     else:
         note = "" if turn.question is None else turn.question.note
         reason, detail = turn.detail or "miss", f'"{note}"' if note else ""

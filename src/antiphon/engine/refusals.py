@@ -12,6 +12,15 @@ def refuse(reply: Reply, request_id: bytes, fault: GatewayError, form: ErrorForm
     reply.send(fault.status, headers, form.write(fault, request_id.decode()))
 
 
+def not_cached() -> GatewayError:
+    """Only what is in the cache was wanted, and this is not."""
+    return GatewayError(
+        "The answer is not in the cache, and the request forbids to ask the upstream.",
+        code="not_cached",
+        status=504,
+    )
+
+
 def internal_error() -> GatewayError:
     """A defect of ours; the log tells more under the request's id."""
     return GatewayError("Internal error.", code="internal_error")

@@ -10,6 +10,7 @@ from antiphon.cache.key import CacheKey
 from antiphon.dialects.dialect import Dialect
 from antiphon.dialects.native import NativeRequest
 from antiphon.engine.carriage import Carriage
+from antiphon.engine.per_item.items import Items
 from antiphon.engine.semantic.question import Question
 from antiphon.engine.variant import NO_VARIANT, Variant
 from antiphon.ports.reply import Reply
@@ -17,6 +18,7 @@ from antiphon.recording import Mode
 from antiphon.recording.pace import INSTANT, Pace
 from antiphon.routing.names import Target
 from antiphon.turn.history import Context
+from antiphon.turn.usage import NO_USAGE, Usage
 
 _PREFIX: Final = b"resp_"
 _SECRET_BYTES: Final = 20
@@ -89,13 +91,17 @@ class Turn:
     pace: Pace = INSTANT
     key: CacheKey | None = None
     result: str = "off"
-    """What the cache did: hit, miss, collapsed, bypass, off."""
+    """What the cache did: hit, partial, miss, collapsed, bypass, off."""
     detail: str = ""
     question: Question | None = None
     """What is looked for by its meaning."""
     similarity: float = 0.0
     """How alike the request was whose answer this is, where it was not this one's."""
     first_byte_at: float = 0.0
+    items: Items | None = None
+    """Where each item of the request has a cache entry of its own: these."""
+    saved: Usage = NO_USAGE
+    """What part of the answer's usage no upstream was asked for, although it was for the rest."""
     pays: bool = False
     """Whether the upstream was asked for this turn."""
 

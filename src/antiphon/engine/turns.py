@@ -17,6 +17,7 @@ from antiphon.engine.conversations import Conversations
 from antiphon.engine.error_answers import in_own_places
 from antiphon.engine.incoming import Incoming
 from antiphon.engine.look_up import LookUp
+from antiphon.engine.per_item.per_item import PerItem
 from antiphon.engine.producing import Producing, Shelves
 from antiphon.engine.refusals import internal_error, refuse
 from antiphon.engine.replaying import Replaying
@@ -60,6 +61,7 @@ class Turns:
         semantic: SemanticLevel | None = None,
         tasks: Tasks,
         wall_clock: Callable[[], float] = time.time,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """Answer from `sources`, or from `shelves`; `contexts` resolve references.
 
@@ -85,6 +87,14 @@ class Turns:
             producing=producing,
             replaying=replaying,
             tasks=tasks,
+            per_item=PerItem(
+                shelves=shelves,
+                producing=producing,
+                replaying=replaying,
+                tasks=tasks,
+                wall_clock=wall_clock,
+                clock=clock,
+            ),
             wall_clock=wall_clock,
             semantic=semantic,
         )

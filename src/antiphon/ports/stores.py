@@ -1,5 +1,6 @@
 """The ports to what is kept: cache entries, responses. Puts never wait; what they promise is said at each."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -42,6 +43,9 @@ class CacheLevel(Protocol):
 
     async def get(self, digest: bytes) -> Entry | None:
         """Return the entry, expired or not; what cannot be read is none. Never raises."""
+
+    async def get_many(self, digests: Sequence[bytes]) -> dict[bytes, Entry]:
+        """Do the same for several at once, as far as possible in one round trip. Never raises."""
 
     def put(self, entry: Entry) -> None:
         """Write later, in the background; dropped, and counted, when the queue is full."""

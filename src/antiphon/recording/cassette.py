@@ -14,6 +14,7 @@ import msgspec
 
 from antiphon.recording.recording import Head, Mode, Outcome, Recording, State
 from antiphon.turn.usage import NO_USAGE, Usage
+from antiphon.wire.differences import ABSENT
 from antiphon.wire.json import Members, canonical
 
 FORMAT = 1
@@ -52,7 +53,7 @@ class UnreadableCassetteError(ValueError):
     """This is not an exchange in a form that is understood."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Exchange:
     """A request and the recording of its answer; the recording knows dialect, mode and model."""
 
@@ -60,11 +61,19 @@ class Exchange:
     body: Any
     """The request as parsed JSON; of a form its fields, and files as `{"format", "sha256", "size"}`."""
     recording: Recording
+    method: str = "POST"
+    provider_type: str = ""
+    """The type of the provider that was asked, so that it can be asked in the same way without a configuration."""
+    provider_host: str = ""
+    """Its host, where that is a public one that makes a difference."""
+    names: tuple[str, ...] = ()
+    """Other names under which clients asked for the model."""
 
 
 class _Request(msgspec.Struct):
     path: str
     body: Any = None
+    method: str | msgspec.UnsetType = msgspec.UNSET
 
 
 class _Head(msgspec.Struct):
@@ -91,7 +100,10 @@ class _File(msgspec.Struct, kw_only=True):
     dialect: str
     mode: Mode
     provider: str
+    provider_type: str | msgspec.UnsetType = msgspec.UNSET
+    provider_host: str | msgspec.UnsetType = msgspec.UNSET
     model: str
+    names: tuple[str, ...] | msgspec.UnsetType = msgspec.UNSET
     started_at: datetime
     ended_at: datetime | None = None
     request: _Request
@@ -115,10 +127,17 @@ def to_json(exchange: Exchange) -> bytes:
         dialect=recording.dialect,
         mode=recording.mode,
         provider=recording.provider,
+        provider_type=exchange.provider_type or msgspec.UNSET,
+        provider_host=exchange.provider_host or msgspec.UNSET,
         model=recording.model,
+        names=exchange.names or msgspec.UNSET,
         started_at=datetime.fromtimestamp(recording.started_at, UTC),
         ended_at=datetime.fromtimestamp(recording.ended_at, UTC) if recording.ended_at else None,
-        request=_Request(exchange.path, redacted(exchange.body)),
+        request=_Request(
+            exchange.path,
+            redacted(exchange.body),
+            msgspec.UNSET if exchange.method == "POST" else exchange.method,
+        ),
         head=_Head(head.status, head.content_type.decode("latin-1"), _shown(head.headers)),
         outcome=_Outcome(outcome.state, outcome.reason, outcome.response_id, outcome.model, outcome.usage),
     )
@@ -157,7 +176,39 @@ def from_json(data: bytes) -> Exchange:
         outcome=Outcome(outcome.state, outcome.reason, outcome.usage, outcome.response_id, outcome.model),
         ended_at=file.ended_at.timestamp() if file.ended_at else 0.0,
     )
-    return Exchange(file.request.path, file.request.body, recording)
+    return Exchange(
+        file.request.path,
+        file.request.body,
+        recording,
+        file.request.method or "POST",
+        file.provider_type or "",
+        file.provider_host or "",
+        file.names or (),
+    )
+
+
+def same_but_for_times(exchange: Exchange, written: bytes) -> bool:
+    """Whether a file holds just this exchange, recorded at another time or at another pace."""
+    try:
+        earlier = from_json(written).recording
+    except UnreadableCassetteError:
+        return False
+    again = from_json(to_json(exchange))
+    if len(again.recording.times) != len(earlier.times):
+        return False
+    again.recording.times = earlier.times
+    again.recording.started_at, again.recording.ended_at = earlier.started_at, earlier.ended_at
+    return to_json(again) == written
+
+
+def is_agreed(recorded: Any, asked: Any) -> bool:
+    """Whether what was redacted in a recorded value lets it stand for another, as `differences` wants to know."""
+    if not isinstance(recorded, str) or REDACTED not in recorded:
+        return False
+    if recorded == REDACTED:
+        return asked is not ABSENT
+    pattern = ".*".join(map(re.escape, recorded.split(REDACTED)))
+    return isinstance(asked, str) and re.fullmatch(pattern, asked, re.DOTALL) is not None
 
 
 def comparable(body: Any) -> dict[str, bytes]:

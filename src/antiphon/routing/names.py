@@ -10,6 +10,8 @@ from msgspec import Struct
 from antiphon.settings import Model, Provider
 from antiphon.wire.errors import ClientFault
 
+ANY: Final = "*"
+"""The alias of what is not known otherwise."""
 _COMPARED_LENGTH: Final = 80
 _COMPARED_NAMES: Final = 500
 
@@ -31,7 +33,8 @@ class Resolver:
         """Take checked settings: every target names a provider that is there."""
         self._providers = tuple(providers)
         self._known = frozenset(providers)
-        self._aliases = {alias: _target(alias, model) for alias, model in models.items()}
+        self._aliases = {alias: _target(alias, model) for alias, model in models.items() if alias != ANY}
+        self._other = _target(ANY, models[ANY]) if ANY in models else None
 
     def resolve(self, name: str, listed: Mapping[str, Sequence[str]]) -> Target:
         """Find the target of `name`; ClientFault 400 for an empty name, 404 for one that nobody knows."""
@@ -44,6 +47,8 @@ class Resolver:
         for provider in self._providers:
             if name in listed.get(provider, ()) and name:
                 return Target(provider, name, name)
+        if self._other is not None and name:
+            return Target(self._other.provider, name if self._other.model == ANY else self._other.model, name)
         raise self._fault(name, listed)
 
     def names(self, listed: Mapping[str, Sequence[str]]) -> list[str]:

@@ -13,7 +13,7 @@ from msgspec.structs import replace
 from antiphon.settings.faults import ConfigurationError
 from antiphon.settings.ollama_host import ollama_url
 from antiphon.settings.quantities import Secret
-from antiphon.settings.values import Key, Model, Provider, ProviderType, Responses, Settings, Webhook
+from antiphon.settings.values import Key, Model, Provider, ProviderType, Redis, Responses, Settings, Webhook
 
 BASE_URLS: Final = {
     "openai": "https://api.openai.com/v1",
@@ -33,6 +33,8 @@ BASE_URLS: Final = {
 """Where a provider type is found when the configuration does not say."""
 
 _PACE: Final = re.compile(r"instant|recorded|x\d+(\.\d+)?|\d+(\.\d+)?/s", re.ASCII)
+_REDACTED_PATH: Final = re.compile(r"[^.\[\]]+(?:\.[^.\[\]]+|\[(?:\*|\d+)\])*", re.ASCII)
+_FAULT: Final = re.compile(r"(?:\d+:)?(?:(?:break|stall|end)@\d+|[45]\d\d)", re.ASCII)
 _SHA256: Final = re.compile(r"[0-9a-fA-F]{64}", re.ASCII)
 _TOKEN: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", re.ASCII)
 _SENDABLE: Final = re.compile(r"[\x21-\x7e]+", re.ASCII)
@@ -71,6 +73,7 @@ def problems(settings: Settings) -> Iterator[Problem]:
     yield from _of_responses(settings.responses)
     yield from _of_background(settings)
     yield from _of_semantic(settings)
+    yield from _of_cassette(settings)
     for i, webhook in enumerate(settings.webhooks):
         yield from _of_webhook(("webhooks", i), webhook)
     for i, key in enumerate(settings.keys):
@@ -87,16 +90,26 @@ def problems(settings: Settings) -> Iterator[Problem]:
         yield Problem(
             ("storage", "url"), "storage.url: expected sqlite:///FILE or postgresql://HOST/DATABASE"
         )
-    if settings.redis is not None and _REDIS_URL.match(settings.redis.url) is None:
-        yield Problem(
-            ("redis", "url"), "redis.url: expected redis://HOST:PORT, rediss://HOST:PORT or unix://PATH"
-        )
+    if settings.redis is not None:
+        yield from _of_redis(settings.redis)
     if not settings.keys and not is_loopback(settings.server.host):
         yield Problem(
             ("server", "host"),
             "server.host: without `keys` anybody who reaches this address could spend your money; "
             "bind 127.0.0.1 or configure keys",
         )
+
+
+def _of_redis(redis: Redis) -> Iterator[Problem]:
+    path = ("redis", "url")
+    if not redis.urls or any(_REDIS_URL.fullmatch(url) is None for url in redis.urls):
+        yield Problem(path, "redis.url: expected redis://HOST:PORT, rediss://HOST:PORT or unix://PATH")
+    elif redis.is_cluster and any(url.startswith("unix:") for url in redis.urls):
+        yield Problem(path, "redis.url: the nodes of a cluster have hosts and ports")
+    elif len({url.partition(":")[0] for url in redis.urls}) > 1:
+        yield Problem(path, "redis.url: either all nodes of a cluster speak TLS, or none")
+    if redis.key_file is not None and redis.certificate_file is None:
+        yield Problem(("redis", "key_file"), "redis.key_file: it is of no use without `certificate_file`")
 
 
 def checked(settings: Settings) -> Settings:
@@ -236,6 +249,41 @@ def _of_semantic(settings: Settings) -> Iterator[Problem]:
             f"{at}.embedding_model: neither an alias, nor a model of a provider that is configured (there is {known}), "
             "nor local/NAME",
         )
+
+
+def _of_cassette(settings: Settings) -> Iterator[Problem]:
+    cassette = settings.cassette
+    if cassette.record is not None and settings.server.has_others:
+        yield Problem(
+            ("cassette", "record"),
+            "cassette.record: a cassette is recorded by one process, which needs `server.workers: 1`",
+        )
+    if not _PACE.fullmatch(cassette.pace):
+        yield Problem(
+            ("cassette", "pace"),
+            "cassette.pace: expected instant, recorded, a factor like x2 or a rate like 50/s",
+        )
+    for i, path in enumerate(cassette.redact):
+        if not _REDACTED_PATH.fullmatch(path):
+            yield Problem(
+                ("cassette", "redact", i),
+                f"cassette.redact[{i}]: expected a path such as metadata.email or messages[*].name",
+            )
+    for i, pattern in enumerate(cassette.redact_text):
+        try:
+            re.compile(pattern)
+        except re.error as error:
+            yield Problem(
+                ("cassette", "redact_text", i),
+                f"cassette.redact_text[{i}] is no regular expression: {error}",
+            )
+    for i, fault in enumerate(cassette.faults):
+        if not _FAULT.fullmatch(fault):
+            yield Problem(
+                ("cassette", "faults", i),
+                f"cassette.faults[{i}]: expected break@3, stall@3, end@3 or a status such as 503, "
+                "with the number of a request in front (2:503) or without",
+            )
 
 
 def _of_webhook(path: tuple[str | int, ...], webhook: Webhook) -> Iterator[Problem]:

@@ -161,6 +161,8 @@ class Document:
     def _choice(self, node: yaml.Node, words: Any, names: Any, path: Path) -> object:
         if isinstance(node, yaml.SequenceNode):
             return self._list(node, get_args(names)[0], path, optional=False)
+        if words is str:
+            return self._leaf(node, words, path, optional=False)
         if not isinstance(node, yaml.ScalarNode) or self._scalar(node, path)[0] not in {
             *get_args(words),
             False,
@@ -257,10 +259,10 @@ def _written(node: yaml.ScalarNode) -> str:
 
 
 def _choice_or_list(wanted: Any) -> tuple[Any, Any] | None:
-    """Return the words and the list of a value that is either."""
+    """Return the words, or `str` for any text, and the list of a value that is either."""
     if get_origin(wanted) not in (Union, types.UnionType):
         return None
-    words = [member for member in get_args(wanted) if get_origin(member) is Literal]
+    words = [member for member in get_args(wanted) if get_origin(member) is Literal or member is str]
     lists = [member for member in get_args(wanted) if get_origin(member) is tuple]
     return (words[0], lists[0]) if words and lists else None
 

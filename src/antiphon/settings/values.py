@@ -110,6 +110,9 @@ class Provider(Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):
     """Playback: whether the whole request must match, not only its meaning."""
     pace: str = "recorded"
     """Playback: `instant`, `recorded`, `x2` (times as fast) or `50/s` (frames a second)."""
+    rerank_documents: Literal["together", "independent"] = "together"
+    """Whether the score of a document depends on the others that it is ranked with; `independent` ones are cached one
+    by one."""
     connect_timeout: Timeout = Timeout(10)
     """Seconds until there is a connection."""
     first_byte_timeout: Timeout = Timeout(300)
@@ -130,7 +133,7 @@ class Model(Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):
     """A model alias."""
 
     target: str
-    """`provider/model`."""
+    """`provider/model`. The alias `*` is whatever else is asked for, and in its target `*` is that name."""
     reasoning_events: Literal["openai", "open"] = "openai"
     """What raw reasoning is called in streams of the Responses API: `response.reasoning_text.delta` as OpenAI has it,
     or `response.reasoning.delta` as Open Responses does."""
@@ -196,6 +199,27 @@ class Cache(Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):
     semantic: Semantic = Semantic()
 
 
+class Cassette(Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):
+    """What is asked of upstreams, recorded into files or played from them."""
+
+    record: str | None = None
+    """A folder: every exchange with an upstream is recorded into it, one file each."""
+    mode: Literal["append", "record", "once", "new", "replay", "strict"] = "append"
+    """Whether what the folder holds already is added to (`append`), replaced (`record`), or answers instead of the
+    upstreams: all of it, if there is any (`once`), or all that is there, and the rest is recorded (`new`), or
+    refused (`replay`); with `strict` each recording answers only once."""
+    pace: str = "instant"
+    """How fast recordings answer: `instant`, `recorded`, `x2` (times as fast) or `50/s` (frames a second)."""
+    redact: tuple[str, ...] = ()
+    """Paths in the bodies of requests, like `metadata.email` or `messages[*].name`: what stands there is not written,
+    and does not count when requests are compared."""
+    redact_text: tuple[str, ...] = ()
+    """Regular expressions: what they find in requests and answers is not written."""
+    faults: tuple[str, ...] = ()
+    """What is to go wrong, for tests: `break@3`, `stall@3` or `end@3` after three frames, `503` at once; with
+    `2:` in front only with the second request."""
+
+
 class Admin(Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):
     """Who may look into the gateway."""
 
@@ -216,8 +240,29 @@ class Storage(Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):
 class Redis(Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):
     """Where processes tell each other at once what has moved on; what it loses is found in storage a little later."""
 
-    url: str
-    """`redis://USER:PASSWORD@HOST:PORT`, with TLS `rediss://`, or `unix://PATH`; `valkey://` is the same."""
+    url: str | tuple[str, ...]
+    """`redis://USER:PASSWORD@HOST:PORT`, with TLS `rediss://`, or `unix://PATH`; `valkey://` is the same. A list
+    names nodes of a cluster: one of them must be there, and it knows the others."""
+    cluster: bool = False
+    """Whether it is a cluster although `url` names but one of its nodes."""
+    prefix: str = "antiphon:"
+    """What all keys and channels begin with: gateways with another prefix know nothing of each other."""
+    ca_file: str | None = None
+    """Certificates of the authorities that a server's own must come from (PEM); without it those of the system."""
+    certificate_file: str | None = None
+    """A certificate for the server to know this client by (PEM)."""
+    key_file: str | None = None
+    """Its key, if it is not in the same file."""
+
+    @property
+    def urls(self) -> tuple[str, ...]:
+        """All addresses."""
+        return (self.url,) if isinstance(self.url, str) else self.url
+
+    @property
+    def is_cluster(self) -> bool:
+        """Whether it is a cluster."""
+        return self.cluster or not isinstance(self.url, str)
 
 
 class Webhook(Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):
@@ -336,6 +381,7 @@ class Settings(Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):
     models: dict[str, Model] = field(default_factory=dict)
     cache: Cache | None = None
     """A file without this section has no cache; an empty one (`cache: {}`) takes the defaults."""
+    cassette: Cassette = Cassette()
     admin: Admin = Admin()
     storage: Storage = Storage()
     redis: Redis | None = None

@@ -1,6 +1,8 @@
 """What a turn used, in tokens of every kind."""
 
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, fields
+from operator import attrgetter
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,3 +20,17 @@ class Usage:
 
 
 NO_USAGE = Usage()
+
+_counts = attrgetter(*(field.name for field in fields(Usage)))
+
+
+def total_usage(usages: Iterable[Usage]) -> Usage:
+    """Add up usage of several answers, or of parts of one."""
+    counted = [_counts(usage) for usage in usages if usage is not NO_USAGE]
+    return Usage(*map(sum, zip(*counted, strict=True))) if counted else NO_USAGE
+
+
+def less(whole: Usage, part: Usage) -> Usage:
+    """Return what is left of `whole` without `part`; nothing becomes less than zero."""
+    left = (max(0, one - other) for one, other in zip(_counts(whole), _counts(part), strict=True))
+    return Usage(*left)

@@ -129,6 +129,17 @@ def _canonical_or_raw(raw: msgspec.Raw) -> bytes:
         return bytes(raw)
 
 
+def canonical_value(raw: bytes | msgspec.Raw) -> bytes:
+    """Return for one value what `canonical` makes of it as a member of an object."""
+    # Only objects have names that could stand twice, and no other value is worth a slow second reading.
+    if b"{" in bytes(raw):
+        return _canonical_or_raw(msgspec.Raw(raw))
+    try:
+        return _CANONICAL(_ANY(raw))
+    except _UNREADABLE:
+        return bytes(raw)
+
+
 def _marks(members: Mapping[str, msgspec.Raw]) -> int:
     """How often the mark stands in `members`; less than nothing if that cannot be told."""
     values = b",".join(members.values())

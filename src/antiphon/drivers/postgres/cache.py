@@ -1,5 +1,8 @@
 """The second level of the cache in PostgreSQL; implements `ports.stores.CacheLevel`."""
 
+import asyncio
+from collections.abc import Sequence
+
 from antiphon.cache.entry import STALE_SECONDS, Entry
 from antiphon.cache.selecting import PROMPT_LENGTH, Selector
 from antiphon.drivers.postgres.connection import Connection
@@ -11,6 +14,7 @@ from antiphon.wire.errors import StoreFault
 _FROM = "FROM cache_entries JOIN recordings ON recordings.id = recording_id"
 _SELECT = f"SELECT recording_id, {READ_COLUMNS} {_FROM} WHERE digest = $1"
 _SELECT_MEANT = f"SELECT {READ_COLUMNS} {_FROM} WHERE {{}} ORDER BY stored_at DESC LIMIT {{}}"
+_SELECT_MANY = f"SELECT recording_id, {READ_COLUMNS} {_FROM} WHERE digest = ANY($1::bytea[])"
 _REPLACE = f"""
 INSERT INTO cache_entries ({ENTRY_COLUMNS})
 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)
@@ -58,6 +62,18 @@ class PostgresCache:
         if entry is None:
             self.unreadable += 1
         return entry
+
+    async def get_many(self, digests: Sequence[bytes]) -> dict[bytes, Entry]:
+        """Return those entries that there are; whatever cannot be read is a miss."""
+        try:
+            rows = await self._database.fetch(_SELECT_MANY, digests)
+        except StoreFault:
+            return {}
+        rows = [row for row in rows if row[0] not in self._removed]
+        # What is decompressed and checked elsewhere does not hold up the clients of others.
+        entries = await asyncio.to_thread(lambda: [read_entry(row[1:]) for row in rows])
+        self.unreadable += sum(entry is None for entry in entries)
+        return {entry.digest: entry for entry in entries if entry is not None}
 
     def put(self, entry: Entry) -> None:
         """Write the entry in the background."""

@@ -1,6 +1,8 @@
 """The second level of the cache in SQLite; implements `ports.stores.CacheLevel`."""
 
 import sqlite3
+from collections.abc import Sequence
+from typing import Any
 
 from antiphon.cache.entry import STALE_SECONDS, Entry
 from antiphon.cache.selecting import PROMPT_LENGTH, Selector
@@ -12,6 +14,7 @@ from antiphon.wire.errors import StoreFault
 _FROM = "FROM cache_entries JOIN recordings ON recordings.id = recording_id"
 _SELECT = f"SELECT recording_id, {READ_COLUMNS} {_FROM} WHERE digest = ?"
 _SELECT_MEANT = f"SELECT {READ_COLUMNS} {_FROM} WHERE {{}} ORDER BY stored_at DESC LIMIT ?"
+_SELECT_MANY = f"SELECT recording_id, {READ_COLUMNS} {_FROM} WHERE digest IN ({{}})"
 _REPLACE = f"""
 REPLACE INTO cache_entries ({ENTRY_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 """  # noqa: S608 - names of columns
@@ -60,6 +63,28 @@ class SqliteCache:
         if entry is None:
             self.unreadable += 1
         return entry
+
+    async def get_many(self, digests: Sequence[bytes]) -> dict[bytes, Entry]:
+        """Return those entries that there are; whatever cannot be read is a miss."""
+
+        def work(connection: sqlite3.Connection) -> list[tuple[str, Entry | None]]:
+            # What is decompressed and checked here does not hold up the clients of others.
+            rows: list[Any] = []
+            for first in range(0, len(digests), _AT_ONCE):
+                some = digests[first : first + _AT_ONCE]
+                rows += connection.execute(_SELECT_MANY.format(", ".join("?" * len(some))), some)
+            return [(row[0], read_entry(row[1:])) for row in rows]
+
+        try:
+            found = await self._database.read(work)
+        except StoreFault:
+            return {}
+        self.unreadable += sum(entry is None for _, entry in found)
+        return {
+            entry.digest: entry
+            for recording_id, entry in found
+            if entry is not None and recording_id not in self._removed
+        }
 
     def put(self, entry: Entry) -> None:
         """Write the entry in the background."""

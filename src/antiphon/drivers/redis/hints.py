@@ -7,22 +7,19 @@ import secrets
 from collections.abc import Callable, Sequence
 from typing import Final
 
-import redis.asyncio
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
+
+from antiphon.drivers.redis.client import FAULTS, open_channels, open_client
+from antiphon.settings import Redis as RedisSettings
 
 _log = logging.getLogger(__name__)
 
-_CHANNEL: Final = "antiphon:runs"
-_FAULTS: Final = (RedisError, OSError)
 _ATTEMPTS: Final = 2
 """The first may find a connection that was lost while nobody said anything."""
 _MOST_RUNS: Final = 200
 """Named in one hint; more are all."""
-_CONNECT_SECONDS: Final = 2.0
 _ALIVE_SECONDS: Final = 15.0
-"""How often a silent connection is tried: one whose other end has vanished says nothing by itself."""
+"""How long nothing is heard before the connection is tried."""
 _FIRST_WAIT_SECONDS: Final = 0.1
 _LONGEST_WAIT_SECONDS: Final = 5.0
 
@@ -30,16 +27,11 @@ _LONGEST_WAIT_SECONDS: Final = 5.0
 class RedisHints:
     """One connection that sends and one that listens; where the server is gone nothing is said until it is back."""
 
-    def __init__(self, url: str) -> None:
-        """Speak at `url`; what this process says is no news to it. Raises ValueError for what is no address."""
-        self._client = redis.asyncio.from_url(
-            url.replace("valkey", "redis", 1) if url.startswith("valkey") else url,
-            socket_connect_timeout=_CONNECT_SECONDS,
-            socket_timeout=_CONNECT_SECONDS,
-            health_check_interval=int(_ALIVE_SECONDS),
-            # A listener that is connected again in silence would not know that it may have missed something.
-            retry=Retry(NoBackoff(), 0),
-        )
+    def __init__(self, settings: RedisSettings) -> None:
+        """Speak there; what this process says is no news to it. Raises what `open_client` does."""
+        # Nothing is tried again in silence: a listener would not know that it may have missed something.
+        self._client = open_client(settings)
+        self._channel = f"{settings.prefix}runs"
         self._sender = secrets.token_hex(4)
         self._published: dict[str, None] = {}
         self._is_wanted = asyncio.Event()
@@ -58,9 +50,9 @@ class RedisHints:
             named = " ".join(run_ids) if len(run_ids) <= _MOST_RUNS else ""
             for _ in range(_ATTEMPTS):
                 try:
-                    await self._client.publish(_CHANNEL, f"{self._sender} {named}")
+                    await self._client.publish(self._channel, f"{self._sender} {named}")
                     break
-                except _FAULTS:
+                except FAULTS:
                     continue  # whoever listens knows that it hears nothing
 
     async def watch(self, changed: Callable[[Sequence[str]], object]) -> None:
@@ -68,13 +60,13 @@ class RedisHints:
         wait = _FIRST_WAIT_SECONDS
         while True:
             try:
-                async with self._client.pubsub(ignore_subscribe_messages=True) as channel:
-                    await channel.subscribe(_CHANNEL)
+                async with await open_channels(self._client) as channel:
+                    await channel.subscribe(self._channel)
                     wait = _FIRST_WAIT_SECONDS
                     changed(())  # what was said while nobody listened
                     while True:
                         self._hear(await channel.get_message(timeout=_ALIVE_SECONDS), changed)
-            except _FAULTS as error:
+            except FAULTS as error:
                 _log.warning("hints of other processes are not heard: %s", error)
             await asyncio.sleep(wait * random.uniform(0.5, 1.0))  # noqa: S311 - so that not all come back at once
             wait = min(2 * wait, _LONGEST_WAIT_SECONDS)
@@ -82,7 +74,7 @@ class RedisHints:
     async def check(self) -> None:
         """Return if the server answers. Raises OSError."""
         try:
-            await self._client.publish(_CHANNEL, f"{self._sender} ")
+            await self._client.publish(self._channel, f"{self._sender} ")
         except RedisError as error:
             raise ConnectionError(str(error)) from error
 

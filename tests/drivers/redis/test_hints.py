@@ -3,14 +3,15 @@
 import asyncio
 import contextlib
 
-from antiphon.drivers.redis_hints import RedisHints
+from antiphon.drivers.redis.hints import RedisHints
+from antiphon.settings import Redis
 from waiting import eventually
 
 
 @contextlib.asynccontextmanager
-async def speaking(url, count=2):
+async def speaking(settings, count=2):
     """Let so many processes speak; yield them, and what each of them has heard."""
-    all_of_them = [RedisHints(url) for _ in range(count)]
+    all_of_them = [RedisHints(settings) for _ in range(count)]
     heard = [[] for _ in range(count)]
     tasks = [asyncio.ensure_future(each.send()) for each in all_of_them]
     tasks += [
@@ -28,9 +29,9 @@ async def speaking(url, count=2):
             await each.close()
 
 
-def test_others_hear_which_runs_have_moved_on(redis_server):
+def test_others_hear_which_runs_have_moved_on(server):
     async def run():
-        async with speaking(redis_server.url, 3) as ((one, *_), heard):
+        async with speaking(server.settings, 3) as ((one, *_), heard):
             assert heard == [[[]]] * 3  # whoever begins to listen may have missed something
             one.publish(["resp_a"])
             one.publish(["resp_b", "resp_a"])
@@ -42,7 +43,7 @@ def test_others_hear_which_runs_have_moved_on(redis_server):
 
 def test_so_many_that_it_may_be_any(redis_server):
     async def run():
-        async with speaking(redis_server.url) as ((one, _), heard):
+        async with speaking(redis_server.settings) as ((one, _), heard):
             one.publish([f"resp_{number}" for number in range(1000)])
             await eventually(lambda: len(heard[1]) == 2)
             assert heard[1] == [[], []]
@@ -52,7 +53,7 @@ def test_so_many_that_it_may_be_any(redis_server):
 
 def test_after_it_was_away_they_hear_each_other_again(redis_server):
     async def run():
-        async with speaking(redis_server.url) as ((one, _), heard):
+        async with speaking(redis_server.settings) as ((one, _), heard):
             redis_server.kill()
             one.publish(["resp_lost"])
             redis_server.start()
@@ -65,7 +66,7 @@ def test_after_it_was_away_they_hear_each_other_again(redis_server):
 
 def test_valkey_is_an_address_too(redis_server):
     async def run():
-        async with speaking(redis_server.url.replace("redis", "valkey")) as ((one, _), heard):
+        async with speaking(Redis(url=redis_server.url.replace("redis", "valkey"))) as ((one, _), heard):
             one.publish(["resp_a"])
             await eventually(lambda: ["resp_a"] in heard[1])
 

@@ -1,0 +1,45 @@
+"""`antiphon record` and `antiphon replay`."""
+
+import os
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+from msgspec.structs import replace
+
+from antiphon.cassettes.composing import Wanted, settings_for
+from antiphon.cassettes.program import run_program
+from antiphon.cassettes.variables import variables_for
+from antiphon.cli.serve import serve
+from antiphon.settings import Server
+
+
+def run(command: Sequence[str], cassette: str, mode: str, **options: Any) -> int:
+    """Run a program with a cassette, and say what became of that; returns its exit code. Raises ConfigurationError."""
+    status, gateway = run_program(command, Wanted(cassette, mode, **options), os.environ)
+    for miss in gateway.misses:
+        click.echo(f"antiphon: {miss}", err=True)
+    done = [
+        f"{number} {verb}"
+        for number, verb in ((gateway.recorded, "recorded"), (gateway.played, "played"))
+        if number
+    ]
+    click.echo(f"antiphon: {cassette}: {', '.join(done) or 'no exchange'}", err=True)
+    return status
+
+
+def serve_cassette(cassette: str, mode: str, port: int, **options: Any) -> int:
+    """Serve from a cassette until told to stop. Raises ConfigurationError, OSError."""
+    with tempfile.TemporaryDirectory(prefix="antiphon-") as scratch:
+        settings = settings_for(Wanted(cassette, mode, **options), os.environ, Path.cwd(), Path(scratch))
+        settings = replace(settings, server=Server(port=port))
+
+        def greet(bound: int) -> None:
+            url = f"http://{settings.server.host}:{bound}"
+            click.echo(f"Antiphon plays {cassette} at {url}/v1. In the shell of the program:", err=True)
+            for name, value in variables_for(url, os.environ, is_offline=True).items():
+                click.echo(f"  export {name}={value}", err=True)
+
+        return serve(settings, greet)

@@ -1,0 +1,172 @@
+"""Answering a request that is a list of items: each from its own entry, and the upstream is asked once for the rest.
+
+The whole answer is a live recording like any other. What is missing is put in by `fetching.py`, unless everything
+is: then the request goes upstream as it came, the answer passes as it comes, and is taken apart when it is stored.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+
+from antiphon.cache.entry import Entry, Verdict, judge
+from antiphon.cache.key import CacheKey
+from antiphon.cache.status import timing_header
+from antiphon.dialects.items import NotSeparableError, Part, put_together, take_apart
+from antiphon.engine.live import LiveRecording
+from antiphon.engine.per_item.fetching import Fetching
+from antiphon.engine.per_item.found import Found, found_entry
+from antiphon.engine.producing import Producing, Shelves
+from antiphon.engine.refusals import internal_error, not_cached
+from antiphon.engine.rendition import JSON_TYPE, Rendition
+from antiphon.engine.replaying import Replaying
+from antiphon.engine.source import Source
+from antiphon.engine.tasks import Tasks
+from antiphon.engine.turn import Turn
+from antiphon.ports.stores import CacheLevel
+
+_PART = "part"
+"""The form in which an entry's answer is put among others."""
+_OF_A_PART = 512
+"""Bytes of memory, about: the answer itself is not copied."""
+
+
+class PerItem:
+    """Answers turns with items."""
+
+    def __init__(
+        self,
+        *,
+        shelves: Shelves,
+        producing: Producing,
+        replaying: Replaying,
+        tasks: Tasks,
+        wall_clock: Callable[[], float],
+        clock: Callable[[], float],
+    ) -> None:
+        """Answer from `shelves`; `clock` is monotonic."""
+        self._shelves = shelves
+        self._producing = producing
+        self._replaying = replaying
+        self._tasks = tasks
+        self._now = wall_clock
+        self._clock = clock
+
+    def answer(self, turn: Turn, source: Source) -> None:
+        """Answer a turn."""
+        self._answer(turn, source, {}, self._shelves.level)
+
+    def refresh(self, turn: Turn, source: Source) -> None:
+        """Ask the upstream for everything, and keep it."""
+        assert turn.items is not None
+        live = self._producing.begin(turn, source, turn.items.whole, shared=False)
+        self._fetch(turn, live, source, Found({}, {}))
+
+    def _answer(
+        self, turn: Turn, source: Source, read: Mapping[bytes, Entry], level: CacheLevel | None
+    ) -> None:
+        """Answer from memory and what was `read`, else ask the `level`, else the upstream."""
+        items = turn.items
+        assert items is not None
+        found = self._find(turn, read)
+        missing = items.missing(found.parts)
+        if not missing:
+            self._hit(turn, found)
+            return
+        turn.result, turn.detail = "miss", found.why
+        key, only_cached = items.whole, turn.controls.only_if_cached
+        flight = None if only_cached else self._producing.flight(turn, key)
+        if flight is not None:
+            turn.result = "collapsed"
+            self._producing.join(turn, flight)
+            return
+        digests = [items.keys[place].digest for place in missing]
+        wanted = [digest for digest in digests if level is not None and level.may_hold(digest)]
+        if not (wanted or only_cached):
+            self._fetch(turn, self._producing.begin(turn, source, key, shared=True), source, found)
+            return
+        live = self._producing.begin(turn, source, key if wanted else None, shared=not only_cached)
+        if level is None or not wanted:
+            live.fail(not_cached())
+            return
+        self._tasks.start(
+            self._search(turn, live, source, level, wanted),
+            f"look up {turn.request_id.decode()}",
+            on_death=lambda: live.fail(internal_error()),
+        )
+
+    async def _search(
+        self, turn: Turn, live: LiveRecording, source: Source, level: CacheLevel, wanted: Sequence[bytes]
+    ) -> None:
+        """Ask the second level for all at once; equal requests that came meanwhile are answered with this one."""
+        items = turn.items
+        assert items is not None
+        identities = {key.identity for key in items.keys}
+        entries = (await level.get_many(wanted)).values()
+        read = {entry.identity: entry for entry in entries if entry.identity in identities}
+        if not live.recording.is_live:
+            return  # everybody has left
+        found = self._find(turn, read)
+        for entry in found.entries.values():
+            if read.get(entry.identity) is entry:
+                self._shelves.memory.put(entry)
+        if not items.missing(found.parts):
+            for waiting in self._producing.withdraw(turn, live, items.whole):
+                self._answer(waiting, source, read, None)
+        elif turn.controls.only_if_cached:
+            live.fail(not_cached())
+        else:
+            turn.detail = found.why
+            self._fetch(turn, live, source, found)
+
+    def _find(self, turn: Turn, read: Mapping[bytes, Entry]) -> Found:
+        """Return the entries in memory, or among those `read`, that may answer the turn now."""
+        items, now = turn.items, self._now()
+        assert items is not None
+        found = Found({}, {})
+        for key in items.keys:
+            if key.identity in found.parts:
+                continue
+            entry = self._newest(key, read)
+            verdict = judge(entry, turn.controls, now)
+            if entry is None or verdict is not Verdict.HIT:
+                found.note(verdict)
+                continue
+            part = self._part(entry)
+            if part is not None:
+                found.add(entry, part)
+        found.keep_one_model()
+        return found
+
+    def _newest(self, key: CacheKey, read: Mapping[bytes, Entry]) -> Entry | None:
+        entry, other = self._shelves.memory.get(key.digest, key.identity), read.get(key.identity)
+        # A request that did not look has perhaps refreshed the entry in memory meanwhile.
+        return other if other is not None and (entry is None or entry.stored_at < other.stored_at) else entry
+
+    def _part(self, entry: Entry) -> Part | None:
+        """Return what an entry is among others; None: it cannot be read, and is missing."""
+        part = entry.renditions.get(_PART)
+        if not isinstance(part, Part):
+            try:
+                (part,) = take_apart(entry.recording.body(), (1,))
+            except NotSeparableError:
+                return None
+            self._shelves.memory.add_rendition(entry, _PART, part, _OF_A_PART)
+        return part
+
+    def _hit(self, turn: Turn, found: Found) -> None:
+        items = turn.items
+        assert items is not None
+        parts = [found.parts[key.identity] for key in items.keys]
+        body = put_together(parts, items.form.order(parts, turn.ask.request.members))
+        entries = [found.entries[key.identity] for key in items.keys]
+        entry = found_entry(items.whole, entries, self._producing.new_recording_id(), body)
+        headers = (JSON_TYPE, timing_header(self._clock() - turn.received_at))
+        entry.renditions[turn.ask.asked] = Rendition(body, headers, len(body))
+        self._replaying.hit(turn, entry, turn.pace, None)
+
+    def _fetch(self, turn: Turn, live: LiveRecording, source: Source, found: Found) -> None:
+        items = turn.items
+        assert items is not None
+        is_whole = len(items.missing(found.parts)) == len(items.keys) and not items.listed.is_cut
+        if is_whole:
+            self._producing.send(turn, live, source)
+        else:
+            Fetching(turn, live, source, found, self._clock).begin()
