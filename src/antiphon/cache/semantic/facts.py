@@ -3,10 +3,12 @@
 import re
 import unicodedata
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final
 
 from antiphon.cache.semantic.lexicon import (
     COMMON,
+    FILLERS,
     FORMS,
     HOW,
     LANGUAGES,
@@ -31,7 +33,7 @@ _CODE: Final = re.compile(
     r"|\b\w*[A-Za-z0-9]_\w+\b"  # a_name
     r"|(?<!\w)--?[A-Za-z][\w-]*"  # an option
     r"|(?<![\w.])[$@#][A-Za-z_]\w*"
-    r"|[=<>!]=+|->|=>|<-|&&|\|\||<<|>>|\+\+|::|\*\*|[{}\[\]<>=|&^*~\\]|(?<=[\w)])\s*[+/]\s*(?=[\w(])|(?<=\d)\s*-\s*(?=\d)",
+    r"|[=<>!]=+|->|=>|<-|&&|\|\||<<|>>|\+\+|::|\*\*|[{}\[\]<>=|&^*~\\]|(?<=[\w)])\s*\+\s*(?=[\w(])|(?<=\d)\s*/+\s*(?=\d)|(?<=\w)\s/\s(?=\w)|(?<=\d)\s*-\s*(?=\d)",
     re.DOTALL,
 )
 _QUOTED: Final = re.compile(
@@ -46,6 +48,9 @@ _THOUSANDS: Final = re.compile(r"(?<=\d),(?=\d{3}\b)")
 _NUMBER_WITH_UNIT: Final = re.compile(r"(v?\d[\d.,:/-]*)(st|nd|rd|th|[A-Za-z]+|)")
 _CONTRACTION: Final = re.compile(r"n['\u2019]t\Z")
 _POSSESSIVE: Final = re.compile(r"['\u2019]s\Z")
+_BLANKS: Final = re.compile(r"\s+")
+_REMEMBERED: Final = 1024
+"""Texts that are near many others are compared often."""
 _ORDINALS: Final = frozenset({"st", "nd", "rd", "th"})
 
 
@@ -59,7 +64,7 @@ class Facts:
     """Those that mean something, without their endings."""
     numbers: tuple[str, ...]
     """Numbers with their units, dates, versions."""
-    units: frozenset[str]
+    units: tuple[str, ...]
     names: tuple[str, ...]
     """What is written like a name, small."""
     quoted: tuple[str, ...]
@@ -83,12 +88,18 @@ class Facts:
         return tuple(_POSSESSIVE.sub("", word) for word in self.words)
 
 
+@lru_cache(_REMEMBERED)
 def read_facts(text: str) -> Facts:
     """Read a text."""
     text = unicodedata.normalize("NFKC", text)
-    code = tuple(re.sub(r"\s+", " ", found.group().strip("`").strip()) for found in _CODE.finditer(text))
-    # What is quoted is compared as it is; what is code is no word.
-    plain = _CODE.sub(" ", text)
+    code: list[str] = []
+
+    def take(found: re.Match[str]) -> str:
+        code.append(_BLANKS.sub(" ", found.group().strip("`").strip()))
+        return " "
+
+    # What is code is no word.
+    plain = _CODE.sub(take, text)
     quoted = tuple(
         next(group for group in found.groups() if group).casefold().strip()
         for found in _QUOTED.finditer(plain)
@@ -98,12 +109,16 @@ def read_facts(text: str) -> Facts:
     numbers, units = _numbers(words)
     return Facts(
         words=words,
-        content=tuple(stem(word) for word in words if word not in COMMON and not word[0].isdigit()),
+        content=tuple(
+            stem(word)
+            for word in words
+            if word not in FILLERS and word not in NEGATIONS and word not in UNITS and not word[0].isdigit()
+        ),
         numbers=numbers,
         units=units,
         names=_names(plain, tokens),
         quoted=quoted,
-        code=code,
+        code=tuple(code),
         negations=sum(word in NEGATIONS or bool(_CONTRACTION.search(word)) for word in words),
         question=_question(words),
         forms=frozenset(stem(word) for word in words if word in FORMS),
@@ -115,7 +130,15 @@ def read_facts(text: str) -> Facts:
 def stem(word: str) -> str:
     """Return a word without its commonest endings: crude, and the same for both texts."""
     word = _POSSESSIVE.sub("", word)
-    for ending, instead in (("ies", "y"), ("sses", "ss"), ("ing", ""), ("ed", ""), ("es", "e"), ("s", "")):
+    for ending, instead in (
+        ("ies", "y"),
+        ("sses", "ss"),
+        ("ly", ""),
+        ("ing", ""),
+        ("ed", ""),
+        ("es", "e"),
+        ("s", ""),
+    ):
         if word.endswith(ending) and len(word) - len(ending) >= 3 and not word.endswith("ss"):
             word = word[: -len(ending)] + instead
             break
@@ -128,9 +151,9 @@ def _small(token: str) -> str:
     return token.casefold().replace("\u2019", "'")
 
 
-def _numbers(words: tuple[str, ...]) -> tuple[tuple[str, ...], frozenset[str]]:
+def _numbers(words: tuple[str, ...]) -> tuple[tuple[str, ...], tuple[str, ...]]:
     numbers: list[str] = []
-    units: set[str] = set()
+    units: list[str] = []
     before = ""
     for place, word in enumerate(words):
         after = words[place + 1] if place + 1 < len(words) else ""
@@ -145,9 +168,9 @@ def _numbers(words: tuple[str, ...]) -> tuple[tuple[str, ...], frozenset[str]]:
             unit = after if after in UNITS else ""
             numbers.append(f"{NUMBERS[word]} {UNITS.get(unit, unit)}".strip())
         elif word in UNITS_WITHOUT_NUMBER:
-            units.add(UNITS[word])
+            units.append(UNITS[word])
         before = word
-    return tuple(numbers), frozenset(units)
+    return tuple(numbers), tuple(units)
 
 
 def _names(plain: str, tokens: list[tuple[str, int]]) -> tuple[str, ...]:
@@ -175,16 +198,16 @@ def _is_plain(word: str) -> bool:
 
 def _question(words: tuple[str, ...]) -> str:
     for place, word in enumerate(words):
-        if word in QUESTIONS:
-            return QUESTIONS[word]
         if word == "how" and place + 1 < len(words) and words[place + 1] in HOW:
             return f"how {words[place + 1]}"
+        if word in QUESTIONS:
+            return QUESTIONS[word]
     return ""
 
 
 def _script(plain: str) -> str:
     counts: dict[str, int] = {}
-    for character in plain[:500]:
+    for character in plain[:200]:
         if character.isalpha():
             name = unicodedata.name(character, "?").split(" ")[0]
             counts[name] = counts.get(name, 0) + 1

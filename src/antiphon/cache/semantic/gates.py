@@ -5,11 +5,13 @@ A gate can be too strict, which costs a hit, but should not be too lenient, whic
 
 from collections import Counter
 from collections.abc import Callable
+from itertools import combinations, pairwise
 from typing import Final
 
 from antiphon.cache.semantic.facts import Facts, stem
-from antiphon.cache.semantic.lexicon import DIRECTIONS, OPPOSITES, PREFIXES, SYNONYMS
+from antiphon.cache.semantic.lexicon import DIRECTIONS, GOALS, OPPOSITES, PIVOTS, PREFIXES, SYNONYMS
 
+_COMPARED: Final = 24
 _STEMMED_SYNONYMS: Final = tuple(frozenset(map(stem, group)) for group in SYNONYMS)
 
 
@@ -71,10 +73,38 @@ def _order(one: Facts, other: Facts) -> bool:
     shared = set(one.content) & set(other.content)
     ours = [word for word in one.content if word in shared]
     theirs = [word for word in other.content if word in shared]
-    if ours == theirs or Counter(ours) != Counter(theirs):
+    if ours == theirs or len(set(ours)) < len(ours) or len(set(theirs)) < len(theirs):
         return True
-    is_all = len(shared) == len(set(one.content)) == len(set(other.content))
-    return not is_all and DIRECTIONS.isdisjoint(one.words) and DIRECTIONS.isdisjoint(other.words)
+    if _has_direction(one) or _has_direction(other):
+        return False
+    return not _are_exchanged(one, other, shared)
+
+
+def _has_direction(facts: Facts) -> bool:
+    if not DIRECTIONS.isdisjoint(facts.words):
+        return True
+    names = {*facts.names, *GOALS}
+    return any(word == "to" and after in names for word, after in pairwise(facts.bare_words))
+
+
+def _are_exchanged(one: Facts, other: Facts, shared: set[str]) -> bool:
+    """Whether two words have changed their places with a third between them: A does to B, B does to A."""
+    pivots = shared | PIVOTS
+    ours, theirs = (
+        [
+            word
+            for word in (pivot if pivot in PIVOTS else stem(pivot) for pivot in facts.bare_words)
+            if word in pivots
+        ]
+        for facts in (one, other)
+    )
+    place = {word: index for index, word in enumerate(theirs)}
+    return any(
+        first in shared
+        and last in shared
+        and place.get(first, -1) > place.get(middle, -1) > place.get(last, -1) >= 0
+        for first, middle, last in combinations(ours[:_COMPARED], 3)
+    )
 
 
 def _language(one: Facts, other: Facts) -> bool:
@@ -95,7 +125,7 @@ def _substitution(one: Facts, other: Facts) -> bool:
     """Whether the texts are not equal but for one word, which in the other is another and means no the same."""
     ours, theirs = Counter(one.content), Counter(other.content)
     mine, yours = list((ours - theirs).elements()), list((theirs - ours).elements())
-    if len(mine) > 2 or len(yours) > 2 or not (mine and yours) or not (ours & theirs):
+    if len(mine) > 2 or len(yours) > 2 or not (mine and yours):
         return True
     return all(any(_means_the_same(word, theirs) for theirs in yours) for word in mine) or all(
         any(_means_the_same(word, ours) for ours in mine) for word in yours

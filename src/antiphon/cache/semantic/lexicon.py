@@ -149,16 +149,19 @@ OPPOSITES: Final = frozenset(
 )
 
 DIRECTIONS: Final = _words(
-    "from to into onto than over under against by beat beats beating before after towards toward versus vs minus "
-    "divided through via for between of"
+    "from into onto than over against beat beats beating before after towards toward versus vs minus divided through under"
 )
 """Where one of these stands, it matters what is named before and what after it."""
 
+PIVOTS: Final = _words("to about with for of on by in")
+"""What stands between two words that change their places when it is turned round who does what to whom."""
+
+GOALS: Final = _words("a an the my your his her our their me you him us them this that")
+"""After `to` they say that something goes there; else `to` often only stands before a verb."""
+
 QUESTIONS: Final = {
     **dict.fromkeys(("who", "whom", "whose"), "who"),
-    "when": "when",
-    "where": "where",
-    "why": "why",
+    **{"when": "when", "where": "where", "why": "why", "how": "how"},
 }
 HOW: Final = _words(
     "many much long old far often big tall high deep fast large heavy late early hot cold wide"
@@ -166,9 +169,9 @@ HOW: Final = _words(
 """After `how` they ask for something else than a way."""
 
 FORMS: Final = _words(
-    "json xml yaml csv html markdown latex table list bullets bulleted numbered outline poem haiku limerick sonnet rhyme song "
-    "story essay email letter tweet code function class script query regex diagram summary tldr briefly brief concise "
-    "short detailed depth step steps beginner beginners child kids five-year-old expert lowercase uppercase translate"
+    "json xml yaml csv html markdown latex table bullet bullets bulleted numbered outline poem haiku limerick sonnet rhyme song "
+    "story essay email letter tweet function class script regex diagram tldr briefly brief concise detail detailed depth "
+    "beginner beginners child kids five-year-old expert lowercase uppercase sentence paragraph"
 )
 """What an answer is to look like."""
 
@@ -188,6 +191,13 @@ SYNONYMS: Final = tuple(
         "way method technique approach manner",
         "fix repair resolve solve",
         "error bug issue problem",
+        "write wrote written author",
+        "height tall",
+        "speed fast",
+        "exit quit leave",
+        "happen occur take place",
+        "contact reach touch",
+        "update change modify edit",
         "big large",
         "buy purchase",
         "begin start commence",
@@ -199,10 +209,13 @@ SYNONYMS: Final = tuple(
         "tell say give name",
         "remove delete erase",
         "change alter modify",
+        "safe safely",
+        "word term",
         "difference distinction",
         "purpose goal aim point",
-        "meaning definition mean",
-        "write compose draft author create",
+        "meaning definition mean define",
+        "make made making",
+        "write compose draft",
         "work function operate",
         "find locate discover search",
         "help assist",
@@ -232,7 +245,6 @@ SYNONYMS: Final = tuple(
         "cost price",
         "keep store save",
         "convert transform turn change",
-        "happen occur",
         "want wish need like",
         "type kind sort",
         "example sample instance",
@@ -240,27 +252,37 @@ SYNONYMS: Final = tuple(
 )
 """Words that may stand for each other."""
 
-COMMON: Final = _words(
+FILLERS: Final = _words(
     "a an the this that these those some any each every all both another other such what which who whom whose when where why how "
     "is are was were be been being am do does did doing done have has had having can could will would shall should may might must "
     "i me my mine you your yours he him his she her hers it its we us our ours they them their theirs one ones there here "
-    "and or but if then so because as while although though since until unless whether of in on at by for with about against between "
-    "into through during before after above below to from up down out off over under again further once than too very just only own "
-    "same also please kindly thanks thank hello hi hey ok okay yes no not let lets let's i'd i'm i've what's whats how's "
-    "could you can explain describe tell give show write list name find compute calculate create make help summarize "
-    "summarise translate compare define discuss provide suggest recommend generate draft compose rewrite rephrase convert "
-    "identify outline state mention need want wanna like looking look trying try know understand wondering wonder sort "
-    "curious teach walk break using use get got go going best good way ways briefly quickly simply exactly really actually "
-    "currently right now today me's it's that's there's who's where's when's why's don't doesn't isn't aren't wasn't "
-    "can't won't wouldn't shouldn't couldn't didn't remove delete add fix check return print read open "
-    "any someone somebody something anything everyone everything people person thing things stuff kind sort type types"
+    "and or but if then so because as while although though since until of in on at by for with about between during to "
+    "very just only own same also please kindly thanks thank hello hi hey ok okay let lets let's i'd i'm i've "
+    "what's whats how's it's that's there's who's where's when's why's tell give show explain describe say discuss provide "
+    "know need want wanna like looking trying try understand wondering wonder able exactly really actually simply "
+    "someone somebody something anything thing things stuff me's don't doesn't isn't aren't wasn't can't won't wouldn't "
+    "shouldn't couldn't didn't not no possible"
+)
+"""Words that a text could do without, or that other gates look at."""
+
+COMMON: Final = FILLERS | _words(
+    "into through before after above below from up down out off over under again further once than too now today tomorrow "
+    "yes write list name find compute calculate create make help summarize summarise summary translate compare define suggest "
+    "recommend generate draft compose rewrite rephrase convert identify outline state mention sort look curious teach walk "
+    "break using use get got go going best good worst way ways steps step briefly quickly right currently remove delete add fix "
+    "check return print read open close start stop install uninstall update buy sell set run cut copy move send plan cook "
+    "meeting events event files file side reasons reason recipe recipes tips advice advantages disadvantages difference "
+    "differences symptoms flights weather restaurants hotels migrate divide multiply advantage pros cons everyone everybody "
+    "everything nobody nothing people person kind type types large largest"
 )
 """Words that name nothing, and that many texts begin with."""
 
 STOPWORDS: Final = {
-    "en": _words("the is are was what how of to and in a an do does can you i for with which who why it my"),
+    "en": _words(
+        "the is are was were what how of to and in a an do does did can you i for with which who when where why it my should me"
+    ),
     "de": _words(
-        "der die das ist sind war was wie von zu und ein eine kann ich du für mit welche wer warum es mein nicht"
+        "der die das ist sind was wie von zu und ein eine kann ich du für mit welche wer warum es mein nicht"
     ),
     "fr": _words(
         "le la les est sont était quoi comment de du des et un une peut je tu pour avec quelle quel qui pourquoi que"
