@@ -161,7 +161,10 @@ GOALS: Final = _words("a an the my your his her our their me you him us them thi
 
 QUESTIONS: Final = {
     **dict.fromkeys(("who", "whom", "whose"), "who"),
-    **{"when": "when", "where": "where", "why": "why", "how": "how"},
+    "when": "when",
+    "where": "where",
+    "why": "why",
+    "how": "how",
 }
 HOW: Final = _words(
     "many much long old far often big tall high deep fast large heavy late early hot cold wide"
