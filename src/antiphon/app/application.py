@@ -8,7 +8,13 @@ import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 
 from antiphon.app.outside import deck_of, hints_of, hooks_of, sources_of
-from antiphon.app.semantic import check_semantic, embedding_of, semantic_level
+from antiphon.app.semantic import (
+    check_semantic,
+    embedding_of,
+    semantic_gauges,
+    semantic_level,
+    semantic_routes,
+)
 from antiphon.drivers.download import Downloader
 from antiphon.drivers.memory import MemoryCache
 from antiphon.drivers.prices import Prices
@@ -208,6 +214,7 @@ class Application:
                 **conversations.handlers(),
                 **around.handlers(),
                 **CacheAdmin(self.memory, storage.cache, settings.admin.key, self._tasks).handlers(),
+                **semantic_routes(self.semantic, settings, self._tasks),
             }
             self.gateway = Gateway(turns, keyring, handlers)
         else:
@@ -346,6 +353,7 @@ class Application:
     def _gauges(self) -> Iterable[Gauge]:
         storage = self.storage
         return (
+            *semantic_gauges(self.semantic),
             Gauge("runs_queued", "Background answers that wait to be begun.", self.runs.queued, across="max"),
             Gauge("runs_in_progress", "Background answers that are being made.", self.runs.running),
             Gauge("live_recordings", "Answers that are being recorded now.", self.producing.count),

@@ -81,3 +81,7 @@ def test_the_confidence_holds_over_many_trials():
             # The mean of a line over what is above the threshold.
             broken += error_at((threshold + 1.0) / 2) > max_error
     assert broken / trials <= 1 - CONFIDENCE
+
+
+def test_nothing_is_learned_from_nothing_whatever_is_accepted():
+    assert learn((), 1.0).threshold is None

@@ -56,7 +56,7 @@ def learn(pairs: Iterable[tuple[float, bool]], max_error: float) -> Learned:
         place = bisect_left(likenesses, threshold)
         count = len(ordered) - place
         levels.append(Level(threshold, count, wrong[place], error_bound(count, wrong[place])))
-    good = [level.threshold for level in levels if level.error_bound <= max_error]
+    good = [level.threshold for level in levels if level.pairs and level.error_bound <= max_error]
     return Learned(min(good, default=None), tuple(levels))
 
 

@@ -15,7 +15,7 @@ _log = logging.getLogger(__name__)
 MOST_PAIRS: Final = 20_000
 """For each model; older ones say nothing any more."""
 _READ: Final = 100_000
-NOTHING: Final = learn((), 1.0)
+NOTHING: Final = learn((), 0.0)
 
 
 class LearnedThresholds:
@@ -62,6 +62,11 @@ class LearnedThresholds:
     def models(self) -> dict[str, Learned]:
         """Return what was learned for each model."""
         return dict(self._learned)
+
+    def pairs(self, model: str) -> dict[str, int]:
+        """Return how many pairs of a model are known, and how many of them agreed."""
+        noted = self._pairs.get(model, ())
+        return {"known": len(noted), "agreed": sum(agreed for _, agreed in noted)}
 
     def _add(self, model: str, similarity: float, *, agreed: bool) -> None:
         self._pairs.setdefault(model, deque(maxlen=MOST_PAIRS)).append((similarity, agreed))

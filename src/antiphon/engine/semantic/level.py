@@ -18,6 +18,7 @@ from antiphon.cache.key import CacheKey
 from antiphon.cache.semantic.agreement import SAME, normalized, numbers_agree
 from antiphon.cache.semantic.facts import read_facts
 from antiphon.cache.semantic.gates import refused_by
+from antiphon.cache.semantic.learning import pairs_needed
 from antiphon.cache.semantic.likeness import likeness
 from antiphon.dialects.answer_text import answer_text
 from antiphon.dialects.last_text import LastText, NoLastText, last_text
@@ -152,6 +153,28 @@ class SemanticLevel:
     def judge_served(self, model: str, similarity: float, *, right: bool) -> None:
         """Learn from somebody who has looked at an answer that was served, or would have been."""
         self.thresholds.note(model, similarity, agreed=right, source="feedback")
+
+    async def report(self) -> dict[str, object]:
+        """Return what was learned and counted, as it is shown. Raises StoreFault."""
+        settings = self._settings
+        models = {
+            model: {
+                "threshold": self.thresholds.threshold(model),
+                "pairs": self.thresholds.pairs(model),
+                "levels": [msgspec.to_builtins(level) for level in learned.levels if level.pairs],
+            }
+            for model, learned in self.thresholds.models().items()
+        }
+        return {
+            "mode": settings.mode,
+            "embedding_model": settings.embedding_model,
+            "threshold": settings.threshold,
+            "max_error": settings.max_error,
+            "pairs_needed": pairs_needed(settings.max_error),
+            "vectors": await self._vectors.count(),
+            "models": models,
+            "this_worker": msgspec.to_builtins(self.counts),
+        }
 
     # What is behind.
 
