@@ -7,7 +7,7 @@ import secrets
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 
-from antiphon.app.outside import deck_of, hints_of, hooks_of, sources_of
+from antiphon.app.outside import deck_of, hints_of, hooks_of, redis_cache_of, sources_of
 from antiphon.app.semantic import (
     check_semantic,
     embedding_of,
@@ -15,6 +15,7 @@ from antiphon.app.semantic import (
     semantic_level,
     semantic_routes,
 )
+from antiphon.cache.lifetimes import Lifetimes
 from antiphon.drivers.download import Downloader
 from antiphon.drivers.memory import MemoryCache
 from antiphon.drivers.prices import Prices
@@ -25,10 +26,13 @@ from antiphon.engine.compacting import Compacting
 from antiphon.engine.contexts import Contexts, Limits
 from antiphon.engine.conversations import Conversations
 from antiphon.engine.counting import Counting
+from antiphon.engine.idempotency.idempotency import Idempotency
 from antiphon.engine.producing import Producing, Shelves
 from antiphon.engine.references import References
 from antiphon.engine.replaying import Replaying
 from antiphon.engine.runs.runs import Runs
+from antiphon.engine.second_level import SecondLevel
+from antiphon.engine.staleness import Staleness
 from antiphon.engine.tasks import Tasks
 from antiphon.engine.translating import Translating
 from antiphon.engine.turns import Turns
@@ -37,6 +41,7 @@ from antiphon.gateway.around import Around
 from antiphon.gateway.cache_admin import CacheAdmin
 from antiphon.gateway.conversations import ConversationRoutes
 from antiphon.gateway.gateway import EMBEDDINGS_ROUTE, RESPONSES_ROUTE, Gateway
+from antiphon.gateway.idempotent import Idempotent
 from antiphon.gateway.kept import KeptResponses
 from antiphon.gateway.keys import Keyring
 from antiphon.gateway.metrics import Gauge, Metrics
@@ -100,17 +105,28 @@ class Application:
             tasks=self._tasks,
             wall_clock=wall_clock,
         )
-        shelves = Shelves(self.memory, storage.cache, storage.responses, settings.responses.retention)
+        self.redis_cache = redis_cache_of(settings, wall_clock)
+        kept_in = self.redis_cache or storage.cache
+        self.second_level = (
+            None
+            if cache is None or kept_in is None
+            else SecondLevel(kept_in, timeout=cache.lookup_timeout, tasks=self._tasks)
+        )
+        shelves = Shelves(self.memory, self.second_level, storage.responses, settings.responses.retention)
         translating = Translating(
             sealer=self.sealer,
             downloader=Downloader(settings.downloads),
             tasks=self._tasks,
             now=wall_clock,
         )
-        self.semantic = semantic_level(settings, storage, self.memory, self._tasks, wall_clock)
+        self.semantic = semantic_level(
+            settings, storage, self.memory, self.second_level, self._tasks, wall_clock
+        )
         self.conversations = Conversations(storage.conversations, self._tasks)
+        lifetimes = Lifetimes(cache, settings.models)
         self.producing = Producing(
             cache=cache,
+            lifetimes=lifetimes,
             shelves=shelves,
             accounts=self.accounts,
             translate=translating.send,
@@ -120,6 +136,7 @@ class Application:
             wall_clock=wall_clock,
             clock=time.monotonic,
         )
+        self.idempotency = Idempotency(storage.claims, self._tasks, settings.idempotency)
         self._hints = hints_of(settings)
         self._webhooks = Webhooks(storage.outbox, hooks_of(settings, environ), self._tasks, wall_clock)
         self.runs = Runs(
@@ -149,21 +166,25 @@ class Application:
             ),
         )
         catalogue = Catalogue(Resolver(settings.providers, settings.models), self._sources)
+        replaying = Replaying(
+            memory=self.memory,
+            original_ids=cache is not None and cache.ids == "original",
+            keep=self.producing.keep,
+            is_full=lambda: storage.responses.is_full,
+            on_ending=self.accounts.count,
+            wall_clock=wall_clock,
+            clock=time.monotonic,
+        )
         turns = Turns(
             sources=self._sources,
             catalogue=catalogue,
             cache=cache,
             shelves=shelves,
             producing=self.producing,
-            replaying=Replaying(
-                memory=self.memory,
-                original_ids=cache is not None and cache.ids == "original",
-                keep=self.producing.keep,
-                is_full=lambda: storage.responses.is_full,
-                on_ending=self.accounts.count,
-                wall_clock=wall_clock,
-                clock=time.monotonic,
+            staleness=Staleness(
+                lifetimes, shelves, self.producing, replaying, self._tasks, wall_clock=wall_clock
             ),
+            replaying=replaying,
             contexts=contexts,
             conversations=self.conversations,
             accept=self.runs.accept,
@@ -189,10 +210,11 @@ class Application:
             self.runs,
             contexts,
             self.memory,
-            storage.cache,
+            self.second_level,
             self._sources,
             keyring,
             self._tasks,
+            storage.claims,
         )
         conversations = ConversationRoutes(
             storage.conversations, references, keyring, self._tasks, wall_clock
@@ -213,10 +235,13 @@ class Application:
                 **kept.handlers(),
                 **conversations.handlers(),
                 **around.handlers(),
-                **CacheAdmin(self.memory, storage.cache, settings.admin.key, self._tasks).handlers(),
+                **CacheAdmin(self.memory, self.second_level, settings.admin.key, self._tasks).handlers(),
                 **semantic_routes(self.semantic, settings, self._tasks),
             }
-            self.gateway = Gateway(turns, keyring, handlers)
+            idempotent = Idempotent(self.idempotency, keyring, settings.admin.key, kept.tell)
+            self.gateway = Gateway(
+                turns, keyring, handlers, idempotent=idempotent if settings.idempotency.enabled else None
+            )
         else:
             self.gateway = Gateway(turns, keyring, operations.handlers(), ())
 
@@ -256,6 +281,7 @@ class Application:
         """Begin what goes on beside the requests."""
         self.runs.start(RESPONSES_ROUTE, self._turns.answer)
         self.conversations.start()
+        self.idempotency.start()
         self._webhooks.start()
         if self.semantic is not None and self.settings.cache is not None:
             self.semantic.start(
@@ -280,6 +306,7 @@ class Application:
         """
         self.runs.retire()
         await self.runs.hand_over()
+        self.idempotency.break_off()
         self.producing.fail_all(
             GatewayError("The gateway is shutting down.", code="shutting_down", status=503)
         )
@@ -292,6 +319,8 @@ class Application:
         await self._tasks.stop()
         if self._hints is not None:
             await self._hints.close()
+        if self.redis_cache is not None:
+            await self.redis_cache.close()
         await self.storage.close()
 
     async def _sweep(self) -> None:
@@ -344,11 +373,14 @@ class Application:
             _log.warning("how many runs wait is not known: %s", fault)
 
     async def _readiness(self) -> dict[str, str]:
+        parts = {"storage": "ok"}
         try:
             await self.storage.check()
         except StoreFault:
-            return {"storage": "not available"}
-        return {"storage": "ok"}
+            parts["storage"] = "not available"
+        if self.second_level is not None:
+            parts["cache"] = "ok" if await self.second_level.check() else "not available"
+        return parts
 
     def _gauges(self) -> Iterable[Gauge]:
         storage = self.storage
@@ -356,21 +388,41 @@ class Application:
             *semantic_gauges(self.semantic),
             Gauge("runs_queued", "Background answers that wait to be begun.", self.runs.queued, across="max"),
             Gauge("runs_in_progress", "Background answers that are being made.", self.runs.running),
+            Gauge(
+                "idempotency_running", "Requests with an idempotency key under way.", self.idempotency.running
+            ),
+            Gauge(
+                "idempotency_replayed_requests",
+                "Requests that were told what an earlier one with their key was answered with.",
+                self.idempotency.replayed,
+            ),
             Gauge("live_recordings", "Answers that are being recorded now.", self.producing.count),
             Gauge("cache_memory_entries", "Entries in the memory level of the cache.", len(self.memory)),
             Gauge("cache_memory_bytes", "Bytes in the memory level of the cache.", self.memory.size),
             Gauge("cache_memory_evictions", "Entries that had to make room.", self.memory.evictions),
-            Gauge(
-                "cache_unreadable_entries",
-                "Stored entries that counted as misses because they cannot be read.",
-                storage.cache.unreadable if storage.cache else 0,
-            ),
+            *(() if self.second_level is None else _gauges_of(self.second_level)),
             Gauge("ledger_queued_rows", "Usage rows that are not written yet.", self.accounts.queued),
             Gauge("ledger_lost_rows", "Usage rows lost because storage was gone.", self.accounts.lost),
             Gauge("storage_queued_writes", "Writes that wait for storage.", storage.queued),
             Gauge("storage_dropped_writes", "Cache entries not stored: full queue.", storage.dropped),
             Gauge("storage_failed_writes", "Writes that storage refused.", storage.failed),
         )
+
+
+def _gauges_of(level: SecondLevel) -> Iterable[Gauge]:
+    yield Gauge(
+        "cache_level_available",
+        "Whether the second level of the cache is asked: 0 where a worker has paused it.",
+        float(level.is_available),
+        across="min",
+    )
+    for outcome, count in level.outcomes.items():
+        help_ = "Look-ups in the second level of the cache."
+        yield Gauge("cache_level_lookups", help_, count, {"outcome": outcome})
+    help_ = "Entries that the second level did not take: too many waited to be written, or it is full."
+    yield Gauge("cache_level_dropped_writes", help_, level.dropped)
+    help_ = "Stored entries that counted as misses because they cannot be read."
+    yield Gauge("cache_unreadable_entries", help_, level.unreadable)
 
 
 async def _sealer(settings: Settings, storage: Storage) -> Sealer:

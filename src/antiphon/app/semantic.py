@@ -12,6 +12,7 @@ from antiphon.gateway.gateway import Handler
 from antiphon.gateway.metrics import Gauge
 from antiphon.gateway.semantic_admin import SemanticAdmin
 from antiphon.ports.storage import Storage
+from antiphon.ports.stores import CacheLevel
 from antiphon.settings import ConfigurationError, Semantic, Settings
 
 _LOCAL = "local/"
@@ -35,18 +36,19 @@ def semantic_level(
     settings: Settings,
     storage: Storage,
     memory: MemoryCache,
+    level: CacheLevel | None,
     tasks: Tasks,
     wall_clock: Callable[[], float],
 ) -> SemanticLevel | None:
     """Return the level, not yet at work; None where the settings want none."""
     cache = settings.cache
-    if cache is None or not cache.semantic.enabled or storage.vectors is None or storage.cache is None:
+    if cache is None or not cache.semantic.enabled or storage.vectors is None or level is None:
         return None
     return SemanticLevel(
         cache.semantic,
         vectors=storage.vectors,
         memory=memory,
-        level=storage.cache,
+        level=level,
         tasks=tasks,
         wall_clock=wall_clock,
     )

@@ -6,14 +6,16 @@ _HIT = (b"x-cache", b"HIT (exact)")
 _SEMANTIC_HIT = (b"x-cache", b"HIT (semantic)")
 
 
-def hit_headers(shown_key: bytes, age: float, remaining: float) -> tuple[_Header, ...]:
+def hit_headers(shown_key: bytes, age: float, remaining: float, detail: bytes = b"") -> tuple[_Header, ...]:
     """Headers of an answer from the cache; a negative ttl says that it is stale.
 
     One put together of several entries has no key.
     """
-    status = b"antiphon; hit; ttl=%d" % remaining
+    status = b"antiphon; hit; ttl=%d" % (remaining // 1)
     if shown_key:
         status += b'; key="%b"' % shown_key
+    if detail:
+        status += b"; detail=" + detail
     return ((b"cache-status", status), (b"age", b"%d" % max(0, age)), _HIT)
 
 
@@ -21,8 +23,8 @@ def semantic_hit_headers(
     shown_key: bytes, age: float, remaining: float, similarity: float
 ) -> tuple[_Header, ...]:
     """Headers of an answer to a request that was so alike."""
-    (name, status), shown_age, _ = hit_headers(shown_key, age, remaining)
-    return (name, b'%b; detail="semantic %.4f"' % (status, similarity)), shown_age, _SEMANTIC_HIT
+    said = b'"semantic %.4f"' % similarity
+    return (*hit_headers(shown_key, age, remaining, said)[:2], _SEMANTIC_HIT)
 
 
 def forward_header(

@@ -14,6 +14,7 @@ from functools import lru_cache
 from itertools import takewhile
 from typing import Protocol
 
+from antiphon.cache.entry import Entry
 from antiphon.dialects.dialect import Dialect, Watcher
 from antiphon.dialects.transcriptions import is_text, watch_text
 from antiphon.engine.error_answers import (
@@ -75,6 +76,7 @@ class LiveRecording:
         "fault",
         "listeners",
         "recording",
+        "spare",
         "stored",
     )
 
@@ -98,6 +100,8 @@ class LiveRecording:
         self.listeners: list[Listener] = []
         self.echo: dict[str, bytes] = {}
         self.stored = False
+        self.spare: Entry | None = None
+        """What may answer those to whom nothing was sent, if it fails."""
         self.fault: GatewayError | None = None
         self.error_answer: ErrorAnswer | None = None
         self._dialect = dialect

@@ -19,6 +19,7 @@ from antiphon.engine.refusals import internal_error, not_cached
 from antiphon.engine.replaying import Replaying
 from antiphon.engine.semantic.level import SemanticLevel
 from antiphon.engine.source import Source
+from antiphon.engine.staleness import Staleness, stands_in_on_request
 from antiphon.engine.tasks import Tasks
 from antiphon.engine.turn import Turn
 from antiphon.ports.stores import CacheLevel
@@ -38,6 +39,7 @@ class LookUp:
         cache: Cache | None,
         shelves: Shelves,
         producing: Producing,
+        staleness: Staleness,
         replaying: Replaying,
         tasks: Tasks,
         per_item: PerItem,
@@ -53,6 +55,7 @@ class LookUp:
         self._cache = cache
         self._shelves = shelves
         self._producing = producing
+        self._staleness = staleness
         self._replaying = replaying
         self._tasks = tasks
         self._now = wall_clock
@@ -79,12 +82,14 @@ class LookUp:
         key = self._key(turn, source, cache, controls.namespace) if controls.write else None
         if controls.bypass is not None or key is None:
             turn.result, turn.detail = "bypass", controls.bypass or ""
+            self._ask_meaning(turn, source, key, cache)
             if controls.only_if_cached:
                 self._refuse_uncached(turn, source)
             elif turn.items is not None:
                 self._per_item.refresh(turn, source)
+            elif key is not None and stands_in_on_request(turn):
+                self._staleness.produce(turn, source, key)
             else:
-                self._ask_meaning(turn, source, key, cache)
                 self._produce(turn, source, key)
             return
         turn.key = key
@@ -92,14 +97,17 @@ class LookUp:
             self._per_item.answer(turn, source)
             return
         entry = self._shelves.memory.get(key.digest, key.identity)
-        verdict = judge(entry, controls, self._now())
+        verdict = self._staleness.judge(entry, turn, self._now())
         if (
             entry is not None
-            and verdict is Verdict.HIT
+            and verdict.answers
             and self._replaying.hit(turn, entry, turn.pace, shortcut_key)
         ):
+            if verdict is Verdict.REFRESH:
+                self._staleness.refresh(turn, entry, source, key)
             return
-        turn.result, turn.detail = "miss", "" if verdict is Verdict.MISS else verdict.value
+        turn.stand_in = self._staleness.stand_in
+        turn.result, turn.detail = "miss", verdict.reason
         flight = None if controls.only_if_cached else self._producing.flight(turn, key)
         if flight is not None:
             turn.result = "collapsed"
@@ -110,6 +118,7 @@ class LookUp:
         if level is not None and (level.may_hold(key.digest) or self._may_answer(turn)):
             # Who only takes what is cached leads nobody: its fault would be that of all who had joined.
             live = self._producing.begin(turn, source, key, shared=not controls.only_if_cached)
+            live.spare = entry
             search = self._search(turn, live, source, key, level)
             self._tasks.start(
                 search, f"look up {turn.request_id.decode()}", on_death=lambda: live.fail(internal_error())
@@ -117,7 +126,7 @@ class LookUp:
         elif controls.only_if_cached:
             self._refuse_uncached(turn, source)
         else:
-            self._produce(turn, source, key, shared=True)
+            self._produce(turn, source, key, shared=True, spare=entry)
 
     @staticmethod
     def _controls(turn: Turn, headers: Mapping[bytes, bytes], cache: Cache, stateful: str | None) -> Controls:
@@ -189,8 +198,9 @@ class LookUp:
         if found is not None and (entry is None or entry.stored_at < found.stored_at):
             entry = found
         now = self._now()
-        verdict = judge(entry, turn.controls, now)
-        if entry is not None and verdict is Verdict.HIT:
+        live.spare = entry
+        verdict = self._staleness.judge(entry, turn, now)
+        if entry is not None and verdict.answers:
             if entry is found:
                 self._shelves.memory.put(entry)
             self._answer_all(self._producing.withdraw(turn, live, key), entry, source, key, now)
@@ -201,28 +211,27 @@ class LookUp:
                 return
             if match is not None and match.entry is not None:
                 waiting = self._producing.withdraw(turn, live, key)
-                for each in waiting:
-                    each.similarity = match.similarity
-                self._answer_all(waiting, match.entry, source, key, self._now())
+                self._answer_in_other_words(waiting, match.entry, match.similarity, source, key)
                 return
         if verdict is not Verdict.MISS:
-            turn.detail = verdict.value
+            turn.detail = verdict.reason
         if turn.controls.only_if_cached:
             live.fail(not_cached())
         else:
             self._send(turn, live, source)
 
-    def _answer_all(
-        self, turns: Sequence[Turn], entry: Entry, source: Source, key: CacheKey, now: float
+    def _answer_in_other_words(
+        self, turns: Sequence[Turn], entry: Entry, similarity: float, source: Source, key: CacheKey
     ) -> None:
-        """Replay `entry` to those who take it, and ask the upstream once for the others."""
+        """Replay `entry`, which answered another request, to those who take it; ask the upstream for the others."""
         live: LiveRecording | None = None
         for turn in turns:
-            verdict = judge(entry, turn.controls, now)
-            if verdict is Verdict.HIT and self._replaying.hit(turn, entry, turn.pace, None):
+            turn.similarity = similarity
+            if judge(entry, turn.controls, self._now()) is Verdict.HIT and self._replaying.hit(
+                turn, entry, turn.pace
+            ):
                 continue
             turn.similarity = 0.0
-            turn.result, turn.detail = "miss", "" if verdict is Verdict.HIT else verdict.value
             if turn.controls.only_if_cached:
                 self._refuse_uncached(turn, source)
             elif live is not None:
@@ -232,11 +241,42 @@ class LookUp:
                 live = self._producing.begin(turn, source, key, shared=True)
                 self._send(turn, live, source)
 
+    def _answer_all(
+        self, turns: Sequence[Turn], entry: Entry, source: Source, key: CacheKey, now: float
+    ) -> None:
+        """Replay `entry` to those who take it, and ask the upstream once for the others."""
+        live: LiveRecording | None = None
+        for turn in turns:
+            verdict = self._staleness.judge(entry, turn, now)
+            if verdict.answers and self._replaying.hit(turn, entry, turn.pace):
+                if verdict is Verdict.REFRESH:
+                    self._staleness.refresh(turn, entry, source, key)
+                continue
+            turn.result, turn.detail = "miss", verdict.reason
+            if turn.controls.only_if_cached:
+                self._refuse_uncached(turn, source)
+            elif live is not None:
+                turn.result = "collapsed"
+                self._producing.join(turn, live)
+            else:
+                live = self._producing.begin(turn, source, key, shared=True)
+                live.spare = entry
+                self._send(turn, live, source)
+
     def _refuse_uncached(self, turn: Turn, source: Source) -> None:
         self._producing.begin(turn, source, None, shared=False).fail(not_cached())
 
-    def _produce(self, turn: Turn, source: Source, key: CacheKey | None, *, shared: bool = False) -> None:
+    def _produce(
+        self,
+        turn: Turn,
+        source: Source,
+        key: CacheKey | None,
+        *,
+        shared: bool = False,
+        spare: Entry | None = None,
+    ) -> None:
         live = self._producing.begin(turn, source, key, shared=shared)
+        live.spare = spare
         self._send(turn, live, source)
 
     def _send(self, turn: Turn, live: LiveRecording, source: Source) -> None:

@@ -1,11 +1,13 @@
 """One request and what is known about it: who asks, what for, and what has become of it."""
 
 import secrets
+from collections.abc import Callable
 from dataclasses import dataclass
 from hashlib import blake2b
 from typing import Final
 
 from antiphon.cache.controls import PLAIN, Controls
+from antiphon.cache.entry import Entry
 from antiphon.cache.key import CacheKey
 from antiphon.dialects.dialect import Dialect
 from antiphon.dialects.native import NativeRequest
@@ -91,8 +93,10 @@ class Turn:
     pace: Pace = INSTANT
     key: CacheKey | None = None
     result: str = "off"
-    """What the cache did: hit, partial, miss, collapsed, bypass, off."""
+    """What the cache did: hit, stale, partial, miss, collapsed, bypass, refresh, off."""
     detail: str = ""
+    stand_in: "StandIn | None" = None
+    """Answers it from an expired entry, where its upstream fails before it has begun to answer."""
     question: Question | None = None
     """What is looked for by its meaning."""
     similarity: float = 0.0
@@ -104,6 +108,18 @@ class Turn:
     """What part of the answer's usage no upstream was asked for, although it was for the rest."""
     pays: bool = False
     """Whether the upstream was asked for this turn."""
+
+    @property
+    def is_replay(self) -> bool:
+        """Whether the answer had been recorded before this turn."""
+        return self.result in REPLAYS
+
+
+REPLAYS: Final = frozenset({"hit", "stale", "semantic"})
+"""Results of turns that are answered from an entry of the cache."""
+
+StandIn = Callable[[Turn, Entry, int, str], bool]
+"""(turn, expired entry, status and code of the upstream's failure) -> whether the entry answers."""
 
 
 def mint_response_id() -> bytes:

@@ -6,7 +6,7 @@ from antiphon.cache.entry import Origin
 from antiphon.cache.selecting import PROMPT_LENGTH, Selector
 from antiphon.drivers.memory import MemoryCache
 from drivers.sqlite.opening import entry_of, run
-from drivers.stores.place import NOW, committed, opened
+from drivers.stores.place import LEVELS, NOW, committed, opened
 
 LONG = "Translate: " + "x" * (PROMPT_LENGTH - len("Translate: "))
 ORIGINS = {
@@ -56,6 +56,7 @@ def test_memory_knows_which_entries_are_meant(selector, meant):
     assert names_of(memory.select(selector)) == meant
 
 
+@LEVELS
 def test_a_store_selects_what_is_meant_newest_first(place):
     async def test():
         async with opened(place) as storage:
@@ -72,6 +73,7 @@ def test_a_store_selects_what_is_meant_newest_first(place):
     run(test())
 
 
+@LEVELS
 def test_a_store_removes_what_is_meant_and_nothing_else(place):
     async def test():
         async with opened(place) as storage:
@@ -86,6 +88,7 @@ def test_a_store_removes_what_is_meant_and_nothing_else(place):
     run(test())
 
 
+@LEVELS
 def test_a_prompt_may_hold_what_no_database_takes_as_text(place):
     async def test():
         async with opened(place) as storage:
@@ -93,5 +96,29 @@ def test_a_prompt_may_hold_what_no_database_takes_as_text(place):
             await committed(storage)
             (entry,) = await storage.cache.select(Selector(), 1)
             assert entry.origin.prompt == "a b?"
+
+    run(test())
+
+
+def test_several_entries_are_found_at_once(place):
+    """Those that there are, and not what was removed."""
+
+    async def test():
+        async with opened(place) as storage:
+            cache = storage.cache
+            for entry in ENTRIES:
+                cache.put(entry)
+            await committed(storage)
+            cache.remove_recording("r-b")
+            digests = [entry.digest for entry in ENTRIES]
+            found = await cache.get_many(
+                [*digests[:3], b"another", *[b"%d" % number for number in range(1200)]]
+            )
+            assert sorted(found) == [digests[0], digests[2]]
+            assert [found[digest].recording for digest in sorted(found)] == [
+                ENTRIES[0].recording,
+                ENTRIES[2].recording,
+            ]
+            assert await cache.get_many([]) == {}
 
     run(test())

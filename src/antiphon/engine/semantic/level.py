@@ -8,7 +8,7 @@ import asyncio
 import hashlib
 import logging
 import random
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Final, TypeVar
 
 import msgspec
@@ -150,6 +150,10 @@ class SemanticLevel:
         self._vectors.remove([entry.digest, *near])
         return near
 
+    def forget(self, digests: Sequence[bytes]) -> None:
+        """Forget the texts of entries that were removed."""
+        self._vectors.remove(digests)
+
     def judge_served(self, model: str, similarity: float, *, right: bool) -> None:
         """Learn from somebody who has looked at an answer that was served, or would have been."""
         self.thresholds.note(model, similarity, agreed=right, source="feedback")
@@ -250,10 +254,9 @@ class SemanticLevel:
     async def _entry(self, neighbour: Neighbour) -> Entry | None:
         entry = self._memory.peek(neighbour.digest)
         if entry is None:
+            # If there is none it was purged, or made room for others, or the level is too slow now: its text goes when
+            # the entry would have expired at the latest.
             entry = await self._level.get(neighbour.digest)
-            if entry is None:
-                # It was purged, or made room for others.
-                self._vectors.remove([neighbour.digest])
         return entry
 
     async def _place(self, question: Question, ask: Ask, entry: Entry) -> None:
