@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from typing import Final
 
 from antiphon.drivers.sqlite.database import Database
-from antiphon.drivers.vectors.codes import Floats, Partitions, code_of, likenesses, packed, unit
-from antiphon.ports.vectors import Evidence, Neighbour, Placed
+from antiphon.drivers.vectors.codes import Floats, Partitions, code_of, packed, unit
+from antiphon.drivers.vectors.nearest import COMPARED, NearRow, ranked, storable, unpacked, without
+from antiphon.ports.vectors import MOST_EVIDENCE, Evidence, Neighbour, Placed
 
 _log = logging.getLogger(__name__)
 
@@ -36,9 +37,6 @@ _TRIM_EVIDENCE = "DELETE FROM semantic_evidence WHERE id <= (SELECT max(id) FROM
 
 _AT_ONCE: Final = 500
 _LOADED_AT_ONCE: Final = 20_000
-_COMPARED: Final = 128
-"""Of those nearest by their bits, so many are compared by their vectors."""
-MOST_EVIDENCE: Final = 100_000
 
 
 class SqliteVectors:
@@ -70,8 +68,7 @@ class SqliteVectors:
         row = await self._database.read(lambda connection: connection.execute(_OF, (digest,)).fetchone())
         if row is None:
             return []
-        near = await self.nearest(row[0], _unpacked(row[1]), limit + 1)
-        return [each for each in near if each.digest != digest and each.similarity >= similarity]
+        return without(await self.nearest(row[0], unpacked(row[1]), limit + 1), digest, similarity)
 
     def put(self, placed: Placed) -> None:
         """Write in the background."""
@@ -85,7 +82,7 @@ class SqliteVectors:
             placed.digest,
             code_of(vector),
             packed(vector),
-            placed.text,
+            storable(placed.text),
             placed.expires_at,
         )
         size = len(placed.text) + 3 * len(vector)
@@ -136,15 +133,12 @@ class SqliteVectors:
     ) -> list[Neighbour]:
         code = code_of(asked)
         codes = self._partitions.of(partition, len(code) // 8)
-        numbers = codes.nearest(code, max(limit, _COMPARED))
+        numbers = codes.nearest(code, max(limit, COMPARED))
         marks = ",".join("?" * len(numbers))
-        rows = connection.execute(_NEAR.format(marks), numbers).fetchall()
+        rows = [NearRow(*row) for row in connection.execute(_NEAR.format(marks), numbers)]
         if len(rows) < len(numbers):
-            codes.drop(set(numbers) - {row[0] for row in rows})
-        found = likenesses(asked, [row[3] for row in rows])
-        near = [Neighbour(row[1], row[2], likeness) for row, likeness in zip(rows, found, strict=True)]
-        near.sort(key=lambda each: each.similarity, reverse=True)
-        return near[:limit]
+            codes.drop(set(numbers) - {row.number for row in rows})
+        return ranked(rows, asked, limit)
 
     def _make_room(self, connection: sqlite3.Connection) -> bool:
         count: int = connection.execute(_COUNT).fetchone()[0]
@@ -153,12 +147,6 @@ class SqliteVectors:
             return False
         _run_many(connection, _DELETE, connection.execute(_OLDEST, (beyond,)).fetchall())
         return beyond == _AT_ONCE
-
-
-def _unpacked(vector: bytes) -> bytes:
-    import numpy as np
-
-    return np.frombuffer(vector, "<f2").astype("<f4").tobytes()
 
 
 def _drop_released(connection: sqlite3.Connection) -> bool:

@@ -15,6 +15,7 @@ Numbers: TypeAlias = npt.NDArray[np.int64]
 
 _WORD: Final = 64
 _FIRST_ROWS: Final = 64
+_LATEST: Final = 4_096
 _BLOCK_ROWS: Final = 16_384
 """Compared at a time, so that what is between stays in the processor's cache."""
 
@@ -59,8 +60,6 @@ class Codes:
         self.words = words
         self.last = 0
         """The greatest number that was ever added: the database is asked for those after it."""
-        self.is_whole = False
-        """Whether the database had no more when it was last asked."""
         self._count = 0
         self._numbers: Numbers = np.empty(_FIRST_ROWS, np.int64)
         # A column for each word: then each step is over numbers that lie side by side.
@@ -76,7 +75,7 @@ class Codes:
         return self._numbers.nbytes + self._columns.nbytes
 
     def add(self, given: Iterable[tuple[int, bytes]]) -> None:
-        """Add codes in the order of their numbers."""
+        """Add codes, about in the order of their numbers."""
         rows = [(number, code) for number, code in given if len(code) == self.words * 8]
         if not rows:
             return
@@ -86,7 +85,12 @@ class Codes:
         together = b"".join([code for _, code in rows])
         self._columns[:, start:stop] = np.frombuffer(together, np.uint64).reshape(-1, self.words).T
         self._count = stop
-        self.last = max(self.last, int(self._numbers[stop - 1]))
+        self.last = max(self.last, int(self._numbers[start:stop].max()))
+
+    def numbers_after(self, number: int) -> set[int]:
+        """Return the numbers greater than one that are among those added last."""
+        latest = self._numbers[max(0, self._count - _LATEST) : self._count]
+        return {int(each) for each in latest[latest > number]}
 
     def drop(self, numbers: Iterable[int]) -> None:
         """Remove rows that the database has no more."""

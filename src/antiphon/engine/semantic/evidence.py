@@ -7,14 +7,13 @@ from collections.abc import Callable
 from typing import Final
 
 from antiphon.cache.semantic.learning import Learned, learn
-from antiphon.ports.vectors import Evidence, VectorStore
+from antiphon.ports.vectors import MOST_EVIDENCE, Evidence, VectorStore
 from antiphon.wire.errors import StoreFault
 
 _log = logging.getLogger(__name__)
 
 MOST_PAIRS: Final = 20_000
 """For each model; older ones say nothing any more."""
-_READ: Final = 100_000
 NOTHING: Final = learn((), 0.0)
 
 
@@ -47,7 +46,7 @@ class LearnedThresholds:
     async def refresh(self) -> None:
         """Read what all workers have noted."""
         try:
-            read = await self._vectors.evidence(_READ)
+            read = await self._vectors.evidence(MOST_EVIDENCE)
         except StoreFault as fault:
             _log.warning("what was learned for the semantic cache cannot be read: %s", fault)
             return
