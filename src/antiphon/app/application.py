@@ -7,7 +7,7 @@ import secrets
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 
-from antiphon.app.outside import deck_of, hints_of, hooks_of, sources_of
+from antiphon.app.outside import deck_of, flights_of, hints_of, hooks_of, sources_of
 from antiphon.drivers.download import Downloader
 from antiphon.drivers.memory import MemoryCache
 from antiphon.drivers.prices import Prices
@@ -18,6 +18,7 @@ from antiphon.engine.compacting import Compacting
 from antiphon.engine.contexts import Contexts, Limits
 from antiphon.engine.conversations import Conversations
 from antiphon.engine.counting import Counting
+from antiphon.engine.flights.sharing import Sharing
 from antiphon.engine.producing import Producing, Shelves
 from antiphon.engine.references import References
 from antiphon.engine.replaying import Replaying
@@ -111,6 +112,17 @@ class Application:
             wall_clock=wall_clock,
             clock=time.monotonic,
         )
+        flights = flights_of(settings, storage)
+        if cache is not None and flights is not None:
+            self.producing.sharing = Sharing(
+                flights,
+                self.producing,
+                self.memory,
+                self._tasks,
+                time.monotonic,
+                timeout=0.05,
+                max_bytes=cache.max_entry_bytes,
+            )
         self._hints = hints_of(settings)
         self._webhooks = Webhooks(storage.outbox, hooks_of(settings, environ), self._tasks, wall_clock)
         self.runs = Runs(
@@ -245,6 +257,8 @@ class Application:
         self.runs.start(RESPONSES_ROUTE, self._turns.answer)
         self.conversations.start()
         self._webhooks.start()
+        if self.producing.sharing is not None:
+            self.producing.sharing.start()
         self._tasks.start(self._sweep(), "sweep")
         self._tasks.start(self._keep_alive(), "keep streams alive")
         if self.storage.is_shared:
@@ -271,6 +285,8 @@ class Application:
         if drained is not None:
             await drained()
         await self.accounts.stop()
+        if self.producing.sharing is not None:
+            await self.producing.sharing.close()
         await self._tasks.stop()
         if self._hints is not None:
             await self._hints.close()

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 from antiphon.ports.conversations import ConversationStore, ItemStore
+from antiphon.ports.flights import Flights
 from antiphon.ports.ledger import Ledger
 from antiphon.ports.runs import RunStore
 from antiphon.ports.stores import CacheLevel, ResponseStore
@@ -69,6 +70,10 @@ class Storage(Protocol):
     @property
     def cache(self) -> CacheLevel | None:
         """The second level of the cache; None where the settings want none here."""
+
+    @property
+    def flights(self) -> Flights | None:
+        """Equal requests in flight of all workers; None where nobody shares them, or where they cannot be."""
 
     @property
     def ledger(self) -> Ledger:

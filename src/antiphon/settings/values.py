@@ -162,6 +162,9 @@ class Cache(Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):
     memory: MemoryLevel = MemoryLevel()
     store: Literal["none", "storage"] = "storage"
     """The second level: what outlives a restart, and what several workers share."""
+    in_flight: Literal["shared", "worker"] = "shared"
+    """Whether equal requests in flight share one upstream call across all workers and hosts that share a second level,
+    or only within each worker."""
     max_bytes: Size = Size(1024 * 1024 * 1024)
     """Bound of the second level; the oldest entries go first."""
     max_entry_bytes: Size = Size(16 * 1024 * 1024)
