@@ -137,6 +137,16 @@ class RedisCluster:
         for node in self.nodes:
             node.resume()
 
+    def move(self, slot: str, source: "_Node", target: "_Node") -> None:
+        """Move a slot, with what is in it, from one node to another."""
+        ids = [node.ask("CLUSTER", "MYID").split("\r\n")[1] for node in (source, target)]
+        target.ask("CLUSTER", "SETSLOT", slot, "IMPORTING", ids[0])
+        source.ask("CLUSTER", "SETSLOT", slot, "MIGRATING", ids[1])
+        keys = source.ask("CLUSTER", "GETKEYSINSLOT", slot, "100").split("\r\n")[2::2]
+        source.ask("MIGRATE", "127.0.0.1", str(target.port), "", "0", "5000", "KEYS", *keys)
+        for node in (target, source):
+            node.ask("CLUSTER", "SETSLOT", slot, "NODE", ids[1])
+
     def _is_joined(self, node: "_Node") -> bool:
         said = node.ask("CLUSTER", "INFO")
         return "cluster_state:ok" in said and f"cluster_known_nodes:{len(self.nodes)}" in said

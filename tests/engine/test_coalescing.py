@@ -507,7 +507,7 @@ def test_a_defect_of_ours_leaves_nobody_waiting(tmp_path):
                 await asyncio.sleep(0)
                 raise KeyError("secret internals")
 
-            play.application.storage.cache.get = broken
+            play.application.second_level.get = broken
             for client in clients:
                 send(client)
             got = await answers_of(clients)

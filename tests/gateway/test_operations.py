@@ -39,7 +39,7 @@ def test_health_needs_no_key(tmp_path):
         assert (answer.status, answer.json()) == (200, {"status": "ok"})
         answer = await client.ask("GET", "/readyz")
         assert answer.status == 200
-        assert answer.json() == {"status": "ok", "parts": {"storage": "ok"}}
+        assert answer.json() == {"status": "ok", "parts": {"storage": "ok", "cache": "ok"}}
 
     play(tmp_path, scenario, keys=KEYS, admin=Admin(key=Secret("admin")))
 
@@ -52,7 +52,8 @@ def test_the_gateway_is_not_ready_without_storage(tmp_path):
         await gateway.application.storage.database.read(lambda connection: connection.close())
         answer = await client.ask("GET", "/readyz")
         assert answer.status == 503
-        assert answer.json() == {"status": "unavailable", "parts": {"storage": "not available"}}
+        parts = {"storage": "not available", "cache": "not available"}
+        assert answer.json() == {"status": "unavailable", "parts": parts}
         assert (await client.ask("GET", "/healthz")).status == 200
 
     play(tmp_path, scenario)

@@ -7,7 +7,7 @@ import secrets
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 
-from antiphon.app.outside import deck_of, flights_of, hints_of, hooks_of, sources_of
+from antiphon.app.outside import deck_of, flights_of, hints_of, hooks_of, redis_cache_of, sources_of
 from antiphon.drivers.download import Downloader
 from antiphon.drivers.memory import MemoryCache
 from antiphon.drivers.prices import Prices
@@ -23,6 +23,7 @@ from antiphon.engine.producing import Producing, Shelves
 from antiphon.engine.references import References
 from antiphon.engine.replaying import Replaying
 from antiphon.engine.runs.runs import Runs
+from antiphon.engine.second_level import SecondLevel
 from antiphon.engine.tasks import Tasks
 from antiphon.engine.translating import Translating
 from antiphon.engine.turns import Turns
@@ -94,7 +95,14 @@ class Application:
             tasks=self._tasks,
             wall_clock=wall_clock,
         )
-        shelves = Shelves(self.memory, storage.cache, storage.responses, settings.responses.retention)
+        self.redis_cache = redis_cache_of(settings, wall_clock)
+        kept_in = self.redis_cache or storage.cache
+        self.second_level = (
+            None
+            if cache is None or kept_in is None
+            else SecondLevel(kept_in, timeout=cache.lookup_timeout, tasks=self._tasks)
+        )
+        shelves = Shelves(self.memory, self.second_level, storage.responses, settings.responses.retention)
         translating = Translating(
             sealer=self.sealer,
             downloader=Downloader(settings.downloads),
@@ -120,7 +128,7 @@ class Application:
                 self.memory,
                 self._tasks,
                 time.monotonic,
-                timeout=0.05,
+                timeout=cache.lookup_timeout,
                 max_bytes=cache.max_entry_bytes,
             )
         self._hints = hints_of(settings)
@@ -191,7 +199,7 @@ class Application:
             self.runs,
             contexts,
             self.memory,
-            storage.cache,
+            self.second_level,
             self._sources,
             keyring,
             self._tasks,
@@ -215,7 +223,7 @@ class Application:
                 **kept.handlers(),
                 **conversations.handlers(),
                 **around.handlers(),
-                **CacheAdmin(self.memory, storage.cache, settings.admin.key, self._tasks).handlers(),
+                **CacheAdmin(self.memory, self.second_level, settings.admin.key, self._tasks).handlers(),
             }
             self.gateway = Gateway(turns, keyring, handlers)
         else:
@@ -290,6 +298,8 @@ class Application:
         await self._tasks.stop()
         if self._hints is not None:
             await self._hints.close()
+        if self.redis_cache is not None:
+            await self.redis_cache.close()
         await self.storage.close()
 
     async def _sweep(self) -> None:
@@ -342,11 +352,14 @@ class Application:
             _log.warning("how many runs wait is not known: %s", fault)
 
     async def _readiness(self) -> dict[str, str]:
+        parts = {"storage": "ok"}
         try:
             await self.storage.check()
         except StoreFault:
-            return {"storage": "not available"}
-        return {"storage": "ok"}
+            parts["storage"] = "not available"
+        if self.second_level is not None:
+            parts["cache"] = "ok" if await self.second_level.check() else "not available"
+        return parts
 
     def _gauges(self) -> Iterable[Gauge]:
         storage = self.storage
@@ -357,17 +370,29 @@ class Application:
             Gauge("cache_memory_entries", "Entries in the memory level of the cache.", len(self.memory)),
             Gauge("cache_memory_bytes", "Bytes in the memory level of the cache.", self.memory.size),
             Gauge("cache_memory_evictions", "Entries that had to make room.", self.memory.evictions),
-            Gauge(
-                "cache_unreadable_entries",
-                "Stored entries that counted as misses because they cannot be read.",
-                storage.cache.unreadable if storage.cache else 0,
-            ),
+            *(() if self.second_level is None else _gauges_of(self.second_level)),
             Gauge("ledger_queued_rows", "Usage rows that are not written yet.", self.accounts.queued),
             Gauge("ledger_lost_rows", "Usage rows lost because storage was gone.", self.accounts.lost),
             Gauge("storage_queued_writes", "Writes that wait for storage.", storage.queued),
             Gauge("storage_dropped_writes", "Cache entries not stored: full queue.", storage.dropped),
             Gauge("storage_failed_writes", "Writes that storage refused.", storage.failed),
         )
+
+
+def _gauges_of(level: SecondLevel) -> Iterable[Gauge]:
+    yield Gauge(
+        "cache_level_available",
+        "Whether the second level of the cache is asked: 0 where a worker has paused it.",
+        float(level.is_available),
+        across="min",
+    )
+    for outcome, count in level.outcomes.items():
+        help_ = "Look-ups in the second level of the cache."
+        yield Gauge("cache_level_lookups", help_, count, {"outcome": outcome})
+    help_ = "Entries that the second level did not take: too many waited to be written, or it is full."
+    yield Gauge("cache_level_dropped_writes", help_, level.dropped)
+    help_ = "Stored entries that counted as misses because they cannot be read."
+    yield Gauge("cache_unreadable_entries", help_, level.unreadable)
 
 
 async def _sealer(settings: Settings, storage: Storage) -> Sealer:

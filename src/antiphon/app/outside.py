@@ -1,8 +1,9 @@
 """What settings name outside of this process: upstreams, receivers of webhooks, Redis."""
 
+import contextlib
 import hashlib
-from collections.abc import Iterator, Mapping
-from typing import Final
+from collections.abc import Callable, Iterator, Mapping
+from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
 from antiphon.drivers.cassette_upstream import CassetteUpstream
@@ -20,6 +21,9 @@ from antiphon.ports.upstream import Upstream
 from antiphon.settings import ConfigurationError, Provider, Settings
 from antiphon.wire.errors import GatewayError
 
+if TYPE_CHECKING:
+    from antiphon.drivers.redis.cache import RedisCache
+
 KEY_HEADERS: Final = {
     "anthropic": (b"x-api-key", b""),
     "azure": (b"api-key", b""),
@@ -32,12 +36,29 @@ def hints_of(settings: Settings) -> Hints | None:
     """Return the Redis that carries hints, if there is one. Raises ConfigurationError."""
     if settings.redis is None:
         return None
-    try:
+    with _told_of_redis():
         from antiphon.drivers.redis.hints import RedisHints
+
+        return RedisHints(settings.redis)
+
+
+def redis_cache_of(settings: Settings, wall_clock: Callable[[], float]) -> "RedisCache | None":
+    """Return the second level of the cache, if it is in Redis. Raises ConfigurationError."""
+    if settings.redis is None or settings.cache is None or settings.cache.store != "redis":
+        return None
+    with _told_of_redis():
+        from antiphon.drivers.redis.cache import RedisCache
+
+        return RedisCache(settings.redis, wall_clock)
+
+
+@contextlib.contextmanager
+def _told_of_redis() -> Iterator[None]:
+    """Say what is wrong with the settings. Raises ConfigurationError."""
+    try:
+        yield
     except ImportError as error:
         raise ConfigurationError("redis.url: antiphon[redis] is not installed") from error
-    try:
-        return RedisHints(settings.redis)
     except ValueError as error:
         # Not the error itself: it may quote a piece of a password.
         raise ConfigurationError("redis.url: it is no address") from error

@@ -61,7 +61,7 @@ class Gauge(msgspec.Struct, frozen=True):
     help: str
     value: float
     labels: dict[str, str] = msgspec.field(default_factory=dict)
-    across: Literal["sum", "max"] = "sum"
+    across: Literal["sum", "max", "min"] = "sum"
     """How the values of several workers make one: what they share is not to be added up."""
 
 
@@ -72,6 +72,7 @@ class Snapshot(msgspec.Struct, array_like=True):
     gauges: list[Gauge]
 
 
+_MERGES: Final[dict[str, Callable[[tuple[float, float]], float]]] = {"sum": sum, "max": max, "min": min}
 _SNAPSHOTS: Final = msgspec.msgpack.Decoder(Snapshot)
 
 
@@ -175,7 +176,7 @@ class _Counts:
 
 def _merged(one: Gauge, other: Gauge) -> Gauge:
     values = one.value, other.value
-    return msgspec.structs.replace(one, value=max(values) if one.across == "max" else sum(values))
+    return msgspec.structs.replace(one, value=_MERGES[one.across](values))
 
 
 def _counters(counts: _Counts) -> "Iterator[Metric]":

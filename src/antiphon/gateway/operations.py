@@ -13,6 +13,8 @@ from antiphon.gateway.metrics import CONTENT_TYPE
 from antiphon.gateway.request import Request
 from antiphon.ports.reply import Headers, Reply
 
+_NOT_NEEDED = frozenset({"cache"})
+"""Parts without which everything goes on, only slower or dearer."""
 _JSON = (b"content-type", b"application/json")
 
 
@@ -55,9 +57,10 @@ class Operations:
     def _readyz(self, request: Request, request_id: bytes, reply: Reply) -> None:  # noqa: ARG002
         async def answer() -> tuple[int, Headers, bytes]:
             parts = await self._readiness()
-            ready = all(state == "ok" for state in parts.values())
-            body = msgspec.json.encode({"status": "ok" if ready else "unavailable", "parts": parts})
-            return 200 if ready else 503, (_JSON,), body
+            bad = {name for name, state in parts.items() if state != "ok"}
+            status = "unavailable" if bad - _NOT_NEEDED else "degraded" if bad else "ok"
+            body = msgspec.json.encode({"status": status, "parts": parts})
+            return 503 if status == "unavailable" else 200, (_JSON,), body
 
         answer_later(self._tasks, request_id, reply, answer)
 

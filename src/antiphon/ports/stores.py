@@ -38,14 +38,18 @@ class CacheLevel(Protocol):
     def unreadable(self) -> int:
         """How many entries counted as misses because they could not be read."""
 
+    @property
+    def dropped(self) -> int:
+        """How many entries were not written: too many waited, or there is no room."""
+
     def may_hold(self, digest: bytes) -> bool:
         """Whether a look-up can find anything; costs nothing."""
 
     async def get(self, digest: bytes) -> Entry | None:
-        """Return the entry, expired or not; what cannot be read is none. Never raises."""
+        """Return the entry, expired or not; what cannot be read is none. Raises StoreFault."""
 
     async def get_many(self, digests: Sequence[bytes]) -> dict[bytes, Entry]:
-        """Do the same for several at once, as far as possible in one round trip. Never raises."""
+        """Do the same for several at once, as far as possible in one round trip. Raises StoreFault."""
 
     def put(self, entry: Entry) -> None:
         """Write later, in the background; dropped, and counted, when the queue is full."""

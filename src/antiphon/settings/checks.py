@@ -89,6 +89,8 @@ def problems(settings: Settings) -> Iterator[Problem]:
         yield Problem(
             ("storage", "url"), "storage.url: expected sqlite:///FILE or postgresql://HOST/DATABASE"
         )
+    if settings.redis is None and settings.cache is not None and settings.cache.store == "redis":
+        yield Problem(("cache", "store"), "cache.store: `redis` needs the section `redis` with its `url`")
     if settings.redis is not None:
         yield from _of_redis(settings.redis)
     if not settings.keys and not is_loopback(settings.server.host):

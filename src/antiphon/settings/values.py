@@ -160,13 +160,16 @@ class Cache(Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):
     ids: Literal["fresh", "original"] = "fresh"
     """Whether a Responses hit gets an id and `created_at` of its own."""
     memory: MemoryLevel = MemoryLevel()
-    store: Literal["none", "storage"] = "storage"
-    """The second level: what outlives a restart, and what several workers share."""
+    store: Literal["none", "storage", "redis"] = "storage"
+    """The second level: what outlives a restart, and what several workers share. `storage` is that of `storage.url`,
+    `redis` that of `redis.url`."""
+    lookup_timeout: Timeout = Timeout(0.05)
+    """Seconds that a request waits for the second level at most; then it is a miss."""
     in_flight: Literal["shared", "worker"] = "shared"
     """Whether equal requests in flight share one upstream call across all workers and hosts that share a second level,
     or only within each worker."""
     max_bytes: Size = Size(1024 * 1024 * 1024)
-    """Bound of the second level; the oldest entries go first."""
+    """Bound of the second level in `storage`; the oldest entries go first. Redis has its own: `maxmemory`."""
     max_entry_bytes: Size = Size(16 * 1024 * 1024)
     """Larger answers are passed on but not kept."""
 
@@ -210,7 +213,10 @@ class Storage(Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):
 
 
 class Redis(Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):
-    """Where processes tell each other at once what has moved on; what it loses is found in storage a little later."""
+    """Where processes tell each other at once what has moved on, and the cache's second level with `cache.store: redis`.
+
+    What it loses is found in storage a little later, or asked for again.
+    """
 
     url: str | tuple[str, ...]
     """`redis://USER:PASSWORD@HOST:PORT`, with TLS `rediss://`, or `unix://PATH`; `valkey://` is the same. A list

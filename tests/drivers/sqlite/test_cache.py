@@ -5,6 +5,7 @@ import pytest
 from antiphon.drivers.sqlite import cache as sqlite_cache
 from antiphon.drivers.sqlite.cache import SqliteCache
 from antiphon.drivers.sqlite.recordings import drop_released_recordings
+from antiphon.wire.errors import StoreFault
 from drivers.sqlite.opening import NOW, change, committed, entry_of, held, opened, recording_of, rows_of, run
 
 HOUR = 3600.0
@@ -136,8 +137,8 @@ def test_a_damaged_recording_is_a_miss(tmp_path, position):
     run(test())
 
 
-def test_a_store_that_is_gone_is_a_miss(tmp_path):
-    """Looking up never fails."""
+def test_a_store_that_is_gone_is_a_fault(tmp_path):
+    """Whoever looks up is to know that from a miss."""
 
     async def test():
         async with opened(tmp_path) as database:
@@ -145,8 +146,10 @@ def test_a_store_that_is_gone_is_a_miss(tmp_path):
             cache.put(entry_of("a"))
             await committed(database)
             change(tmp_path, "DROP TABLE cache_entries")
-            assert await cache.get(entry_of("a").digest) is None
-        assert await cache.get(entry_of("a").digest) is None
+            with pytest.raises(StoreFault):
+                await cache.get(entry_of("a").digest)
+        with pytest.raises(StoreFault):
+            await cache.get(entry_of("a").digest)
 
     run(test())
 

@@ -2,15 +2,19 @@
 
 import asyncio
 import contextlib
+import dataclasses
 import sqlite3
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any, Protocol
 
+import pytest
+
+from antiphon.drivers.redis.cache import RedisCache
 from antiphon.drivers.storage import open_storage
 from antiphon.ports.runs import Append, Lease, NewRun
 from antiphon.ports.storage import Storage
-from antiphon.settings import Background, Cache, Responses, Settings
+from antiphon.settings import Background, Cache, Redis, Responses, Settings
 from antiphon.settings import Storage as StorageSettings
 from antiphon.turn.history import Context, Head
 from drivers.sqlite.opening import NOW, kept_of, recording_of
@@ -19,10 +23,12 @@ from waiting import eventually
 
 __all__ = [
     "LEASE",
+    "LEVELS",
     "NOW",
     "Clock",
     "Place",
     "PostgresPlace",
+    "RedisPlace",
     "SqlitePlace",
     "append_of",
     "kept_of",
@@ -31,6 +37,8 @@ __all__ = [
 ]
 
 LEASE = 15.0
+LEVELS = pytest.mark.parametrize("place", ["sqlite", "postgres", "redis", "cluster"], indirect=True)
+"""Runs a test of cache entries with everything that keeps them."""
 
 
 class Place(Protocol):
@@ -89,9 +97,40 @@ class PostgresPlace:
             await connection.close()
 
 
+class RedisPlace:
+    """A server or a cluster, which keeps nothing but the cache."""
+
+    url = ""
+
+    def __init__(self, settings: Redis) -> None:
+        self.settings = settings
+
+    async def rows(self, query: str) -> list[tuple[Any, ...]]:
+        raise NotImplementedError
+
+    async def empty(self) -> None:
+        raise NotImplementedError
+
+
+@dataclasses.dataclass
+class CacheAlone:
+    """As much of a storage as tests of the cache look at."""
+
+    cache: RedisCache
+
+    @property
+    def queued(self) -> int:
+        return self.cache.queued
+
+
 @contextlib.asynccontextmanager
 async def opened(place: Place, clock: Clock | None = None, **responses: Any) -> AsyncIterator[Storage]:
     """Open storage as a worker does, and close it again."""
+    if isinstance(place, RedisPlace):
+        cache = RedisCache(place.settings, clock or Clock(NOW))
+        yield CacheAlone(cache)  # type: ignore[misc]
+        await cache.close()
+        return
     settings = Settings(
         storage=StorageSettings(url=place.url),
         cache=Cache(),

@@ -6,7 +6,7 @@ from antiphon.cache.entry import Origin
 from antiphon.cache.selecting import PROMPT_LENGTH, Selector
 from antiphon.drivers.memory import MemoryCache
 from drivers.sqlite.opening import entry_of, run
-from drivers.stores.place import NOW, committed, opened
+from drivers.stores.place import LEVELS, NOW, committed, opened
 
 LONG = "Translate: " + "x" * (PROMPT_LENGTH - len("Translate: "))
 ORIGINS = {
@@ -56,6 +56,7 @@ def test_memory_knows_which_entries_are_meant(selector, meant):
     assert names_of(memory.select(selector)) == meant
 
 
+@LEVELS
 def test_a_store_selects_what_is_meant_newest_first(place):
     async def test():
         async with opened(place) as storage:
@@ -72,6 +73,7 @@ def test_a_store_selects_what_is_meant_newest_first(place):
     run(test())
 
 
+@LEVELS
 def test_a_store_removes_what_is_meant_and_nothing_else(place):
     async def test():
         async with opened(place) as storage:
@@ -86,6 +88,7 @@ def test_a_store_removes_what_is_meant_and_nothing_else(place):
     run(test())
 
 
+@LEVELS
 def test_a_prompt_may_hold_what_no_database_takes_as_text(place):
     async def test():
         async with opened(place) as storage:

@@ -9,7 +9,6 @@ from antiphon.drivers.postgres.connection import Connection
 from antiphon.drivers.postgres.database import Database
 from antiphon.drivers.postgres.recordings import keep_recording
 from antiphon.drivers.rows import ENTRY_COLUMNS, READ_COLUMNS, entry_row, read_entry
-from antiphon.wire.errors import StoreFault
 
 _FROM = "FROM cache_entries JOIN recordings ON recordings.id = recording_id"
 _SELECT = f"SELECT recording_id, {READ_COLUMNS} {_FROM} WHERE digest = $1"
@@ -46,16 +45,18 @@ class PostgresCache:
         self._removed: dict[str, None] = {}
         self.unreadable = 0
 
+    @property
+    def dropped(self) -> int:
+        """How many entries were not written, because too many writes waited."""
+        return self._database.queue.dropped
+
     def may_hold(self, digest: bytes) -> bool:  # noqa: ARG002 - others put entries too
         """Whether a look-up can find anything: it always can."""
         return True
 
     async def get(self, digest: bytes) -> Entry | None:
-        """Return the entry; whatever cannot be read is a miss."""
-        try:
-            row = await self._database.fetch_row(_SELECT, digest)
-        except StoreFault:
-            return None
+        """Return the entry; what cannot be read is none. Raises StoreFault."""
+        row = await self._database.fetch_row(_SELECT, digest)
         if row is None or row[0] in self._removed:
             return None
         entry = read_entry(row[1:])
@@ -64,11 +65,8 @@ class PostgresCache:
         return entry
 
     async def get_many(self, digests: Sequence[bytes]) -> dict[bytes, Entry]:
-        """Return those entries that there are; whatever cannot be read is a miss."""
-        try:
-            rows = await self._database.fetch(_SELECT_MANY, digests)
-        except StoreFault:
-            return {}
+        """Return those entries that there are and can be read. Raises StoreFault."""
+        rows = await self._database.fetch(_SELECT_MANY, digests)
         rows = [row for row in rows if row[0] not in self._removed]
         # What is decompressed and checked elsewhere does not hold up the clients of others.
         entries = await asyncio.to_thread(lambda: [read_entry(row[1:]) for row in rows])

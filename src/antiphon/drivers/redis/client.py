@@ -9,7 +9,7 @@ from redis.asyncio.client import PubSub
 from redis.asyncio.cluster import ClusterNode
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
-from redis.exceptions import RedisError
+from redis.exceptions import RedisClusterException, RedisError
 
 from antiphon.settings import Redis as RedisSettings
 
@@ -19,7 +19,7 @@ Client = Redis | RedisCluster
 With a cluster, commands and scripts of several keys need keys with one `{hash tag}`.
 """
 
-FAULTS: Final = (RedisError, OSError)
+FAULTS: Final = (RedisError, RedisClusterException, OSError)
 """The server is gone, slow, full, or does not understand: TimeoutError is among them."""
 
 _CONNECT_SECONDS: Final = 2.0

@@ -9,7 +9,6 @@ from antiphon.cache.selecting import PROMPT_LENGTH, Selector
 from antiphon.drivers.rows import ENTRY_COLUMNS, READ_COLUMNS, entry_row, read_entry
 from antiphon.drivers.sqlite.database import Database
 from antiphon.drivers.sqlite.recordings import keep_recording
-from antiphon.wire.errors import StoreFault
 
 _FROM = "FROM cache_entries JOIN recordings ON recordings.id = recording_id"
 _SELECT = f"SELECT recording_id, {READ_COLUMNS} {_FROM} WHERE digest = ?"
@@ -45,18 +44,18 @@ class SqliteCache:
         self._removed: dict[str, None] = {}
         self.unreadable = 0
 
+    @property
+    def dropped(self) -> int:
+        """How many entries were not written, because too many writes waited."""
+        return self._database.dropped
+
     def may_hold(self, digest: bytes) -> bool:
         """Whether a look-up can find anything; costs nothing."""
         return self._known is None or digest in self._known
 
     async def get(self, digest: bytes) -> Entry | None:
-        """Return the entry; whatever cannot be read is a miss."""
-        try:
-            row = await self._database.read(
-                lambda connection: connection.execute(_SELECT, (digest,)).fetchone()
-            )
-        except StoreFault:
-            return None
+        """Return the entry; what cannot be read is none. Raises StoreFault."""
+        row = await self._database.read(lambda connection: connection.execute(_SELECT, (digest,)).fetchone())
         if row is None or row[0] in self._removed:
             return None
         entry = read_entry(row[1:])
@@ -65,7 +64,7 @@ class SqliteCache:
         return entry
 
     async def get_many(self, digests: Sequence[bytes]) -> dict[bytes, Entry]:
-        """Return those entries that there are; whatever cannot be read is a miss."""
+        """Return those entries that there are and can be read. Raises StoreFault."""
 
         def work(connection: sqlite3.Connection) -> list[tuple[str, Entry | None]]:
             # What is decompressed and checked here does not hold up the clients of others.
@@ -75,10 +74,7 @@ class SqliteCache:
                 rows += connection.execute(_SELECT_MANY.format(", ".join("?" * len(some))), some)
             return [(row[0], read_entry(row[1:])) for row in rows]
 
-        try:
-            found = await self._database.read(work)
-        except StoreFault:
-            return {}
+        found = await self._database.read(work)
         self.unreadable += sum(entry is None for _, entry in found)
         return {
             entry.digest: entry

@@ -1,0 +1,262 @@
+"""The second level of the cache in Redis or Valkey; implements `ports.stores.CacheLevel`.
+
+An entry is one string under its digest, and its digest stands under the id of its recording. Both expire by
+themselves, and what makes room for others is decided by the server (`maxmemory-policy`).
+"""
+
+import asyncio
+import heapq
+import logging
+import time
+from collections.abc import AsyncIterator, Callable, Sequence
+from typing import Final
+
+from antiphon.cache.entry import Entry
+from antiphon.cache.selecting import Selector
+from antiphon.drivers.redis.client import FAULTS, open_client
+from antiphon.drivers.redis.entries import (
+    BEGINNING,
+    TooShort,
+    Unreadable,
+    read_attributes,
+    read_value,
+    stays,
+    write_value,
+)
+from antiphon.drivers.redis.pipe import Pipe
+from antiphon.drivers.redis.pipes import Pipes
+from antiphon.drivers.redis.writing import WriteQueue
+from antiphon.settings import Redis as RedisSettings
+from antiphon.wire.errors import StoreFault
+
+_log = logging.getLogger(__name__)
+
+_REMOVED_LIMIT: Final = 10_000
+_SCANNED_AT_ONCE: Final = b"500"
+_LARGE: Final = 64 * 1024
+"""Bytes from which on answers are deflated, and inflated, on another thread."""
+_MAX_QUEUED_BYTES: Final = 64 * 1024 * 1024
+
+
+class RedisCache:
+    """Cache entries of all gateways with the same prefix."""
+
+    def __init__(
+        self,
+        settings: RedisSettings,
+        wall_clock: Callable[[], float] = time.time,
+        *,
+        max_queued_bytes: int = _MAX_QUEUED_BYTES,
+    ) -> None:
+        """Keep entries there; connects when it is first used. Raises what `open_client` does."""
+        self._client = open_client(settings)
+        self._now = wall_clock
+        self._pipes = Pipes(self._client)
+        self._writes = WriteQueue(max_queued_bytes)
+        self._write_pipes = Pipes(self._client)  # so that nobody who looks up waits for what is written
+        prefix = settings.prefix.encode()
+        self._entries = prefix + b"entry:"
+        self._recordings = prefix + b"recording:"
+        # What is not yet deleted, or was read just before, is not to be found any more.
+        self._removed: dict[str, None] = {}
+        self.unreadable = 0
+
+    @property
+    def queued(self) -> int:
+        """Writes that wait."""
+        return self._writes.queued
+
+    @property
+    def dropped(self) -> int:
+        """Entries that were not written, because too many writes waited or the server is full."""
+        return self._writes.dropped
+
+    @property
+    def failed(self) -> int:
+        """Writes that the server refused, or that it was gone for."""
+        return self._writes.failed
+
+    def may_hold(self, digest: bytes) -> bool:  # noqa: ARG002 - others put entries too
+        """Whether a look-up can find anything: it always can."""
+        return True
+
+    async def get(self, digest: bytes) -> Entry | None:
+        """Return the entry; what cannot be read is none. Raises StoreFault."""
+        key = self._key(digest)
+        try:
+            value = await self._pipes.ask(key, b"GET", key)
+        except FAULTS as error:
+            raise _store_fault(error) from error
+        if value is None:
+            return None
+        return (
+            await asyncio.to_thread(self._read, digest, value)
+            if len(value) > _LARGE
+            else self._read(digest, value)
+        )
+
+    async def get_many(self, digests: Sequence[bytes]) -> dict[bytes, Entry]:
+        """Return those entries that there are and can be read. Raises StoreFault."""
+        keys = [self._key(digest) for digest in digests]
+        try:
+            values = await asyncio.gather(*(self._pipes.ask(key, b"GET", key) for key in keys))
+        except FAULTS as error:
+            raise _store_fault(error) from error
+        held = [(digest, value) for digest, value in zip(digests, values, strict=True) if value is not None]
+
+        def read() -> list[Entry | None]:
+            return [self._read(digest, value) for digest, value in held]
+
+        # What is decompressed and checked elsewhere does not hold up the clients of others.
+        is_much = sum(len(value) for _, value in held) > _LARGE
+        entries = await asyncio.to_thread(read) if is_much else read()
+        return {entry.digest: entry for entry in entries if entry is not None}
+
+    def put(self, entry: Entry) -> None:
+        """Write the entry in the background."""
+
+        async def write() -> None:
+            # By how long it stays, not until when: the server's clock is not asked for what is fresh either.
+            seconds = stays(entry, self._now())
+            if seconds is not None and seconds <= 0:
+                return
+            expiry = () if seconds is None else (b"PX", b"%d" % max(1, int(seconds * 1000)))
+            is_large = entry.recording.size > _LARGE
+            value = await asyncio.to_thread(write_value, entry) if is_large else write_value(entry)
+            key, pointer = self._key(entry.digest), self._pointer(entry.recording.id)
+            ask = self._write_pipes.ask
+            # The pointer first: an entry that is there without it could only be found by looking at all of them.
+            await asyncio.gather(
+                ask(pointer, b"SET", pointer, entry.digest.hex().encode(), *expiry),
+                ask(key, b"SET", key, value, *expiry),
+            )
+
+        self._writes.put(write, entry.size, may_drop=True)
+
+    def remove_recording(self, recording_id: str) -> None:
+        """Remove the entries that hold this recording."""
+        self._removed[recording_id] = None
+        if len(self._removed) > _REMOVED_LIMIT:
+            del self._removed[next(iter(self._removed))]
+
+        async def write() -> None:
+            await self._remove_recording(recording_id)
+
+        self._writes.put(write)
+
+    async def select(self, selector: Selector, limit: int) -> list[Entry]:
+        """Return what is meant, newest first. Raises StoreFault."""
+        try:
+            meant = [(stub.stored_at, stub.digest) async for stub in self._meant(selector)]
+            newest = heapq.nlargest(limit, meant)
+            found = [await self.get(digest) for _, digest in newest]
+        except FAULTS as error:
+            raise _store_fault(error) from error
+        return [entry for entry in found if entry is not None]
+
+    async def remove(self, selector: Selector) -> int:
+        """Remove what is meant; what was put before is written before. Raises StoreFault."""
+        try:
+            await self._writes.flushed()
+            return await self._remove_meant(selector)
+        except FAULTS as error:
+            raise _store_fault(error) from error
+
+    async def close(self) -> None:
+        """Finish all writes, and hang up."""
+        await self._writes.close()
+        await self._pipes.close()
+        await self._write_pipes.close()
+        await self._client.aclose()
+
+    def _key(self, digest: bytes) -> bytes:
+        return self._entries + digest.hex().encode()
+
+    def _pointer(self, recording_id: str) -> bytes:
+        return self._recordings + recording_id.encode()
+
+    def _read(self, digest: bytes, value: bytes) -> Entry | None:
+        try:
+            entry = read_value(value)
+            if entry.digest != digest:
+                raise Unreadable("an entry under another's key")
+        except Unreadable as error:
+            _log.warning("a cache entry cannot be read and counts as a miss: %s", error)
+            self.unreadable += 1
+            return None
+        return None if entry.recording.id in self._removed else entry
+
+    async def _remove_recording(self, recording_id: str) -> None:
+        pointer = self._pointer(recording_id)
+        digest = await self._write_pipes.ask(pointer, b"GET", pointer)
+        if digest is not None:
+            key = self._entries + digest
+            await self._write_pipes.ask(key, b"UNLINK", key)
+            await self._write_pipes.ask(pointer, b"UNLINK", pointer)
+        else:
+            # It has none, or has one whose pointer had to make room.
+            await self._remove_meant(Selector(recording_id=recording_id))
+
+    async def _remove_meant(self, selector: Selector) -> int:
+        """Remove what is meant, and return how many those are. Raises one of FAULTS."""
+        count = 0
+        async for stub in self._meant(selector):
+            for key in (self._key(stub.digest), self._pointer(stub.recording.id)):
+                gone = await self._write_pipes.ask(key, b"UNLINK", key)
+                count += gone if key.startswith(self._entries) else 0
+        return count
+
+    async def _meant(self, selector: Selector) -> AsyncIterator[Entry]:
+        """Look at all entries, and yield what `Attributes.stub` makes of those that are meant. Raises one of FAULTS."""
+        if selector.digest is not None:
+            key = self._key(selector.digest)
+            for stub in await self._stubs(self._pipes, [key]):
+                if selector.matches(stub):
+                    yield stub
+            return
+        pattern = _escaped(self._entries) + b"*"
+        for server in await self._pipes.servers():
+            place = b"0"
+            while True:
+                reply = await server.ask(b"SCAN", place, b"MATCH", pattern, b"COUNT", _SCANNED_AT_ONCE)
+                place, keys = reply
+                for stub in await self._stubs(server, keys):
+                    if selector.matches(stub):
+                        yield stub
+                if place == b"0":
+                    break
+
+    async def _stubs(self, at: Pipe | Pipes, keys: list[bytes]) -> list[Entry]:
+        values = await _beginnings(at, keys, BEGINNING)
+        stubs: list[Entry] = []
+        for key, value in zip(keys, values, strict=True):
+            try:
+                try:
+                    stubs.append(read_attributes(value).stub())
+                except TooShort:
+                    (whole,) = await _beginnings(at, [key], _LARGE)
+                    stubs.append(read_attributes(whole).stub())
+            except Unreadable:
+                continue  # nobody is answered from it
+        return stubs
+
+
+async def _beginnings(at: Pipe | Pipes, keys: list[bytes], length: int) -> list[bytes]:
+    """Return the first bytes of each of these."""
+    end = b"%d" % (length - 1)
+    if isinstance(at, Pipes):
+        return list(await asyncio.gather(*(at.ask(key, b"GETRANGE", key, b"0", end) for key in keys)))
+    return list(await asyncio.gather(*(at.ask(b"GETRANGE", key, b"0", end) for key in keys)))
+
+
+def _escaped(text: bytes) -> bytes:
+    """Write what means itself in a pattern."""
+    return b"".join(b"\\" + bytes((byte,)) if byte in b"*?[]^\\" else bytes((byte,)) for byte in text)
+
+
+def _store_fault(error: Exception) -> StoreFault:
+    return StoreFault(
+        f"The shared cache cannot be used: {error}",
+        code="storage_unavailable",
+        headers=((b"retry-after", b"1"),),
+    )

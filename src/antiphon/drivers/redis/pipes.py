@@ -1,0 +1,65 @@
+"""The connection for each key: the one that there is, or that of the cluster's node which has the key."""
+
+from collections.abc import Awaitable
+from typing import Final
+
+from redis.asyncio import RedisCluster
+from redis.asyncio.cluster import ClusterNode
+from redis.exceptions import ResponseError
+
+from antiphon.drivers.redis.client import FAULTS, Client
+from antiphon.drivers.redis.pipe import Pipe, Reply
+
+_ELSEWHERE: Final = ("MOVED", "ASK", "TRYAGAIN", "CLUSTERDOWN")
+"""How a node refuses what it has not."""
+
+
+class Pipes:
+    """One pipe to each node; where the nodes are is known by the library's client."""
+
+    def __init__(self, client: Client) -> None:
+        """Ask what `client` knows of; it is closed by whoever has made it."""
+        self._client = client
+        self._pipes: dict[str, Pipe] = {}
+        self._only = (
+            None if isinstance(client, RedisCluster) else Pipe(client.connection_pool.make_connection)
+        )
+
+    def ask(self, key: bytes, *words: bytes) -> Awaitable[Reply]:
+        """Send a command about one key. Raises one of FAULTS; a refusal is ResponseError."""
+        return self._ask_node(key, words) if self._only is None else self._only.ask(*words)
+
+    async def servers(self) -> list[Pipe]:
+        """Return a pipe to each server that has a part of the keys. Raises one of FAULTS."""
+        if not isinstance(self._client, RedisCluster):
+            return [] if self._only is None else [self._only]
+        await self._client.initialize()
+        return [self._to(node) for node in self._client.get_primaries()]
+
+    async def close(self) -> None:
+        """Hang up."""
+        for pipe in [self._only] if self._only is not None else list(self._pipes.values()):
+            await pipe.close()
+
+    async def _ask_node(self, key: bytes, words: tuple[bytes, ...]) -> Reply:
+        client = self._client
+        assert isinstance(client, RedisCluster)
+        await client.initialize()
+        try:
+            node = client.get_node_from_key(key.decode())
+            assert node is not None  # only replicas are looked for in vain
+            return await self._to(node).ask(*words)
+        except ResponseError as refusal:
+            if not str(refusal).startswith(_ELSEWHERE):
+                raise
+        except FAULTS:
+            pass
+        # The library finds out who has the key now, and remembers.
+        name, *rest = words
+        return await client.execute_command(name.decode(), *rest)
+
+    def _to(self, node: ClusterNode) -> Pipe:
+        pipe = self._pipes.get(node.name)
+        if pipe is None:
+            pipe = self._pipes[node.name] = Pipe(lambda: node.connection_class(**node.connection_kwargs))
+        return pipe
