@@ -1,27 +1,31 @@
 """Gateways on hosts of their own, which share the place where flights are, and one upstream."""
 
-import asyncio
 import contextlib
 from pathlib import Path
 
-from antiphon.settings import Cache, Storage
+from antiphon.settings import Cache, Storage, Timeout
 from e2e.plain_client import plain_client
 from engine.scene import ASKED, CHAT, Scene
 from serving import serving, settings_for
 from waiting import eventually
 
-DRIVERS = ("postgres",)
+DRIVERS = ("postgres", "redis")
+UNHURRIED = Timeout(10.0)
 
 
 def place_of(request, kind):
     """Return the settings that let gateways share flights in a server of this kind."""
-    return {"storage": Storage(url=request.getfixturevalue("postgres_url"))}
+    if kind == "postgres":
+        return {"storage": Storage(url=request.getfixturevalue("postgres_url"))}
+    server = {"redis": "redis_server", "cluster": "redis_cluster"}[kind]
+    return {"redis": request.getfixturevalue(server).settings}
 
 
 @contextlib.asynccontextmanager
 async def hosts(folder: Path, simulator, place, count=2, *, cache=(), **changes):
     """Serve with so many gateways."""
-    cache = Cache(**dict(cache))
+    store = "redis" if "redis" in place else "storage"
+    cache = Cache(**{"store": store, "lookup_timeout": UNHURRIED, **dict(cache)})
     async with contextlib.AsyncExitStack() as stack:
         made = []
         for number in range(count):
@@ -31,12 +35,7 @@ async def hosts(folder: Path, simulator, place, count=2, *, cache=(), **changes)
             running = await stack.enter_async_context(serving(settings))
             client = await stack.enter_async_context(plain_client(running.port))
             made.append(Scene(own, running, simulator, client))
-        await asyncio.gather(*(is_heard(host) for host in made))
         yield made
-
-
-async def is_heard(host):
-    """Return when a host hears what others say."""
 
 
 def sharing_of(host):
@@ -52,3 +51,9 @@ def ask_later(host, path=CHAT, **changes):
     """Send a request over the host's own client; its answer is read later."""
     headers = changes.pop("headers", {})
     host.client.send("POST", path, {**ASKED[path], **changes}, **headers)
+
+
+def is_told(host):
+    """Whether somebody on another host follows what this one leads."""
+    leads = sharing_of(host)._leading._leads.values()
+    return any(lead.publisher is not None and lead.publisher in lead.live.listeners for lead in leads)

@@ -120,10 +120,10 @@ class Application:
             wall_clock=wall_clock,
             clock=time.monotonic,
         )
-        flights = flights_of(settings, storage)
-        if cache is not None and flights is not None:
+        self._flights = flights_of(settings, storage)
+        if cache is not None and self._flights is not None:
             self.producing.sharing = Sharing(
-                flights,
+                self._flights,
                 self.producing,
                 self.memory,
                 self._tasks,
@@ -298,6 +298,8 @@ class Application:
         await self._tasks.stop()
         if self._hints is not None:
             await self._hints.close()
+        if self._flights is not None:
+            await self._flights.close()
         if self.redis_cache is not None:
             await self.redis_cache.close()
         await self.storage.close()

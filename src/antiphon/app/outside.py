@@ -73,7 +73,12 @@ def flights_of(settings: Settings, storage: Storage) -> Flights | None:
     cache = settings.cache
     if cache is None or cache.store == "none" or cache.in_flight == "worker":
         return None
-    return storage.flights
+    if cache.store != "redis" or settings.redis is None:
+        return storage.flights
+    with _told_of_redis():
+        from antiphon.drivers.redis.flights import RedisFlights
+
+        return RedisFlights(settings.redis)
 
 
 def hooks_of(settings: Settings, environ: Mapping[str, str]) -> dict[str, Hook]:

@@ -117,14 +117,25 @@ class Sharing:
         turn, live, source = boarding.turn, boarding.live, boarding.source
         # Led from now on, as far as this process knows: a claim may be granted of which nobody hears.
         self._leading.begin(claim, live, boarding.key)
-        gone: list[bool] = []
+        gone = is_answered = False
 
         def go() -> None:
-            gone.append(True)
+            nonlocal gone
+            gone = True
             if live.recording.is_live:
                 self._producer.ask(turn, live, source)
 
-        timer = asyncio.get_running_loop().call_later(self._timeout, lambda: self._go_alone(go))
+        loop = asyncio.get_running_loop()
+
+        def be_late() -> None:
+            # After what has come meanwhile: if this process was late itself, the place is not.
+            loop.call_soon(lambda: loop.call_soon(give_up))
+
+        def give_up() -> None:
+            if not is_answered and not gone:
+                self._go_alone(go)
+
+        timer = loop.call_later(self._timeout, be_late)
         try:
             epoch = await self._place.claim(claim, LEASE_SECONDS)
         except StoreFault:
@@ -132,6 +143,7 @@ class Sharing:
                 self._go_alone(go)
             return
         finally:
+            is_answered = True
             timer.cancel()
         if epoch is None:
             if not gone:
