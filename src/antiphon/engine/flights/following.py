@@ -27,7 +27,9 @@ _LOOK_SECONDS: Final = LEASE_SECONDS / 4
 """How often the place is looked into even if no hint comes."""
 _MOST_PIECES: Final = 16
 _TRUST_SECONDS: Final = LEASE_SECONDS + 1.0
-"""How long a place that says nothing is waited for."""
+"""How long a place that says nothing is waited for, so that a stream need not break off."""
+_UNTOLD_TRUST_SECONDS: Final = 1.0
+"""How long if nothing was told yet."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,7 +149,8 @@ class Following:
         _log.warning("flights of other processes cannot be followed: %s", fault.message)
         now = self._clock()
         for feed in feeds:
-            if now - feed.heard_at > _TRUST_SECONDS and self._feeds.get(feed.claim.flight) is feed:
+            patience = _TRUST_SECONDS if feed.position else _UNTOLD_TRUST_SECONDS
+            if now - feed.heard_at > patience and self._feeds.get(feed.claim.flight) is feed:
                 self._give_up(feed)
 
     def _take(self, feed: Feed, page: Page, most: int) -> None:

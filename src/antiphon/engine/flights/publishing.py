@@ -11,7 +11,7 @@ from antiphon.recording import Mode, State
 from antiphon.recording.telling import Over, Part, opening_of, write_piece
 from antiphon.wire.errors import StoreFault, UpstreamFault
 
-LEASE_SECONDS: Final = 2.0
+LEASE_SECONDS: Final = 3.0
 """How long a leader that says nothing is waited for."""
 _BATCH_BYTES: Final = 256 * 1024
 _MOST_PIECES: Final = 8
