@@ -29,7 +29,7 @@ def test_without_controls_a_request_is_plain():
     assert controls_of() is PLAIN
     assert controls_of(member={}) is PLAIN
     assert controls_of("") is PLAIN
-    assert controls_of("no-transform, stale-if-error=60") is PLAIN
+    assert controls_of("no-transform, private=60") is PLAIN
     assert controls_of(x_antiphon_cache="on") is PLAIN
 
 
@@ -250,3 +250,14 @@ def test_a_switch_that_is_neither_on_nor_off_is_refused(value):
     """Status 400, naming the header."""
     fault = fault_of(x_antiphon_cache=value)
     assert (fault.status, fault.param) == (400, "X-Antiphon-Cache")
+
+
+def test_windows_for_stale_answers_are_read():
+    """RFC 5861, by header and in the body; the lesser counts. Zero is not nothing."""
+    controls = controls_of("stale-while-revalidate=30, stale-if-error=0")
+    assert (controls.stale_while_revalidate, controls.stale_if_error) == (30.0, 0.0)
+    controls = controls_of("stale-if-error=60", {"stale-if-error": 9, "stale-while-revalidate": 1.5})
+    assert (controls.stale_while_revalidate, controls.stale_if_error) == (1.5, 9.0)
+    for wrong in ("stale-if-error", "stale-while-revalidate=soon"):
+        with pytest.raises(ClientFault):
+            controls_of(wrong)

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from antiphon.cache.key import NOT_KEYED, Circumstance, cache_key
-from antiphon.wire.json import read_members
+from antiphon.cache.key import NOT_KEYED, Circumstance, cache_key, list_keys
+from antiphon.wire.json import canonical_value, read_members
 from wire.spelling import meaning, objects, spelled, values
 
 CHAT = Circumstance("chat", "/chat/completions", "up/gpt-test", "key:alice", "", "")
@@ -163,3 +163,27 @@ def test_the_digest_stands_for_the_identity():
     keys = [key_of({"n": number}) for number in range(1000)]
     assert 1000 == len({key.digest for key in keys}) == len({key.identity for key in keys})
     assert {16} == {len(key.digest) for key in keys}
+
+
+inputs = st.lists(texts | st.lists(st.integers(0, 2**40), max_size=3), max_size=4)
+
+
+@given(objects, inputs, circumstances, st.booleans(), st.data())
+def test_an_item_of_a_list_has_the_key_of_the_request_for_it_alone(
+    body, items, circumstance, own_cache, data
+):
+    """Whatever else the request says; and the whole list has the key that it has without its items."""
+    spelt = [data.draw(spelled(item)).encode() for item in items]
+    members = read_members(data.draw(spelled({**body, "input": items})).encode())
+    keys = list_keys(
+        circumstance,
+        members,
+        "input",
+        [canonical_value(item) for item in spelt],
+        alone={name: value for name, value in members.items() if name != "input"},
+        own_cache=own_cache,
+    )
+    singles = [read_members(data.draw(spelled({**body, "input": item})).encode()) for item in items]
+
+    assert keys.whole == cache_key(circumstance, members, own_cache=own_cache)
+    assert keys.each == [cache_key(circumstance, single, own_cache=own_cache) for single in singles]

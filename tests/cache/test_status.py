@@ -44,9 +44,9 @@ def test_a_hit_tells_its_key_and_what_is_left_of_its_lifetime():
 
 
 def test_a_stale_hit_has_a_negative_ttl():
-    """RFC 9211, section 2.5."""
+    """RFC 9211, section 2.5: also where it expired less than a second ago."""
     headers = dict(hit_headers(b"00", 4000.0, -400.5))
-    assert parsed(headers[b"cache-status"])[1]["ttl"] == -400
+    assert parsed(headers[b"cache-status"])[1]["ttl"] == -401
 
 
 def test_a_clock_that_was_set_back_gives_no_negative_age():
@@ -92,7 +92,8 @@ def test_the_header_reads_as_in_the_contract():
     assert dict(hit_headers(b"ab", 288.0, 3312.0))[b"cache-status"] == b'antiphon; hit; ttl=3312; key="ab"'
 
 
-def test_every_verdict_but_a_hit_is_a_reason_to_forward():
+def test_every_verdict_that_does_not_answer_is_a_reason_to_forward():
     """The states of a look-up are the tokens that RFC 9211, section 2.2, registers."""
-    assert {verdict.value for verdict in Verdict} - {"hit"} <= FORWARD_REASONS
+    assert {verdict.value for verdict in Verdict if not verdict.answers} <= FORWARD_REASONS
+    assert {verdict.reason for verdict in Verdict} - {""} <= FORWARD_REASONS
     assert Controls().bypass is None

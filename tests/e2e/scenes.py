@@ -3,11 +3,11 @@
 import asyncio
 import contextlib
 import sqlite3
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine
 from pathlib import Path
 from typing import Any
 
-from antiphon.drivers.simulator import Answer, Simulator
+from antiphon.drivers.simulator import Answer, Received, Simulator
 from antiphon.settings import Provider
 from e2e.plain_client import Answer as Got
 from e2e.plain_client import PlainClient, plain_client
@@ -68,16 +68,17 @@ def read_rows(folder: Path, query: str) -> list[dict[str, Any]]:
 async def scene(
     folder: Path,
     *answers: Answer,
+    answering: Callable[[Received], Answer] | None = None,
     clock: Any = None,
     p: str | None = None,
     providers_at: Any = None,
     **changes: Any,
 ) -> AsyncIterator[Scene]:
-    """Set up with these answers and changed settings.
+    """Set up with these answers, or one that chooses them, and changed settings.
 
     With `p`, the only provider is `p`, of that type; `providers_at` makes providers from the upstream's URL.
     """
-    async with Simulator(answers) as simulator:
+    async with Simulator(answering or answers) as simulator:
         if providers_at is not None:
             changes["providers"] = providers_at(simulator.base_url)
         if p is not None:

@@ -13,7 +13,7 @@ from openai.types.responses import Response
 
 from antiphon.drivers.simulator import Answer
 from antiphon.recording import codec
-from antiphon.settings import Cache
+from antiphon.settings import Cache, Model
 from antiphon.turn.grammar import violations
 from e2e.callers import CALLERS
 from e2e.plain_client import plain_client
@@ -21,6 +21,7 @@ from e2e.samples import (
     ANSWER_IDS,
     ANSWERED_BY,
     CREATED_AT,
+    MODEL,
     PATHS,
     REQUESTS,
     TOKENS,
@@ -31,6 +32,7 @@ from e2e.samples import (
     responses_frames,
 )
 from e2e.scenes import play, read_rows, scene
+from embedder import Embedder, tokens, vector
 from official_library import events_of, frames_of
 from serving import Clock
 from waiting import eventually
@@ -136,6 +138,106 @@ def test_a3_a_hit_is_the_right_kind_of_answer_for_its_route(
             "responses": lambda answer: answer.output_text,
         }[dialect]
         assert said(answers[0]) == said(answers[1])
+
+    play(run())
+
+
+# ------------------------------------------------------------------------------------------------ A4, A5
+
+
+def each_vector(answer: Any) -> list[tuple[int, list[float]]]:
+    return [(entry.index, entry.embedding) for entry in answer.data]
+
+
+@pytest.mark.parametrize(
+    ("known", "asked", "fetched"),
+    [
+        (["a", "c"], ["a", "b", "c"], ["b"]),
+        (["a", "d"], ["a", "b", "c", "d", "e"], ["b", "c", "e"]),
+        ([[1, 2]], [[3], [1, 2], [4, 5], [3]], [[3], [4, 5]]),
+        (["b"], ["a", "b"], ["a"]),
+    ],
+    ids=["hit-fetched-hit", "hit-fetched-fetched-hit-fetched", "tokens", "fetched-hit"],
+)
+@pytest.mark.parametrize("encoding_format", ["float", "base64", None])
+def test_a4_a_list_asks_the_upstream_only_for_what_is_missing(
+    tmp_path: Path, caller: Any, known: list[Any], asked: list[Any], fetched: list[Any], encoding_format: Any
+):
+    """In the order of the request, under right indexes; it says how much was a hit, and how long it took."""
+    embedder = Embedder()
+    options = {} if encoding_format is None else {"encoding_format": encoding_format}
+
+    def embed(inputs: list[Any]) -> Callable[[Any], Any]:
+        return lambda client: client.embeddings.with_raw_response.create(
+            model="up/small", input=inputs, **options
+        )
+
+    async def run() -> None:
+        async with scene(tmp_path, answering=embedder) as there:
+            official = caller(there.base_url)
+            await official.result(embed(known))
+            raw = await official.result(embed(asked))
+            again = await official.result(embed(asked))
+            rows = await there.rows()
+        body = {"encoding_format": encoding_format} if encoding_format == "base64" else {}
+        expected = [(index, vector(each, body)) for index, each in enumerate(asked)]
+        assert each_vector(raw.parse()) == each_vector(again.parse()) == expected
+        assert raw.parse().usage.prompt_tokens == sum(map(tokens, asked))
+        assert embedder.asked == [known, fetched]
+
+        there_already = sum(each in known for each in asked)
+        status, timing = raw.headers["cache-status"], raw.headers["server-timing"]
+        assert status == f'antiphon; fwd=partial; stored; detail="{there_already}/{len(asked)}"'
+        assert float(timing.removeprefix("total;dur=")) > 0
+        assert again.headers["x-cache"] == "HIT (exact)"
+        assert "x-cache" not in raw.headers
+        assert again.headers["server-timing"].startswith("total;dur=")
+        assert [row["cache"] for row in rows] == ["miss", "partial", "hit"]
+
+    play(run())
+
+
+@pytest.mark.parametrize("model", [MODEL, "up/vendor/small", "fast"])
+def test_a5_a_cached_embedding_names_the_model_that_the_provider_named(
+    tmp_path: Path, caller: Any, model: str
+):
+    """Not the alias and not the prefixed name; without a name there is none, and that is no error."""
+
+    async def run() -> None:
+        models = {"fast": Model(target="up/vendor/small")}
+        embedder = Embedder()
+        async with scene(tmp_path, answering=embedder, models=models) as there:
+            official = caller(there.base_url)
+            for named in (ANSWERED_BY, None):
+                embedder.changes, embedder.asked = {"model": named}, []
+                for inputs in (["a"], ["b", "a"], ["a", "b"], ["a"]):
+                    answer = await official.result(
+                        lambda client, inputs=inputs, named=named: client.embeddings.create(
+                            model=model,
+                            input=inputs,
+                            encoding_format="float",
+                            extra_body={"cache": {"namespace": str(named)}},
+                        )
+                    )
+                    assert getattr(answer, "model", None) == named
+                    assert each_vector(answer) == [
+                        (index, vector(each, {})) for index, each in enumerate(inputs)
+                    ]
+                assert embedder.asked == [["a"], ["b"]]
+
+    play(run())
+
+
+def test_a5_an_answer_without_entries_gives_none(tmp_path: Path, caller: Any):
+    """Neither the first time nor when it is asked for again; the library itself takes no answer without them."""
+
+    async def run() -> None:
+        async with scene(tmp_path) as there:
+            there.simulator.answer(Answer(body=b'{"object":"list","data":[],"model":"m"}'))
+            for _ in range(2):
+                for inputs in ("a", ["a", "b"]):
+                    got = await there.client.post("/v1/embeddings", {"model": "up/m", "input": inputs})
+                    assert (got.status, got.json()["data"]) == (200, [])
 
     play(run())
 

@@ -52,13 +52,17 @@ class Books:
 
     def __init__(self, **changes):
         self.ledger = Paper()
-        self.seen = []
+        self.seen, self.saved = [], {}
         self.asked = []
         self.wall, self.clock = Clock(1000.0), Clock(50.0)
         self.tasks = Tasks()
         options = {"ledger": self.ledger, "price": self.price, "log_requests": False, **changes}
         self.accounts = Accounts(
-            observe=self.seen.extend, tasks=self.tasks, wall_clock=self.wall, clock=self.clock, **options
+            observe=lambda rows, saved: (self.seen.extend(rows), self.saved.update(saved)),
+            tasks=self.tasks,
+            wall_clock=self.wall,
+            clock=self.clock,
+            **options,
         )
 
     def price(self, provider, model, usage, at):
@@ -155,6 +159,24 @@ def test_only_who_asked_the_upstream_pays(result, ending, cache, cost, saved):
         (row,) = await books.rows()
         assert (row.cache, row.cost, row.cost_saved) == (cache, cost, saved)
         assert (row.status, row.error) == (ending.status, ending.error)
+        await books.accounts.stop()
+
+    run(test())
+
+
+@pytest.mark.parametrize(("ending", "cost_saved", "tokens"), [(SENT, 0.5, {"req_001": 3}), (LEFT, None, {})])
+def test_of_a_partly_cached_answer_the_rest_is_paid(ending, cost_saved, tokens):
+    """What the upstream was asked for is in the row, and what it was not asked for is saved, once it was sent."""
+    answer, saved = Usage(input_tokens=10, total_tokens=10), Usage(input_tokens=3, total_tokens=3)
+    paid = Usage(input_tokens=7, total_tokens=7)
+
+    async def test():
+        books = Books()
+        books.count(1, ending=ending, result="partial", saved=saved, recording=recording_of(usage=answer))
+        (row,) = await books.rows()
+        assert (row.cache, row.input_tokens, row.total_tokens) == ("partial", 7, 7)
+        assert (row.cost, row.cost_saved, books.saved) == (0.5, cost_saved, tokens)
+        assert [usage for _, _, usage, _ in books.asked] == [saved, paid]
         await books.accounts.stop()
 
     run(test())

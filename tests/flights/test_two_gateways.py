@@ -81,7 +81,7 @@ def test_fifty_requests_on_three_hosts(tmp_path, place):
             hosts(tmp_path, simulator, place, 3) as made,
             contextlib.AsyncExitStack() as stack,
         ):
-            clients = []
+            clients, counted = [], [Counted(host) for host in made]
             for number in range(50):
                 host = made[number % 3]
                 client = await stack.enter_async_context(plain_client(host.running.port))
@@ -94,19 +94,27 @@ def test_fifty_requests_on_three_hosts(tmp_path, place):
             assert {each.status for each in got} == {200}
             assert ["collapsed" in each.cache_status for each in got].count(False) == 1
             assert len({text_in(each) for each in got}) == 1
-            rows = [row for host in made for row in await counted(host)]
-            assert sorted(row for row in rows) == ["collapsed"] * 49 + ["miss"]
+            rows = [row for each in counted for row in await each.results()]
+            assert sorted(rows) == ["collapsed"] * 49 + ["miss"]
 
     run(test())
 
 
-async def counted(host):
-    """Return what the metrics of a host have counted, by the result of the cache."""
-    seen = []
-    observe = host.application.accounts._observe
-    host.application.accounts._observe = lambda rows: (seen.extend(row.cache for row in rows), observe(rows))
-    await host.application.accounts.flush()
-    return seen
+class Counted:
+    """What the ledger of a host is told from now on, by the result of the cache."""
+
+    def __init__(self, host):
+        self._accounts = host.application.accounts
+        self._observe, self._accounts._observe = self._accounts._observe, self._note
+        self._seen = []
+
+    def _note(self, rows, *more):
+        self._seen.extend(row.cache for row in rows)
+        self._observe(rows, *more)
+
+    async def results(self):
+        await self._accounts.flush()
+        return sorted(self._seen)
 
 
 # Coming late.
@@ -333,6 +341,7 @@ def test_who_has_asked_may_leave_while_another_host_listens(tmp_path, place):
     async def test():
         answer = Answer(frames=[*frames, usage_frame(), done], gate=gate, gate_at=3)
         async with upstream([answer]) as simulator, hosts(tmp_path, simulator, place) as (first, second):
+            counted = [Counted(host) for host in (first, second)]
             async with plain_client(first.running.port) as leaver:
                 send(leaver, stream=True)
                 await simulator.wait_for_calls(1)
@@ -345,8 +354,7 @@ def test_who_has_asked_may_leave_while_another_host_listens(tmp_path, place):
             body = await second.client.rest({})
             assert body.endswith(done)
             assert not simulator.calls[0].aborted
-            assert await counted(first) == ["miss"]
-            assert await counted(second) == ["collapsed"]
+            assert [await each.results() for each in counted] == [["miss"], ["collapsed"]]
 
     run(test())
 

@@ -8,6 +8,7 @@ import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 
 from antiphon.app.outside import deck_of, flights_of, hints_of, hooks_of, redis_cache_of, sources_of
+from antiphon.cache.lifetimes import Lifetimes
 from antiphon.drivers.download import Downloader
 from antiphon.drivers.memory import MemoryCache
 from antiphon.drivers.prices import Prices
@@ -19,11 +20,13 @@ from antiphon.engine.contexts import Contexts, Limits
 from antiphon.engine.conversations import Conversations
 from antiphon.engine.counting import Counting
 from antiphon.engine.flights.sharing import Sharing
+from antiphon.engine.idempotency.idempotency import Idempotency
 from antiphon.engine.producing import Producing, Shelves
 from antiphon.engine.references import References
 from antiphon.engine.replaying import Replaying
 from antiphon.engine.runs.runs import Runs
 from antiphon.engine.second_level import SecondLevel
+from antiphon.engine.staleness import Staleness
 from antiphon.engine.tasks import Tasks
 from antiphon.engine.translating import Translating
 from antiphon.engine.turns import Turns
@@ -32,6 +35,7 @@ from antiphon.gateway.around import Around
 from antiphon.gateway.cache_admin import CacheAdmin
 from antiphon.gateway.conversations import ConversationRoutes
 from antiphon.gateway.gateway import RESPONSES_ROUTE, Gateway
+from antiphon.gateway.idempotent import Idempotent
 from antiphon.gateway.kept import KeptResponses
 from antiphon.gateway.keys import Keyring
 from antiphon.gateway.metrics import Gauge, Metrics
@@ -110,8 +114,10 @@ class Application:
             now=wall_clock,
         )
         self.conversations = Conversations(storage.conversations, self._tasks)
+        lifetimes = Lifetimes(cache, settings.models)
         self.producing = Producing(
             cache=cache,
+            lifetimes=lifetimes,
             shelves=shelves,
             accounts=self.accounts,
             translate=translating.send,
@@ -131,6 +137,7 @@ class Application:
                 timeout=cache.lookup_timeout,
                 max_bytes=cache.max_entry_bytes,
             )
+        self.idempotency = Idempotency(storage.claims, self._tasks, settings.idempotency)
         self._hints = hints_of(settings)
         self._webhooks = Webhooks(storage.outbox, hooks_of(settings, environ), self._tasks, wall_clock)
         self.runs = Runs(
@@ -160,21 +167,25 @@ class Application:
             ),
         )
         catalogue = Catalogue(Resolver(settings.providers, settings.models), self._sources)
+        replaying = Replaying(
+            memory=self.memory,
+            original_ids=cache is not None and cache.ids == "original",
+            keep=self.producing.keep,
+            is_full=lambda: storage.responses.is_full,
+            on_ending=self.accounts.count,
+            wall_clock=wall_clock,
+            clock=time.monotonic,
+        )
         turns = Turns(
             sources=self._sources,
             catalogue=catalogue,
             cache=cache,
             shelves=shelves,
             producing=self.producing,
-            replaying=Replaying(
-                memory=self.memory,
-                original_ids=cache is not None and cache.ids == "original",
-                keep=self.producing.keep,
-                is_full=lambda: storage.responses.is_full,
-                on_ending=self.accounts.count,
-                wall_clock=wall_clock,
-                clock=time.monotonic,
+            staleness=Staleness(
+                lifetimes, shelves, self.producing, replaying, self._tasks, wall_clock=wall_clock
             ),
+            replaying=replaying,
             contexts=contexts,
             conversations=self.conversations,
             accept=self.runs.accept,
@@ -203,6 +214,7 @@ class Application:
             self._sources,
             keyring,
             self._tasks,
+            storage.claims,
         )
         conversations = ConversationRoutes(
             storage.conversations, references, keyring, self._tasks, wall_clock
@@ -225,7 +237,10 @@ class Application:
                 **around.handlers(),
                 **CacheAdmin(self.memory, self.second_level, settings.admin.key, self._tasks).handlers(),
             }
-            self.gateway = Gateway(turns, keyring, handlers)
+            idempotent = Idempotent(self.idempotency, keyring, settings.admin.key, kept.tell)
+            self.gateway = Gateway(
+                turns, keyring, handlers, idempotent=idempotent if settings.idempotency.enabled else None
+            )
         else:
             self.gateway = Gateway(turns, keyring, operations.handlers(), ())
 
@@ -264,6 +279,7 @@ class Application:
         """Begin what goes on beside the requests."""
         self.runs.start(RESPONSES_ROUTE, self._turns.answer)
         self.conversations.start()
+        self.idempotency.start()
         self._webhooks.start()
         if self.producing.sharing is not None:
             self.producing.sharing.start()
@@ -284,6 +300,7 @@ class Application:
         """
         self.runs.retire()
         await self.runs.hand_over()
+        self.idempotency.break_off()
         self.producing.fail_all(
             GatewayError("The gateway is shutting down.", code="shutting_down", status=503)
         )
@@ -368,6 +385,14 @@ class Application:
         return (
             Gauge("runs_queued", "Background answers that wait to be begun.", self.runs.queued, across="max"),
             Gauge("runs_in_progress", "Background answers that are being made.", self.runs.running),
+            Gauge(
+                "idempotency_running", "Requests with an idempotency key under way.", self.idempotency.running
+            ),
+            Gauge(
+                "idempotency_replayed_requests",
+                "Requests that were told what an earlier one with their key was answered with.",
+                self.idempotency.replayed,
+            ),
             Gauge("live_recordings", "Answers that are being recorded now.", self.producing.count),
             Gauge("cache_memory_entries", "Entries in the memory level of the cache.", len(self.memory)),
             Gauge("cache_memory_bytes", "Bytes in the memory level of the cache.", self.memory.size),

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from antiphon.wire.errors import ClientFault
 
-_TAGS_LIMIT = 16
+MOST_TAGS = 16
 _TAG_LENGTH = 128
 _NAMESPACE_LENGTH = 256
 _MOST_SECONDS: Final = 2.0**31
@@ -31,6 +31,10 @@ class Controls:
     max_age: float | None = None
     min_fresh: float = 0.0
     max_stale: float = 0.0
+    stale_while_revalidate: float | None = None
+    """Seconds after its expiry for which an entry may answer while a fresh one is fetched; None: as configured."""
+    stale_if_error: float | None = None
+    """Seconds after its expiry for which an entry may answer where the upstream cannot; None: as configured."""
     only_if_cached: bool = False
     ttl: float | None = None
     namespace: str = ""
@@ -68,6 +72,8 @@ def read_controls(
         ),
         min_fresh=_seconds(directives, "min-fresh") or 0.0,
         max_stale=_stale(directives),
+        stale_while_revalidate=_told(directives, member, "stale-while-revalidate"),
+        stale_if_error=_told(directives, member, "stale-if-error"),
         only_if_cached="only-if-cached" in directives,
         ttl=_member_seconds(member, "ttl"),
         namespace=_namespace(member),
@@ -136,6 +142,10 @@ def _stale(directives: Mapping[str, str]) -> float:
     return _seconds(directives, "max-stale") or 0.0
 
 
+def _told(directives: Mapping[str, str], member: Mapping[str, Any], name: str) -> float | None:
+    return _least(_seconds(directives, name), _member_seconds(member, name))
+
+
 def _least(*values: float | None) -> float | None:
     return min((value for value in values if value is not None), default=None)
 
@@ -166,9 +176,9 @@ def _namespace(member: Mapping[str, Any]) -> str:
 
 def _tags(text: str) -> tuple[str, ...]:
     tags = tuple(dict.fromkeys(tag for part in text.split(",") if (tag := part.strip())))
-    if len(tags) > _TAGS_LIMIT or any(len(tag) > _TAG_LENGTH for tag in tags):
+    if len(tags) > MOST_TAGS or any(len(tag) > _TAG_LENGTH for tag in tags):
         raise ClientFault(
-            f"X-Antiphon-Cache-Tag takes at most {_TAGS_LIMIT} tags of at most {_TAG_LENGTH} characters.",
+            f"X-Antiphon-Cache-Tag takes at most {MOST_TAGS} tags of at most {_TAG_LENGTH} characters.",
             code="invalid_value",
             param="X-Antiphon-Cache-Tag",
         )

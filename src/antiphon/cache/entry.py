@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from antiphon.cache.controls import Controls
+from antiphon.cache.lifetimes import NONE, Lifetime, revalidation_window
 from antiphon.recording import Outcome, Recording, State
 
 _OVERHEAD_BYTES = 1024
@@ -70,22 +71,40 @@ class Verdict(StrEnum):
     """The states of a look-up."""
 
     HIT = "hit"
+    REFRESH = "refresh"
+    """There is one that has expired: it answers, and a fresh one is to be fetched."""
     MISS = "miss"
     STALE = "stale"
     """There is one, but it has expired."""
     REQUEST = "request"
     """There is a fresh one, but the request does not want it."""
 
+    @property
+    def answers(self) -> bool:
+        """Whether the entry answers."""
+        return self is Verdict.HIT or self is Verdict.REFRESH
 
-def judge(entry: Entry | None, controls: Controls, now: float) -> Verdict:
-    """Say whether `entry` may answer, as RFC 9111 section 4.2 and 5.2.1 have it."""
+    @property
+    def reason(self) -> str:
+        """Why the upstream is asked, where it is not just that nothing is there: `stale`, `request`, or ""."""
+        return self.value if self is Verdict.STALE or self is Verdict.REQUEST else ""
+
+
+def judge(entry: Entry | None, controls: Controls, now: float, lifetime: Lifetime = NONE) -> Verdict:
+    """Say whether `entry` may answer, as RFC 9111 section 4.2 and 5.2.1 and RFC 5861 section 3 have it.
+
+    `lifetime` is that of the asked model.
+    """
     if entry is None:
         return Verdict.MISS
     if controls.max_age is not None and now - entry.stored_at > controls.max_age:
         return Verdict.REQUEST
     remaining = entry.expires_at - now
     if remaining <= 0:
-        return Verdict.HIT if controls.max_stale > 0 and -remaining <= controls.max_stale else Verdict.STALE
+        staleness = -remaining
+        if (window := revalidation_window(controls, lifetime)) > 0 and staleness <= window:
+            return Verdict.REFRESH
+        return Verdict.HIT if controls.max_stale > 0 and staleness <= controls.max_stale else Verdict.STALE
     return Verdict.HIT if remaining >= controls.min_fresh else Verdict.REQUEST
 
 

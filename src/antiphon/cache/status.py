@@ -5,14 +5,16 @@ _Header = tuple[bytes, bytes]
 _HIT = (b"x-cache", b"HIT (exact)")
 
 
-def hit_headers(shown_key: bytes, age: float, remaining: float) -> tuple[_Header, ...]:
+def hit_headers(shown_key: bytes, age: float, remaining: float, detail: bytes = b"") -> tuple[_Header, ...]:
     """Headers of an answer from the cache; a negative ttl says that it is stale.
 
     One put together of several entries has no key.
     """
-    status = b"antiphon; hit; ttl=%d" % remaining
+    status = b"antiphon; hit; ttl=%d" % (remaining // 1)
     if shown_key:
         status += b'; key="%b"' % shown_key
+    if detail:
+        status += b"; detail=" + detail
     return ((b"cache-status", status), (b"age", b"%d" % max(0, age)), _HIT)
 
 

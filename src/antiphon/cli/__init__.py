@@ -81,12 +81,12 @@ def demo() -> None:
 @click.option("--config", type=click.Path(dir_okay=False, path_type=Path), help="The configuration file.")
 @click.option("--redact", multiple=True, metavar="PATH", help="Leave out what stands there in requests.")
 @click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED)
-def record(cassette: str, mode: str, config: Path | None, redact: tuple[str, ...], command: Any) -> None:
+def record(cassette: str, mode: str, command: Any, **options: Any) -> None:
     """Run COMMAND and record what it asks models, and what they answer."""
     from antiphon.cli.cassettes import run
 
     try:
-        sys.exit(run(command, cassette, mode, config=config, redact=redact))
+        sys.exit(run(command, cassette, mode, **options))
     except ConfigurationError as error:
         _fail(str(error))
 
@@ -112,6 +112,34 @@ def replay(cassette: str, strict: bool, port: int, command: Any, **options: Any)
         _fail(str(error))
     except OSError as error:
         _fail(f"cannot listen on port {port}: {error.strerror}")
+
+
+@cli.group()
+def cassette() -> None:
+    """Look after cassettes."""
+
+
+@cassette.group("import")
+def import_() -> None:
+    """Take over recordings of other tools."""
+
+
+@import_.command()
+@click.option(
+    "--into", required=True, metavar="DIR", type=click.Path(path_type=Path), help="The folder of recordings."
+)
+@click.option("--redact", multiple=True, metavar="PATH", help="Leave out what stands there in requests.")
+@click.argument("files", nargs=-1, required=True, type=click.Path(dir_okay=False, path_type=Path))
+def vcr(files: tuple[Path, ...], into: Path, redact: tuple[str, ...]) -> None:
+    """Import cassettes of VCR.py, YAML or JSON."""
+    from antiphon.cli.cassettes import import_vcr
+    from antiphon.recording.cassette import UnreadableCassetteError
+    from antiphon.recording.redaction import Redaction
+
+    try:
+        sys.exit(import_vcr(files, into, Redaction(redact)))
+    except (UnreadableCassetteError, ValueError, OSError) as error:
+        _fail(str(error))
 
 
 def main() -> None:

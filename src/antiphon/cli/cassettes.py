@@ -13,6 +13,9 @@ from antiphon.cassettes.composing import Wanted, settings_for
 from antiphon.cassettes.program import run_program
 from antiphon.cassettes.variables import variables_for
 from antiphon.cli.serve import serve
+from antiphon.drivers.cassette_files import last_order, write_exchange
+from antiphon.drivers.vcr import read_vcr
+from antiphon.recording.redaction import Redaction
 from antiphon.settings import Server
 
 
@@ -28,6 +31,24 @@ def run(command: Sequence[str], cassette: str, mode: str, **options: Any) -> int
     ]
     click.echo(f"antiphon: {cassette}: {', '.join(done) or 'no exchange'}", err=True)
     return status
+
+
+def import_vcr(files: Sequence[Path], into: Path, redaction: Redaction) -> int:
+    """Write what files of VCR.py hold into a cassette, behind what is there; returns the exit code."""
+    order = last_order(into)
+    written = 0
+    for file in files:
+        for found in read_vcr(file):
+            if isinstance(found, str):
+                click.echo(
+                    f"antiphon: {file}: left out {found}, which is not asked through a gateway", err=True
+                )
+                continue
+            order += 1
+            write_exchange(into, order, redaction.apply(found))
+            written += 1
+    click.echo(f"antiphon: {into}: {written} imported", err=True)
+    return 0 if written else 1
 
 
 def serve_cassette(cassette: str, mode: str, port: int, **options: Any) -> int:

@@ -102,6 +102,7 @@ async def _run(
     deadline = loop.time() + settings.server.shutdown_timeout
     application.retire()
     unfinished = await server.stop(deadline)
+    await application.idempotency.finish(deadline - loop.time())
     await application.runs.finish(deadline - loop.time())
     if unfinished:
         _log.warning("stopping: %d answers are broken off", unfinished)

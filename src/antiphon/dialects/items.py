@@ -4,6 +4,7 @@ An entry names in `index` the item that it is for. What stands around the list i
 that count (in `usage` and `meta`) its share, of everything else a copy. Vectors are never read: they stay bytes.
 """
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
@@ -232,6 +233,7 @@ def _total(values: Sequence[Any], skip: int = 0) -> Any:
         return {name: _total([each.get(name) for each in objects], skip) for name in names}
     if isinstance(first, bool) or not isinstance(first, (int, float)):
         return first
-    return sum(
-        value for value in values[skip:] if isinstance(value, (int, float)) and not isinstance(value, bool)
-    )
+    counts = [each for each in values[skip:] if isinstance(each, (int, float)) and not isinstance(each, bool)]
+    if all(isinstance(each, int) for each in counts):
+        return sum(counts)
+    return float(f"{math.fsum(counts):.15g}")  # without the dust of divisions

@@ -3,12 +3,19 @@
 import hashlib
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import msgspec
 
-from antiphon.recording.cassette import Exchange, UnreadableCassetteError, comparable, from_json
+from antiphon.recording.cassette import (
+    Exchange,
+    UnreadableCassetteError,
+    comparable,
+    from_json,
+    same_but_for_times,
+    to_json,
+)
 
 BUILTIN = "builtin:"
 _BUILTIN_FOLDER = Path(__file__).resolve().parent / "cassettes"
@@ -68,6 +75,31 @@ def order_of(name: str) -> int | None:
     """Return the number in a name of `exchange_name`; None for other files."""
     found = _NUMBERED.fullmatch(name)
     return int(found[1]) if found else None
+
+
+def recordings_in(folder: Path) -> list[Path]:
+    """Return the files that were recorded into a folder, in their order."""
+    return sorted(path for path in folder.glob("*.json") if order_of(path.name) is not None)
+
+
+def last_order(folder: Path) -> int:
+    """Return the number of the last exchange that was recorded into a folder; 0 if there is none."""
+    return max((order_of(path.name) or 0 for path in recordings_in(folder)), default=0)
+
+
+def write_exchange(
+    folder: Path, order: int, exchange: Exchange, earlier: Mapping[str, bytes] | None = None
+) -> Path:
+    """Write the exchange that was begun as number `order`. Raises OSError.
+
+    One that differs from what stood `earlier` under its name only in its times is written as it was.
+    """
+    name = exchange_name(order, exchange)
+    exchange.recording.id = name.removesuffix(".json")
+    data = (earlier or {}).get(name, b"")
+    if not data or not same_but_for_times(exchange, data):
+        data = to_json(exchange)
+    return write_file(folder, name, data)
 
 
 def _builtin(name: str) -> Path:

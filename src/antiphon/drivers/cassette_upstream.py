@@ -10,33 +10,22 @@ from collections.abc import Callable, Sequence
 from typing import Final
 from urllib.parse import urlsplit
 
-from antiphon.dialects.chat.dialect import CHAT
-from antiphon.dialects.completions.dialect import COMPLETIONS
-from antiphon.dialects.dialect import Dialect
-from antiphon.dialects.embeddings import EMBEDDINGS
-from antiphon.dialects.messages.dialect import MESSAGES
 from antiphon.dialects.providers import HOSTS
-from antiphon.dialects.rerank import RERANK
-from antiphon.dialects.responses.dialect import RESPONSES
-from antiphon.dialects.transcriptions import TRANSCRIPTIONS
 from antiphon.drivers.answer_frames import AnswerFrames
 from antiphon.drivers.deck import Deck, NotRecordedError
+from antiphon.drivers.outcomes import outcome_of
 from antiphon.drivers.planned_faults import FaultySink
 from antiphon.drivers.playback import Performance, made_up, models_list
 from antiphon.drivers.tape import Asked, model_of, read_body
 from antiphon.ports.upstream import AnswerSink, Call, Upstream, UpstreamRequest
-from antiphon.recording import Head, Mode, Outcome, Recording, State
+from antiphon.recording import Head, Recording
 from antiphon.recording.cassette import Exchange
 from antiphon.recording.pace import INSTANT
 from antiphon.settings import Provider
 from antiphon.wire.errors import ClientFault, UpstreamFault, error_body
 
-_WATCHED: Final[dict[str, Dialect]] = {
-    each.name: each for each in (CHAT, COMPLETIONS, EMBEDDINGS, MESSAGES, RERANK, RESPONSES, TRANSCRIPTIONS)
-}
 _KEPT_HEADERS: Final = frozenset({b"retry-after", b"retry-after-ms", b"x-should-retry"})
 """Those that change what a client does; request ids and rate limits would only differ from run to run."""
-_ENDED: Final = frozenset({State.COMPLETED, State.INCOMPLETE})
 
 
 class CassetteUpstream:
@@ -162,7 +151,7 @@ class _Recorder:
         if rest:
             recording.extend([rest], self._elapsed())
         recording.ended_at = time.time()
-        recording.outcome = _outcome(recording, fault, clean=clean)
+        recording.outcome = outcome_of(recording, fault, clean=clean)
         self._deck.write(self._order, self._exchange)
 
 
@@ -181,22 +170,3 @@ class _RecordedCall:
             return  # the fault is not the upstream's: its answer is recorded to the end
         self._recorder.cancelled()
         self._call.cancel()
-
-
-def _outcome(recording: Recording, fault: UpstreamFault | None, *, clean: bool) -> Outcome:
-    """Judge an answer as the gateway does."""
-    status = recording.head.status
-    if status and not 200 <= status < 300:
-        return Outcome(State.FAILED, "upstream_error")
-    dialect = _WATCHED.get(recording.dialect)
-    if dialect is not None and recording.frames and (recording.mode is Mode.STREAM or clean):
-        watcher = dialect.watch(recording.mode)
-        watcher.feed(recording.frames)
-        outcome = watcher.close(clean=clean)
-    else:
-        outcome = Outcome(State.COMPLETED if clean else State.FAILED)
-    if clean or outcome.state in _ENDED:
-        return outcome
-    if fault is None or fault.code == "shutting_down":
-        return Outcome(State.CANCELLED, "client_left", outcome.usage)
-    return Outcome(State.FAILED, fault.code, outcome.usage)

@@ -16,10 +16,16 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
-from antiphon.drivers.cassette_files import UNFINISHED, exchange_name, order_of, read_cassette, write_file
+from antiphon.drivers.cassette_files import (
+    UNFINISHED,
+    last_order,
+    read_cassette,
+    recordings_in,
+    write_exchange,
+)
 from antiphon.drivers.tape import Asked, Tape
 from antiphon.recording import Recording
-from antiphon.recording.cassette import Exchange, same_but_for_times, to_json
+from antiphon.recording.cassette import Exchange
 from antiphon.recording.faults import PlannedFault, fault_for, parse_fault
 from antiphon.recording.pace import Pace, parse_pace
 from antiphon.recording.redaction import Redaction
@@ -66,7 +72,7 @@ class Deck:
         if self._mode == "once":
             self._mode = "replay" if has_recordings(self._folder) else "record"
         self._tape = Tape(_read(settings.record) if self._mode in _OFFLINE or self._mode == "new" else {})
-        self._begun = 0 if self._mode == "record" else _last_order(self._folder)
+        self._begun = 0 if self._mode == "record" else last_order(self._folder)
         self._times: Counter[str] = Counter()
         self._old: dict[str, bytes] | None = None
 
@@ -115,17 +121,11 @@ class Deck:
         """Record an exchange. What cannot be written is told in the log, and the traffic goes on."""
         model = f"{exchange.recording.provider}/{exchange.recording.model}"
         exchange.names = tuple(self._names.get(model, ()))
-        exchange = self._redaction.apply(exchange)
-        name = exchange_name(order, exchange)
-        exchange.recording.id = name.removesuffix(".json")
         try:
-            data = self._prepared().get(name, b"")
-            if not data or not same_but_for_times(exchange, data):
-                data = to_json(exchange)
-            write_file(self._folder, name, data)
+            write_exchange(self._folder, order, self._redaction.apply(exchange), self._prepared())
             self.recorded += 1
         except OSError as error:
-            _log.error("%s is not recorded: %s", name, error.strerror)
+            _log.error("%s: exchange %d is not recorded: %s", self.location, order, error.strerror)
 
     def _prepared(self) -> Mapping[str, bytes]:
         """Make room before the first exchange is written, and return what stood there.
@@ -137,7 +137,7 @@ class Deck:
             for path in self._folder.glob(f"*{UNFINISHED}"):
                 path.unlink()  # of one who was killed
             if self._mode == "record":
-                for path in _recordings(self._folder):
+                for path in recordings_in(self._folder):
                     self._old[path.name] = path.read_bytes()
                     path.unlink()
         return self._old
@@ -159,14 +159,6 @@ class Deck:
 def has_recordings(folder: Path) -> bool:
     """Whether a cassette folder holds anything."""
     return folder.is_dir() and any(entry.suffix in {".json", ".jsonl"} for entry in folder.iterdir())
-
-
-def _recordings(folder: Path) -> list[Path]:
-    return sorted(path for path in folder.glob("*.json") if order_of(path.name) is not None)
-
-
-def _last_order(folder: Path) -> int:
-    return max((order_of(path.name) or 0 for path in _recordings(folder)), default=0)
 
 
 def _read(location: str) -> dict[str, Exchange]:

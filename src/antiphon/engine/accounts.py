@@ -4,7 +4,7 @@ import asyncio
 import logging
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import msgspec
 
@@ -13,7 +13,7 @@ from antiphon.engine.tasks import Tasks
 from antiphon.engine.turn import Turn
 from antiphon.ports.ledger import SAVING, Ledger, UsageRow
 from antiphon.recording import Recording
-from antiphon.turn.usage import NO_USAGE, Usage
+from antiphon.turn.usage import NO_USAGE, Usage, less
 from antiphon.wire.errors import StoreFault
 
 _log = logging.getLogger(__name__)
@@ -28,6 +28,8 @@ _MOST_ROWS = 200_000
 _Ended = tuple[Turn, Recording, Ending, float]
 """A turn, what it was answered from, how, and when (monotonic)."""
 
+SavedTokens = Mapping[str, int]
+"""By the ids of rows: input tokens of the answer that no upstream was asked for, where it was for the rest."""
 Price = Callable[[str, str, Usage, float], float | None]
 """(provider name, upstream model, usage, epoch seconds) -> US dollars."""
 
@@ -40,7 +42,7 @@ class Accounts:
         *,
         ledger: Ledger | None,
         price: Price,
-        observe: Callable[[Sequence[UsageRow]], None],
+        observe: Callable[[Sequence[UsageRow], SavedTokens], None],
         log_requests: bool,
         tasks: Tasks,
         wall_clock: Callable[[], float] = time.time,
@@ -82,7 +84,7 @@ class Accounts:
             ended, self._ended, self._held = self._ended, [], 0
             if ended:
                 rows = await asyncio.to_thread(self._rows_of, ended)
-                self._observe(rows)
+                self._observe(rows, _saved_tokens(ended))
                 self._unwritten += rows
             await self._write()
 
@@ -131,11 +133,14 @@ class Accounts:
     ) -> UsageRow:
         ask, received_at, result = turn.ask, turn.received_at, turn.result
         target, usage = ask.target, recording.outcome.usage
-        time = received_at + offset
+        at, time = (target.provider, target.model), received_at + offset
         cost, saved = None, None
-        if usage is not NO_USAGE:
+        if turn.saved is not NO_USAGE and usage is not NO_USAGE:
+            usage, saved_cost = less(usage, turn.saved), self._price(*at, turn.saved, time)
+            cost, saved = self._price(*at, usage, time), saved_cost if ending.sent else None
+        elif usage is not NO_USAGE:
             if recording.id not in costs:
-                costs[recording.id] = self._price(target.provider, target.model, usage, time)
+                costs[recording.id] = self._price(*at, usage, time)
             cost = costs[recording.id]
         if result in SAVING:
             # A saving counts when the client has had it.
@@ -171,6 +176,14 @@ class Accounts:
             ending.error,
             recording.outcome.response_id,
         )
+
+
+def _saved_tokens(ended: Sequence[_Ended]) -> SavedTokens:
+    return {
+        turn.request_id.decode(): turn.saved.input_tokens
+        for turn, _, ending, _ in ended
+        if turn.saved is not NO_USAGE and ending.sent
+    }
 
 
 class _Line(msgspec.Struct, gc=False):

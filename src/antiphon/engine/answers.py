@@ -25,6 +25,7 @@ _BATCH_FRAMES = 256
 _BATCH_BYTES = 256 * 1024
 """Written at once; then we look whether the client keeps up."""
 CLIENT_CLOSED = 499
+_TOO_MANY_REQUESTS = 429
 
 
 @dataclass(frozen=True, slots=True)
@@ -256,6 +257,8 @@ class LiveAnswer:
     def _pass_error(self) -> None:
         answer = self._live.error_answer
         assert answer is not None
+        if self._is_stood_in_for(answer.status, "upstream_error"):
+            return
         self._status, self._error = answer.status, "upstream_error"
         ask = self.turn.ask
         content_type, body = answer.told(
@@ -267,7 +270,20 @@ class LiveAnswer:
         headers = ((b"content-type", content_type), *self._headers(self.turn, self._live))
         self._send(answer.status, headers, body)
 
+    def _is_stood_in_for(self, status: int, code: str) -> bool:
+        """Whether an expired entry has answered, since nothing was sent and the upstream fails for now."""
+        turn, spare = self.turn, self._live.spare
+        if spare is None or turn.stand_in is None or (status < 500 and status != _TOO_MANY_REQUESTS):
+            return False
+        if not turn.stand_in(turn, spare, status, code):
+            return False
+        self._done = True
+        self._live.detach(self)
+        return True
+
     def _refuse(self, fault: GatewayError) -> None:
+        if isinstance(fault, UpstreamFault) and self._is_stood_in_for(fault.status, fault.code or ""):
+            return
         self._status, self._error = fault.status, fault.code
         fault = in_own_places(fault, self.turn.context)
         headers = (JSON_TYPE, *fault.headers, *self._headers(self.turn, self._live))

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from antiphon.dialects.dialect import Dialect
 from antiphon.dialects.native import NativeRequest
 from antiphon.engine.carriage import Carriage
-from antiphon.engine.turn import Owner
+from antiphon.engine.turn import Owner, mint_response_id
 from antiphon.ports.reply import Reply
 from antiphon.turn.chain import Items, Parent
 from antiphon.turn.history import Context
@@ -42,6 +42,8 @@ class Incoming:
     query: bytes = b""
     response_id: bytes = b""
     """The id that the answer is to have; without it one is minted."""
+    reserved_id: bytes = b""
+    """The id that was minted for it before, with its idempotency key."""
     carriage: Carriage | None = None
     """Where the answer may go on in the upstream's own background mode."""
     context: Context | None = None
@@ -50,3 +52,7 @@ class Incoming:
     """The response that is continued, where whoever brings the request has it at hand."""
     shown: Items | None = None
     """What the model is shown, as soon as that is known."""
+
+    def new_id(self) -> bytes:
+        """Return the id for an answer that is given one now."""
+        return self.response_id or self.reserved_id or mint_response_id()

@@ -59,6 +59,10 @@ class InnerReply:
         if not self.told.done():
             self.told.set_exception(ConnectionAbortedError("the answer broke off"))
 
+    async def over(self) -> None:
+        """Return when the answer is whole or has broken off, whatever it was."""
+        await asyncio.wait((self.told,))
+
     def leave(self) -> None:
         """Nobody waits for it any more."""
         watcher, self._watcher = self._watcher, None

@@ -14,6 +14,7 @@ from functools import lru_cache
 from itertools import takewhile
 from typing import Protocol
 
+from antiphon.cache.entry import Entry
 from antiphon.dialects.dialect import Dialect, Watcher
 from antiphon.dialects.transcriptions import is_text, watch_text
 from antiphon.engine.error_answers import (
@@ -76,6 +77,7 @@ class LiveRecording:
         "is_followed",
         "listeners",
         "recording",
+        "spare",
         "stored",
     )
 
@@ -101,6 +103,8 @@ class LiveRecording:
         self.stored = False
         self.is_followed = False
         """Whether it is made in another process, and recorded here once more."""
+        self.spare: Entry | None = None
+        """What may answer those to whom nothing was sent, if it fails."""
         self.fault: GatewayError | None = None
         self.error_answer: ErrorAnswer | None = None
         self._dialect = dialect

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 import msgspec
 
 from antiphon.cache.controls import Controls, read_controls
-from antiphon.cache.entry import Entry, Verdict, judge
+from antiphon.cache.entry import Entry, Verdict
 from antiphon.cache.key import CacheKey, Circumstance, cache_key
 from antiphon.engine.live import LiveRecording
 from antiphon.engine.per_item.items import items_of
@@ -18,6 +18,7 @@ from antiphon.engine.producing import Producing, Shelves
 from antiphon.engine.refusals import internal_error, not_cached
 from antiphon.engine.replaying import Replaying
 from antiphon.engine.source import Source
+from antiphon.engine.staleness import Staleness, stands_in_on_request
 from antiphon.engine.tasks import Tasks
 from antiphon.engine.turn import Turn
 from antiphon.ports.stores import CacheLevel
@@ -37,6 +38,7 @@ class LookUp:
         cache: Cache | None,
         shelves: Shelves,
         producing: Producing,
+        staleness: Staleness,
         replaying: Replaying,
         tasks: Tasks,
         per_item: PerItem,
@@ -48,6 +50,7 @@ class LookUp:
         self._cache = cache
         self._shelves = shelves
         self._producing = producing
+        self._staleness = staleness
         self._replaying = replaying
         self._tasks = tasks
         self._now = wall_clock
@@ -79,6 +82,8 @@ class LookUp:
                 self._refuse_uncached(turn, source)
             elif turn.items is not None:
                 self._per_item.refresh(turn, source)
+            elif key is not None and stands_in_on_request(turn):
+                self._staleness.produce(turn, source, key)
             else:
                 self._produce(turn, source, key)
             return
@@ -87,14 +92,17 @@ class LookUp:
             self._per_item.answer(turn, source)
             return
         entry = self._shelves.memory.get(key.digest, key.identity)
-        verdict = judge(entry, controls, self._now())
+        verdict = self._staleness.judge(entry, turn, self._now())
         if (
             entry is not None
-            and verdict is Verdict.HIT
+            and verdict.answers
             and self._replaying.hit(turn, entry, turn.pace, shortcut_key)
         ):
+            if verdict is Verdict.REFRESH:
+                self._staleness.refresh(turn, entry, source, key)
             return
-        turn.result, turn.detail = "miss", "" if verdict is Verdict.MISS else verdict.value
+        turn.stand_in = self._staleness.stand_in
+        turn.result, turn.detail = "miss", verdict.reason
         flight = None if controls.only_if_cached else self._producing.flight(turn, key)
         if flight is not None:
             turn.result = "collapsed"
@@ -102,11 +110,12 @@ class LookUp:
         elif self._shelves.level is not None and self._shelves.level.may_hold(key.digest):
             # Who only takes what is cached leads nobody: its fault would be that of all who had joined.
             live = self._producing.begin(turn, source, key, shared=not controls.only_if_cached)
+            live.spare = entry
             self._start_search(turn, live, source, key, self._shelves.level)
         elif controls.only_if_cached:
             self._refuse_uncached(turn, source)
         else:
-            self._produce(turn, source, key, shared=True)
+            self._produce(turn, source, key, shared=True, spare=entry)
 
     @staticmethod
     def _controls(turn: Turn, headers: Mapping[bytes, bytes], cache: Cache, stateful: str | None) -> Controls:
@@ -170,14 +179,15 @@ class LookUp:
         if found is not None and (entry is None or entry.stored_at < found.stored_at):
             entry = found
         now = self._now()
-        verdict = judge(entry, turn.controls, now)
-        if entry is not None and verdict is Verdict.HIT:
+        live.spare = entry
+        verdict = self._staleness.judge(entry, turn, now)
+        if entry is not None and verdict.answers:
             if entry is found:
                 self._shelves.memory.put(entry)
             self._answer_all(self._producing.withdraw(turn, live, key), entry, source, key, now)
             return
         if verdict is not Verdict.MISS:
-            turn.detail = verdict.value
+            turn.detail = verdict.reason
         if turn.controls.only_if_cached:
             live.fail(not_cached())
         else:
@@ -201,10 +211,12 @@ class LookUp:
         """Replay `entry` to those who take it, and ask the upstream once for the others."""
         live: LiveRecording | None = None
         for turn in turns:
-            verdict = judge(entry, turn.controls, now)
-            if verdict is Verdict.HIT and self._replaying.hit(turn, entry, turn.pace, None):
+            verdict = self._staleness.judge(entry, turn, now)
+            if verdict.answers and self._replaying.hit(turn, entry, turn.pace):
+                if verdict is Verdict.REFRESH:
+                    self._staleness.refresh(turn, entry, source, key)
                 continue
-            turn.result, turn.detail = "miss", "" if verdict is Verdict.HIT else verdict.value
+            turn.result, turn.detail = "miss", verdict.reason
             if turn.controls.only_if_cached:
                 self._refuse_uncached(turn, source)
             elif live is not None:
@@ -212,13 +224,23 @@ class LookUp:
                 self._producing.join(turn, live)
             else:
                 live = self._producing.begin(turn, source, key, shared=True)
+                live.spare = entry
                 self._producing.send(turn, live, source)
 
     def _refuse_uncached(self, turn: Turn, source: Source) -> None:
         self._producing.begin(turn, source, None, shared=False).fail(not_cached())
 
-    def _produce(self, turn: Turn, source: Source, key: CacheKey | None, *, shared: bool = False) -> None:
+    def _produce(
+        self,
+        turn: Turn,
+        source: Source,
+        key: CacheKey | None,
+        *,
+        shared: bool = False,
+        spare: Entry | None = None,
+    ) -> None:
         live = self._producing.begin(turn, source, key, shared=shared)
+        live.spare = spare
         self._producing.send(turn, live, source)
 
 

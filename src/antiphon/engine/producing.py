@@ -3,10 +3,11 @@
 import itertools
 import secrets
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from antiphon.cache.entry import STALE_SECONDS, Entry, Origin, is_storable
 from antiphon.cache.key import CacheKey
+from antiphon.cache.lifetimes import Lifetimes
 from antiphon.cache.selecting import PROMPT_LENGTH
 from antiphon.cache.status import forward_header, timing_header
 from antiphon.dialects.native import NativeRequest, changed_echo
@@ -61,6 +62,7 @@ class Producing:
         self,
         *,
         cache: Cache | None,
+        lifetimes: Lifetimes,
         shelves: Shelves,
         accounts: Accounts,
         translate: Translate,
@@ -74,6 +76,7 @@ class Producing:
         Answers that become part of `conversations` are added to them.
         """
         self._cache = cache
+        self._lifetimes = lifetimes
         self._shelves = shelves
         self._accounts = accounts
         self._translate = translate
@@ -298,7 +301,9 @@ class Producing:
         recording: Recording,
         cache: Cache,
     ) -> bool:
-        ttl = cache.ttl if turn.controls.ttl is None else turn.controls.ttl
+        lifetime = self._lifetimes.of(turn.ask.target.alias)
+        if turn.controls.ttl is not None:
+            lifetime = replace(lifetime, ttl=turn.controls.ttl)
         entry = Entry(
             digest=key.digest,
             identity=key.identity,
@@ -306,10 +311,10 @@ class Producing:
             public_id=turn.response_id.decode(),
             echo=live.echo,
             stored_at=recording.ended_at,
-            expires_at=recording.ended_at + ttl,
+            expires_at=recording.ended_at + lifetime.ttl,
             tags=turn.controls.tags,
             origin=_origin(turn, key, members),
-            keep_until=recording.ended_at + ttl + STALE_SECONDS,
+            keep_until=recording.ended_at + max(lifetime.ttl + STALE_SECONDS, lifetime.longest),
         )
         if entry.size > cache.max_entry_bytes:
             return False
@@ -333,7 +338,7 @@ class Producing:
                 created_at=created_at,
                 echoed=changed_echo(turn.ask.request.echo, recorded_echo),
                 expires_at=self._now() + self._shelves.retention,
-                is_replay=turn.result == "hit",
+                is_replay=turn.is_replay,
                 context=turn.context or Context.of(turn.ask.request.given),
             )
         )

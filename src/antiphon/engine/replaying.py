@@ -25,6 +25,7 @@ _log = logging.getLogger(__name__)
 
 _WHOLE_BYTES = 256 * 1024
 _SLICE_BYTES = 128 * 1024
+_STANDS_IN = b"stale-if-error"
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,8 +86,19 @@ class Replaying:
         self._replay(turn, entry, noted.rendition, noted.echoed, INSTANT, now)
         return True
 
-    def hit(self, turn: Turn, entry: Entry, pace: Pace, shortcut_key: Hashable | None) -> bool:
-        """Replay an entry; False if it cannot be read, which is a miss."""
+    def hit(
+        self,
+        turn: Turn,
+        entry: Entry,
+        pace: Pace,
+        shortcut_key: Hashable | None = None,
+        *,
+        failure: str | None = None,
+    ) -> bool:
+        """Replay an entry; False if it cannot be read, which is a miss.
+
+        `failure` is the code of the upstream's failure for which the entry stands in.
+        """
         ask = turn.ask
         rendition = entry.renditions.get(ask.asked)
         if rendition is None:
@@ -102,7 +114,7 @@ class Replaying:
         if shortcut_key is not None and turn.key is not None and turn.controls is PLAIN:
             noted = _Noted(ask, turn.key, rendition, bool(turn.response_id), turn.keeps, echoed)
             self._memory.add_shortcut(shortcut_key, entry, noted, len(ask.request.body))
-        self._replay(turn, entry, rendition, echoed, pace, self._now())
+        self._replay(turn, entry, rendition, echoed, pace, self._now(), failure)
         return True
 
     def _replay(
@@ -113,8 +125,10 @@ class Replaying:
         echoed: dict[str, bytes],
         pace: Pace,
         now: float,
+        failure: str | None = None,
     ) -> None:
-        turn.result, turn.pays = "hit", False
+        remaining = entry.expires_at - now
+        turn.result, turn.pays = "hit" if remaining > 0 else "stale", False
         turn.first_byte_at = self._clock()
         body = rendition.body
         if not isinstance(body, bytes):
@@ -128,9 +142,9 @@ class Replaying:
         headers = (
             *rendition.headers,
             (b"x-request-id", turn.request_id),
-            *hit_headers(entry.shown_key, now - entry.stored_at, entry.expires_at - now),
+            *hit_headers(entry.shown_key, now - entry.stored_at, remaining, _STANDS_IN if failure else b""),
         )
-        replay = Replay(turn, entry.recording, self._on_ending)
+        replay = Replay(turn, entry.recording, self._on_ending, failure)
         turn.reply.watch(replay)
         if pace is INSTANT or turn.ask.asked.mode is Mode.JSON:
             replay.at_once(headers, body)
@@ -141,10 +155,23 @@ class Replaying:
 class Replay:
     """One replay; the watcher of its reply."""
 
-    __slots__ = ("_body", "_due", "_frames", "_on_ending", "_position", "_recording", "_timer", "_turn")
+    __slots__ = (
+        "_body",
+        "_due",
+        "_failure",
+        "_frames",
+        "_on_ending",
+        "_position",
+        "_recording",
+        "_timer",
+        "_turn",
+    )
 
-    def __init__(self, turn: Turn, recording: Recording, on_ending: OnEnding) -> None:
-        """Answer `turn`."""
+    def __init__(
+        self, turn: Turn, recording: Recording, on_ending: OnEnding, failure: str | None = None
+    ) -> None:
+        """Answer `turn`, in the place of an upstream that has failed with `failure`."""
+        self._failure = failure
         self._turn = turn
         self._recording = recording
         self._on_ending = on_ending
@@ -178,7 +205,9 @@ class Replay:
 
     def on_sent(self) -> None:
         """The replay was consumed."""
-        self._on_ending(self._turn, self._recording, _CONSUMED)
+        failure = self._failure
+        ending = _CONSUMED if failure is None else Ending(200, sent=True, error=failure)
+        self._on_ending(self._turn, self._recording, ending)
 
     def on_gone(self) -> None:
         """The client has left before the end."""

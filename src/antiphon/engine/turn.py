@@ -1,11 +1,13 @@
 """One request and what is known about it: who asks, what for, and what has become of it."""
 
 import secrets
+from collections.abc import Callable
 from dataclasses import dataclass
 from hashlib import blake2b
 from typing import Final
 
 from antiphon.cache.controls import PLAIN, Controls
+from antiphon.cache.entry import Entry
 from antiphon.cache.key import CacheKey
 from antiphon.dialects.dialect import Dialect
 from antiphon.dialects.native import NativeRequest
@@ -90,8 +92,10 @@ class Turn:
     pace: Pace = INSTANT
     key: CacheKey | None = None
     result: str = "off"
-    """What the cache did: hit, partial, miss, collapsed, bypass, off."""
+    """What the cache did: hit, stale, partial, miss, collapsed, bypass, refresh, off."""
     detail: str = ""
+    stand_in: "StandIn | None" = None
+    """Answers it from an expired entry, where its upstream fails before it has begun to answer."""
     first_byte_at: float = 0.0
     items: Items | None = None
     """Where each item of the request has a cache entry of its own: these."""
@@ -99,6 +103,18 @@ class Turn:
     """What part of the answer's usage no upstream was asked for, although it was for the rest."""
     pays: bool = False
     """Whether the upstream was asked for this turn."""
+
+    @property
+    def is_replay(self) -> bool:
+        """Whether the answer had been recorded before this turn."""
+        return self.result in REPLAYS
+
+
+REPLAYS: Final = frozenset({"hit", "stale", "semantic"})
+"""Results of turns that are answered from an entry of the cache."""
+
+StandIn = Callable[[Turn, Entry, int, str], bool]
+"""(turn, expired entry, status and code of the upstream's failure) -> whether the entry answers."""
 
 
 def mint_response_id() -> bytes:

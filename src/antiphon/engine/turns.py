@@ -22,8 +22,9 @@ from antiphon.engine.producing import Producing, Shelves
 from antiphon.engine.refusals import internal_error, refuse
 from antiphon.engine.replaying import Replaying
 from antiphon.engine.source import Source
+from antiphon.engine.staleness import Staleness
 from antiphon.engine.tasks import Tasks
-from antiphon.engine.turn import Ask, Asked, Owner, Turn, is_minted, mint_response_id
+from antiphon.engine.turn import Ask, Asked, Owner, Turn, is_minted
 from antiphon.engine.variant import NO_VARIANT, read_variant, shortcut
 from antiphon.recording import Mode
 from antiphon.routing.names import Target
@@ -50,6 +51,7 @@ class Turns:
         cache: Cache | None,
         shelves: Shelves,
         producing: Producing,
+        staleness: Staleness,
         replaying: Replaying,
         contexts: Contexts,
         conversations: Conversations,
@@ -83,6 +85,7 @@ class Turns:
             cache=cache,
             shelves=shelves,
             producing=producing,
+            staleness=staleness,
             replaying=replaying,
             tasks=tasks,
             per_item=PerItem(
@@ -163,7 +166,7 @@ class Turns:
         is_background: bool,
     ) -> None:
         """Answer a request whose answer becomes part of a conversation. Raises GatewayError."""
-        incoming.response_id = incoming.response_id or mint_response_id()
+        incoming.response_id = incoming.new_id()
         holder = incoming.response_id.decode()
         await self._conversations.lock(conversation_id, incoming.owner.name, holder)
         has_begun = False
@@ -222,7 +225,7 @@ class Turns:
         if self._cache is None or b"cache-control" in headers or b"x-antiphon-replay" in headers:
             return None
         route, opted = incoming.route, headers.get(b"x-antiphon-cache")
-        if route.takes_files:
+        if route.takes_files or incoming.reserved_id:
             return None
         if route.has_variants:
             told = shortcut(headers, incoming.query)
@@ -246,7 +249,7 @@ class Turns:
         turn.context = incoming.context
         if route.dialect is RESPONSES:
             if translated_to is not None or source.settings.state == "gateway":
-                turn.response_id = incoming.response_id or mint_response_id()
+                turn.response_id = incoming.new_id()
                 turn.keeps = request.store
                 if turn.keeps:
                     self._finish(turn, incoming.headers)

@@ -10,6 +10,7 @@ from urllib.parse import parse_qs, unquote
 import msgspec
 
 from antiphon.engine.conversations import fault_of
+from antiphon.engine.idempotency.keeping import UNKNOWN_OUTCOME
 from antiphon.engine.references import References
 from antiphon.engine.tasks import Tasks
 from antiphon.gateway.gateway import Handler, answer_later
@@ -26,6 +27,7 @@ from antiphon.wire.json import Members, read_members
 from antiphon.wire.objects import read_object, write_object
 
 _PATH: Final = "/v1/conversations"
+_PREFIX: Final = "conv_"
 _MOST_ITEMS: Final = 20
 _ITEMS: Final = "items"
 _METADATA: Final = "metadata"
@@ -93,8 +95,14 @@ class ConversationRoutes:
     async def _create(self, asked: _Asked) -> bytes:
         members = read_members(asked.request.body) if asked.request.body.strip() else {}
         metadata = _metadata_of(members)
+        claim = asked.request.claim
+        conversation_id = _PREFIX + (claim.answer_id.partition("_")[2] if claim else secrets.token_hex(24))
+        if claim is not None and claim.is_again:
+            found = await self._store.get(conversation_id, asked.owner)
+            if found is not None:
+                return _written(found)
         items = await self._items_of(members, asked.owner)
-        conversation = Conversation("conv_" + secrets.token_hex(24), int(self._now()), metadata)
+        conversation = Conversation(conversation_id, int(self._now()), metadata)
         await self._store.create(conversation, asked.owner, items)
         return _written(conversation)
 
@@ -128,6 +136,13 @@ class ConversationRoutes:
 
     async def _add_items(self, asked: _Asked) -> bytes:
         await self._conversation(asked)
+        if asked.request.claim is not None and asked.request.claim.is_again:
+            raise ClientFault(
+                "An earlier attempt was broken off, and may have added the items: list them.",
+                code=UNKNOWN_OUTCOME,
+                status=409,
+                headers=((b"x-should-retry", b"false"),),
+            )
         members = read_members(asked.request.body)
         if bytes(members.get(_ITEMS, _NULL)) == _NULL:
             raise _missing(_ITEMS)

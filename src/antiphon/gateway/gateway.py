@@ -20,11 +20,13 @@ from antiphon.engine.refusals import internal_error, refuse
 from antiphon.engine.tasks import Tasks
 from antiphon.engine.turns import Turns
 from antiphon.gateway.error_forms import error_form
+from antiphon.gateway.idempotent import Idempotent
 from antiphon.gateway.keys import Keyring
 from antiphon.gateway.request import Request
 from antiphon.ports.reply import Headers, Reply
 from antiphon.wire.error_forms import OPENAI_ERRORS, ErrorForm
 from antiphon.wire.errors import ClientFault, GatewayError
+from antiphon.wire.idempotency_key import IDEMPOTENCY_KEY
 
 _log = logging.getLogger(__name__)
 
@@ -61,11 +63,14 @@ class Gateway:
         keyring: Keyring,
         handlers: Mapping[tuple[str, str], Handler],
         routes: Sequence[Route] = ROUTES,
+        idempotent: Idempotent | None = None,
     ) -> None:
         """Serve the model routes `routes`, and `handlers` by (method, path).
 
-        Each `{}` in a path stands for an identifier; `handlers` see the whole request.
+        Each `{}` in a path stands for an identifier; `handlers` see the whole request. `idempotent` takes those with
+        an idempotency key, and brings them back, unless they were answered before.
         """
+        self._idempotent = idempotent
         self._turns = turns
         self._keyring = keyring
         self._exact: dict[bytes, dict[bytes, Handler]] = {}
@@ -87,7 +92,10 @@ class Gateway:
         request_id = next(self._request_ids)
         try:
             route = self._models.get(request.path)
-            if route is not None and request.method == b"POST":
+            if IDEMPOTENCY_KEY in request.headers and self._is_for_once(request):
+                assert self._idempotent is not None
+                self._idempotent.answer(request, request_id, reply, self.handle)
+            elif route is not None and request.method == b"POST":
                 owner = self._keyring.owner(request.headers)
                 self._turns.answer(
                     Incoming(
@@ -99,6 +107,7 @@ class Gateway:
                         reply,
                         time.monotonic(),
                         request.query,
+                        reserved_id=request.answer_id,
                     )
                 )
             else:
@@ -110,6 +119,14 @@ class Gateway:
             # other requests with it, and the client needs the id under which the log tells what happened.
             _log.exception("request %s failed", request_id.decode())
             refuse(reply, request_id, internal_error(), error_form(request.path))
+
+    def _is_for_once(self, request: Request) -> bool:
+        """Whether a request with an idempotency key has yet to be looked for. Raises ClientFault: there is no such route."""
+        if self._idempotent is None or request.claim is not None or request.method != b"POST":
+            return False
+        if request.path not in self._models:
+            self._handler(request)
+        return True
 
     def _handler(self, request: Request) -> Handler:
         methods = self._methods(request.path)

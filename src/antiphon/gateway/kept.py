@@ -9,6 +9,7 @@ import msgspec
 from antiphon.drivers.memory import MemoryCache
 from antiphon.engine.contexts import Contexts
 from antiphon.engine.passing import Passing
+from antiphon.engine.rendition import JSON_TYPE
 from antiphon.engine.runs.replay import KeptReplay
 from antiphon.engine.runs.runs import Runs
 from antiphon.engine.runs.settling import body_of
@@ -18,6 +19,7 @@ from antiphon.gateway.gateway import Handler, answer_later
 from antiphon.gateway.kept_query import Change, change_of, check_include, flag, read_query, starting_after
 from antiphon.gateway.keys import Keyring
 from antiphon.gateway.request import Request
+from antiphon.ports.idempotency import ClaimStore
 from antiphon.ports.reply import Headers, Reply
 from antiphon.ports.stores import CacheLevel, KeptResponse, ResponseStore
 from antiphon.ports.upstream import UpstreamRequest
@@ -27,6 +29,7 @@ from antiphon.wire.errors import ClientFault
 from antiphon.wire.objects import read_object
 
 _PREFIX = "/v1/responses/"
+_FROM_THE_FIRST = -1
 
 
 class KeptResponses:
@@ -42,8 +45,12 @@ class KeptResponses:
         sources: Mapping[str, Source],
         keyring: Keyring,
         tasks: Tasks,
+        claims: ClaimStore,
     ) -> None:
-        """Serve from `store` and `runs`, or from those of `sources` that keep state; deleting reaches both levels of the cache."""
+        """Serve from `store` and `runs`, or from those of `sources` that keep state.
+
+        Deleting reaches both levels of the cache, and what `claims` have of it.
+        """
         self._store = store
         self._runs = runs
         self._contexts = contexts
@@ -52,6 +59,7 @@ class KeptResponses:
         self._sources = sources
         self._keyring = keyring
         self._tasks = tasks
+        self._claims = claims
 
     def handlers(self) -> dict[tuple[str, str], Handler]:
         """Return the routes."""
@@ -61,6 +69,21 @@ class KeptResponses:
             ("POST", _PREFIX + "{}/cancel"): self._later(self._cancel),
             ("GET", _PREFIX + "{}/input_items"): self._later(self._input_items),
         }
+
+    async def tell(
+        self, response_id: str, owner: str, reply: Reply, request_id: bytes, *, is_stream: bool
+    ) -> bool:
+        """Tell the owner's response as it stands, or all its events; False if there is none. Raises StoreFault."""
+        kept = await self._store.get(response_id, owner)
+        if kept is not None and is_stream:
+            KeptReplay(kept, _FROM_THE_FIRST, reply, request_id)
+            return True
+        if is_stream:
+            return await self._runs.tail(response_id, owner, _FROM_THE_FIRST, reply, request_id)
+        body = await self._runs.body(response_id, owner) if kept is None else body_of(kept)
+        if body is not None:
+            reply.send(200, (JSON_TYPE, (b"x-request-id", request_id)), body)
+        return body is not None
 
     def _later(self, body_for: Callable[["_Asked"], Awaitable[bytes | None]]) -> Handler:
         def handler(request: Request, request_id: bytes, reply: Reply) -> None:
@@ -78,7 +101,7 @@ class KeptResponses:
                         raise _UnknownResponse(asked.response_id) from fault
                     Passing(source, _passed_on(request), request_id, reply)
                     return None
-                return None if body is None else (200, ((b"content-type", b"application/json"),), body)
+                return None if body is None else (200, (JSON_TYPE,), body)
 
             answer_later(self._tasks, request_id, reply, answer)
 
@@ -122,6 +145,7 @@ class KeptResponses:
             self._memory.remove_recording(recording_id)
             if self._level is not None:
                 self._level.remove_recording(recording_id)
+        await self._claims.forget(asked.response_id)
         return msgspec.json.encode({"id": asked.response_id, "object": "response", "deleted": True})
 
     async def _cancel(self, asked: "_Asked") -> bytes:

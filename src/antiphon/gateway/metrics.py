@@ -6,7 +6,8 @@ numbers for each combination of labels. Workers hand each other snapshots, so th
 
 from bisect import bisect_left
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import zip_longest
 from typing import TYPE_CHECKING, Final, Literal
 
 import msgspec
@@ -30,6 +31,7 @@ MODEL_LIMIT: Final = 500
 OTHER: Final = "other"
 
 _LONGEST_NAME: Final = 128
+_NONE: Final[Mapping[str, int]] = {}
 _BOUNDS_US: Final = tuple(round(bound * 1_000_000) for bound in BOUNDS)
 _BUCKETS: Final = len(BOUNDS) + 1
 
@@ -50,7 +52,9 @@ _FIRST_SUM: Final = 10
 _WHOLE_SUM: Final = 11
 _FIRST: Final = 12
 _WHOLE: Final = _FIRST + _BUCKETS
-_END: Final = _WHOLE + _BUCKETS
+_PARTLY: Final = _WHOLE + _BUCKETS
+"""Input tokens of answers of which only the rest was paid for."""
+_END: Final = _PARTLY + 1
 
 
 class Gauge(msgspec.Struct, frozen=True):
@@ -84,13 +88,13 @@ class Metrics:
         self._gauges = gauges
         self._counts = _Counts()
 
-    def observe(self, rows: Sequence[UsageRow]) -> None:
-        """Count rows, each of them once."""
+    def observe(self, rows: Sequence[UsageRow], saved_tokens: Mapping[str, int] = _NONE) -> None:
+        """Count rows, each of them once; of those named in `saved_tokens` also the input that was not paid for."""
         cells = self._counts.cells
         for row in rows:
             # fmt: off
             (
-                _id, _time, _key, _project, _owner, _alias, provider, model, dialect, _route, _stream, status, cache,
+                id_, _time, _key, _project, _owner, _alias, provider, model, dialect, _route, _stream, status, cache,
                 input_, output, _total, cached, cache_write, reasoning, audio_input, audio_output,
                 cost, saved, first_us, whole_us, _error, _answer_id,
             ) = row
@@ -118,6 +122,8 @@ class Metrics:
                 cell[_FIRST + bisect_left(_BOUNDS_US, first_us)] += 1
             cell[_WHOLE_SUM] += whole_us
             cell[_WHOLE + bisect_left(_BOUNDS_US, whole_us)] += 1
+            if saved_tokens:
+                cell[_PARTLY] += saved_tokens.get(id_, 0)
 
     def snapshot(self) -> bytes:
         """Hand over everything that was counted until now, and the gauges, for another worker to render."""
@@ -171,7 +177,8 @@ class _Counts:
 
     def add(self, labels: _Labels, numbers: _Cell) -> None:
         cell = self.cell(labels)
-        cell[:] = [a + b for a, b in zip(cell, numbers, strict=True)]
+        # A worker of another release counts more or less than this one.
+        cell[:] = [a + b for a, b in zip_longest(cell, numbers, fillvalue=0)][:_END]
 
 
 def _merged(one: Gauge, other: Gauge) -> Gauge:
@@ -198,6 +205,8 @@ def _counters(counts: _Counts) -> "Iterator[Metric]":
                 tokens[provider, model, kind, cache] += cell[place]
                 if cache in SAVING:
                     saved_tokens[provider, model, kind] += cell[place]
+        if cell[_PARTLY]:
+            saved_tokens[provider, model, "input"] += cell[_PARTLY]
         cost[provider, model] += cell[_COST]
         saved[provider, model] += cell[_SAVED]
     yield requests

@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+from antiphon.ports.idempotency import Claimed
+
 
 @dataclass(frozen=True, slots=True)
 class Request:
@@ -14,3 +16,10 @@ class Request:
     body: bytes
     peer: str
     """The client's address, "" where there is none."""
+    claim: Claimed | None = None
+    """What its idempotency key has brought; None where it has none."""
+
+    @property
+    def answer_id(self) -> bytes:
+        """The id that a response to it is to have; empty where any will do."""
+        return b"" if self.claim is None else self.claim.answer_id.encode()

@@ -31,8 +31,9 @@ class UsageRow(NamedTuple):
     stream: bool
     status: int
     cache: str
-    """`hit`, `stale`, `semantic`, `collapsed`, `miss`, `bypass`, or `off` without a cache."""
+    """`hit`, `partial`, `stale`, `semantic`, `collapsed`, `miss`, `bypass`, `refresh`, or `off` without a cache."""
     input_tokens: int
+    """Of a partly cached answer, these and the other counts are what the upstream was asked for."""
     output_tokens: int
     total_tokens: int
     cached_tokens: int

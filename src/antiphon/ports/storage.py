@@ -8,6 +8,7 @@ from typing import Protocol
 
 from antiphon.ports.conversations import ConversationStore, ItemStore
 from antiphon.ports.flights import Flights
+from antiphon.ports.idempotency import ClaimStore
 from antiphon.ports.ledger import Ledger
 from antiphon.ports.runs import RunStore
 from antiphon.ports.stores import CacheLevel, ResponseStore
@@ -66,6 +67,10 @@ class Storage(Protocol):
     @property
     def outbox(self) -> Outbox:
         """Webhooks that are to be told."""
+
+    @property
+    def claims(self) -> ClaimStore:
+        """Requests with an idempotency key."""
 
     @property
     def cache(self) -> CacheLevel | None:

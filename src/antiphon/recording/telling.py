@@ -44,6 +44,8 @@ class Over(msgspec.Struct, array_like=True, tag="e", frozen=True):
 
     fault: tuple[str, str | None, int] | None = None
     """Message, code, status."""
+    is_stored: bool = False
+    """Whether the answer is in the cache."""
 
 
 Piece = Opening | Part | Over

@@ -129,6 +129,17 @@ class Provider(Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):
     """Bound of a whole answer."""
 
 
+class ModelCache(Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):
+    """What the cache does otherwise with the answers of one model."""
+
+    ttl: Duration | None = None
+    """As `cache.ttl`, and in its place."""
+    stale_while_revalidate: Duration | None = None
+    """As `cache.stale_while_revalidate`, and in its place."""
+    stale_if_error: Duration | None = None
+    """As `cache.stale_if_error`, and in its place."""
+
+
 class Model(Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):
     """A model alias."""
 
@@ -137,6 +148,8 @@ class Model(Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):
     reasoning_events: Literal["openai", "open"] = "openai"
     """What raw reasoning is called in streams of the Responses API: `response.reasoning_text.delta` as OpenAI has it,
     or `response.reasoning.delta` as Open Responses does."""
+    cache: ModelCache | None = None
+    """What the cache does otherwise for this name of the model."""
 
 
 class MemoryLevel(Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):
@@ -151,6 +164,10 @@ class Cache(Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):
 
     ttl: Duration = Duration(3600)
     """Seconds for which an answer is fresh."""
+    stale_while_revalidate: Duration = Duration(0)
+    """Seconds for which an expired answer is still given at once, while a fresh one is fetched in the background."""
+    stale_if_error: Duration = Duration(0)
+    """Seconds for which an expired answer is given where the upstream cannot be reached, fails, or refuses for now."""
     mode: Literal["on", "opt-in"] = "on"
     """Whether every request takes part, or only those that ask for it."""
     scope: Literal["key", "project", "global"] = "key"
@@ -327,6 +344,23 @@ class Responses(Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):
     """Earlier secrets, whose seals are still accepted."""
 
 
+class Idempotency(Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):
+    """Requests with the header `Idempotency-Key`."""
+
+    enabled: bool = True
+    """Whether the header means anything."""
+    ttl: Timeout = Timeout(24 * 3600)
+    """Seconds for which the outcome of a request belongs to its key."""
+    max_entry_bytes: Size = Size(16 * 1024 * 1024)
+    """Larger answers are passed on but not kept: who asks again is told so."""
+    max_bytes: Size = Size(1024 * 1024 * 1024)
+    """Bound of all outcomes in storage; the oldest go first."""
+    max_live_bytes: Size = Size(256 * 1024 * 1024)
+    """Bound of the requests and answers under way in each worker's memory; beyond it new ones are refused."""
+    wait: Duration = Duration(60)
+    """Seconds for which a request waits for the outcome of the first, where that is answered by another worker."""
+
+
 class Downloads(Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):
     """Images and files that a request names by URL, fetched for upstreams that cannot do it themselves."""
 
@@ -369,5 +403,6 @@ class Settings(Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):
     responses: Responses = Responses()
     webhooks: tuple[Webhook, ...] = ()
     """Told of the background answers of all keys."""
+    idempotency: Idempotency = Idempotency()
     downloads: Downloads = Downloads()
     log: Log = Log()

@@ -25,15 +25,12 @@ class Difference(NamedTuple):
 
     def shown(self, length: int = 60) -> tuple[str, str]:
         """Return both values for a person: no longer than `length`, and cut so that the difference is seen."""
-        one, other = _text(self.one), _text(self.other)
+        one, other = self.one, self.other
         start = 0
-        if max(len(one), len(other)) > length:
-            same = next(
-                (i for i, (a, b) in enumerate(zip(one, other, strict=False)) if a != b),
-                min(len(one), len(other)),
-            )
-            start = max(0, same - _CONTEXT) if same > _CONTEXT else 0
-        return _cut(one, start, length), _cut(other, start, length)
+        if isinstance(one, str) and isinstance(other, str) and max(len(one), len(other)) > length:
+            pairs = enumerate(zip(one, other, strict=False))
+            start = next((i for i, (a, b) in pairs if a != b), min(len(one), len(other))) - _CONTEXT
+        return _text(one, max(0, start), length), _text(other, max(0, start), length)
 
 
 def _never(one: Any, other: Any) -> bool:
@@ -66,18 +63,15 @@ def differences(
         yield Difference(path, one, other)
 
 
-def _text(value: Any) -> str:
+def _text(value: Any, start: int, length: int) -> str:
     if isinstance(value, str):
-        return f'"{value}"'
+        end = start + length
+        return f'"{"…" if start else ""}{value[start:end]}{"…" if end < len(value) else ""}"'
     if isinstance(value, dict):
-        return "{" + ", ".join(map(str, value)) + "}"
+        told = "{" + ", ".join(map(str, value)) + "}"
+        return told if len(told) <= length else told[:length] + "…"
     if isinstance(value, list):
         return f"a list of {len(value)}"
     if value is None or isinstance(value, bool):
         return {None: "null", True: "true", False: "false"}[value]
     return str(value)
-
-
-def _cut(text: str, start: int, length: int) -> str:
-    shown = text[start : start + length]
-    return ("…" if start else "") + shown + ("…" if start + length < len(text) else "")

@@ -98,3 +98,27 @@ def test_a_prompt_may_hold_what_no_database_takes_as_text(place):
             assert entry.origin.prompt == "a b?"
 
     run(test())
+
+
+def test_several_entries_are_found_at_once(place):
+    """Those that there are, and not what was removed."""
+
+    async def test():
+        async with opened(place) as storage:
+            cache = storage.cache
+            for entry in ENTRIES:
+                cache.put(entry)
+            await committed(storage)
+            cache.remove_recording("r-b")
+            digests = [entry.digest for entry in ENTRIES]
+            found = await cache.get_many(
+                [*digests[:3], b"another", *[b"%d" % number for number in range(1200)]]
+            )
+            assert sorted(found) == [digests[0], digests[2]]
+            assert [found[digest].recording for digest in sorted(found)] == [
+                ENTRIES[0].recording,
+                ENTRIES[2].recording,
+            ]
+            assert await cache.get_many([]) == {}
+
+    run(test())

@@ -6,6 +6,7 @@ from urllib.parse import parse_qs, urlsplit
 
 from antiphon.drivers.migrations import SchemaError
 from antiphon.drivers.postgres.cache import PostgresCache
+from antiphon.drivers.postgres.claims import PostgresClaims
 from antiphon.drivers.postgres.connection import connect, leave
 from antiphon.drivers.postgres.conversations import PostgresConversations
 from antiphon.drivers.postgres.database import Database
@@ -48,6 +49,7 @@ class PostgresStorage:
         )
         self.items = PostgresItems(database, wall_clock)
         self.outbox = PostgresOutbox(database)
+        self.claims = PostgresClaims(database, settings.idempotency)
         self.ledger = PostgresLedger(database)
         self.metrics = PostgresWorkerMetrics(database)
         self.secrets = PostgresSecrets(database)
@@ -96,6 +98,7 @@ class PostgresStorage:
             self.cache.sweep(now)
         self.responses.sweep(now)
         self.conversations.sweep(now)
+        self.claims.sweep()
         self.runs.sweep(now - self._retention)
         self.flights.sweep()
         self.database.queue.put_in_slices(drop_released_recordings)

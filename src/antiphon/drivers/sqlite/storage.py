@@ -8,6 +8,7 @@ from pathlib import Path
 
 from antiphon.drivers.migrations import SchemaError
 from antiphon.drivers.sqlite.cache import SqliteCache
+from antiphon.drivers.sqlite.claims import SqliteClaims
 from antiphon.drivers.sqlite.conversations import SqliteConversations
 from antiphon.drivers.sqlite.database import Database, inspect
 from antiphon.drivers.sqlite.items import SqliteItems
@@ -48,6 +49,7 @@ class SqliteStorage:
         )
         self.items = SqliteItems(database, wall_clock)
         self.outbox = SqliteOutbox(database, wall_clock)
+        self.claims = SqliteClaims(database, settings.idempotency, wall_clock)
         self.ledger = SqliteLedger(database)
         self.metrics = SqliteWorkerMetrics(database)
         self.secrets = SqliteSecrets(database)
@@ -96,6 +98,7 @@ class SqliteStorage:
             self.cache.sweep(now)
         self.responses.sweep(now)
         self.conversations.sweep(now)
+        self.claims.sweep(now)
         self.runs.sweep(now - self._retention)
         self.database.write_in_slices(drop_released_recordings)
 
@@ -108,6 +111,7 @@ class SqliteStorage:
     async def close(self) -> None:
         """Finish all writes, and close the file."""
         await self.database.close()
+        self.claims.leave()
 
 
 def inspect_storage(settings: Settings) -> str:

@@ -190,6 +190,7 @@ class Following:
 
     @staticmethod
     def _end(live: LiveRecording, over: Over) -> None:
+        live.stored = over.is_stored
         if over.fault is None:
             live.end()
             return

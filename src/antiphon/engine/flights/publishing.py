@@ -125,7 +125,7 @@ class Publisher:
         told = None if fault is None else (fault.message, fault.code, fault.status)
         if recording.mode is Mode.JSON and recording.frames:
             told = None  # the body itself tells it
-        return [*pieces, write_piece(Over(told))], True
+        return [*pieces, write_piece(Over(told, live.stored))], True
 
     def _stream_part(self) -> Part | None:
         recording, start = self._live.recording, self._position

@@ -27,7 +27,7 @@ class Found:
     def note(self, verdict: Verdict) -> None:
         """Remember why an entry was not taken."""
         if not self.why and verdict is not Verdict.MISS:
-            self.why = verdict.value
+            self.why = verdict.reason or Verdict.STALE.value
 
     def keep_one_model(self) -> None:
         """Forget answers of other models than that which the newest answer names: vectors of two do not compare."""

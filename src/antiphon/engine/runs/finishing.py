@@ -145,7 +145,7 @@ class FinishedReply:
 
     def start(self, status: int, headers: Headers, length: int | None = None) -> None:
         """Begin a stream: what is replayed is passed on, what is made becomes a run."""
-        if self._turn.result == "hit":
+        if self._turn.is_replay:
             self._passes = True
             self._client.start(status, headers, length)
             return

@@ -18,7 +18,6 @@ from antiphon.engine.runs.tail import Tail
 from antiphon.engine.runs.working import Worker
 from antiphon.engine.source import Source
 from antiphon.engine.tasks import Tasks
-from antiphon.engine.turn import mint_response_id
 from antiphon.ports.hints import Hints
 from antiphon.ports.reply import Reply
 from antiphon.ports.runs import ENDED, NewRun, QueueFull, RunStore
@@ -158,7 +157,7 @@ class Runs:
 
     async def accept(self, incoming: Incoming, request: NativeRequest, context: Context) -> None:
         """Accept a background answer, and tell the client. Raises ClientFault, StoreFault."""
-        run_id = (incoming.response_id or mint_response_id()).decode()
+        run_id = incoming.new_id().decode()
         now = self._now()
         echo = {**request.echo, "background": b"true", "store": b"true"}
         response = queued_response(request.members, run_id, int(now), echo)
