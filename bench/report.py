@@ -57,7 +57,7 @@ class Installed:
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """One figure about background answers, with each storage."""
+    """One figure, with each of the stores that it was measured with."""
 
     name: str
     unit: str
@@ -78,6 +78,7 @@ class Report:
     """Seconds from exec to the first answer, by server."""
     installed: Installed | None = None
     background: list[Figure] = field(default_factory=list)
+    second_level: list[Figure] = field(default_factory=list)
     missing: list[str] = field(default_factory=list)
     """What was not measured, and why."""
 
@@ -96,7 +97,9 @@ class Report:
         if self._paths:
             parts += ["## Throughput and latency", _LATENCY, self._throughput()]
         if self.background:
-            parts += ["## Background answers", _BACKGROUND, self._background()]
+            parts += ["## Background answers", _BACKGROUND, _by_store(self.background)]
+        if self.second_level:
+            parts += ["## The second level of the cache", _SECOND_LEVEL, _by_store(self.second_level)]
         if self.streams:
             parts += ["## Memory", self._memory()]
         if self.starts or self.installed is not None:
@@ -154,14 +157,6 @@ class Report:
                 cells.append(("nginx", row.reference_label, *_speed(reference, None, row.unit)))
             cells.append(("Antiphon", row.label, *_speed(row.result, reference, row.unit)))
         return _table(head, cells)
-
-    def _background(self) -> str:
-        stores = list(dict.fromkeys(name for figure in self.background for name in figure.by_store))
-        cells = [
-            (figure.name, figure.unit, *(_rounds(figure.by_store.get(name, [])) for name in stores))
-            for figure in self.background
-        ]
-        return _table(("", "unit", *stores), cells)
 
     def _memory(self) -> str:
         head = ("Server", "idle PSS", "idle RSS", "open PSS", "open RSS", "more (RSS)", "longest silence")
@@ -324,6 +319,15 @@ def _rounds(values: Sequence[float]) -> str:
     return told[0] if len(values) == 1 else f"{told[0]} ({told[1]}–{told[2]})"
 
 
+def _by_store(figures: Sequence[Figure]) -> str:
+    stores = list(dict.fromkeys(name for figure in figures for name in figure.by_store))
+    cells = [
+        (figure.name, figure.unit, *(_rounds(figure.by_store.get(name, [])) for name in stores))
+        for figure in figures
+    ]
+    return _table(("", "unit", *stores), cells)
+
+
 def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """Write a Markdown table that is also a table to the eye."""
     table = [list(head), *map(list, rows)]
@@ -356,6 +360,11 @@ _BACKGROUND = """\
 Whole requests over HTTP to one worker, with `synchronous=FULL` or `synchronous_commit=on`: what is answered as accepted, \
 and every event that is shown, is on disk. CPU is that of the gateway alone, PostgreSQL's own is not in it. The longest delay is the longest time \
 between two reads of one stream, less the time that the upstream takes between two events."""
+
+_SECOND_LEVEL = """\
+Chat completions of about 1 KB. CPU is that of the gateway alone, not the store's. *Alone*: one client, which asks after \
+its own answer, so that a request shares nothing with another; *32 at once*: as many clients. Memory that can hold \
+nothing has every hit come from the second level."""
 
 _PAIRS = """\
 A stream of each dialect, translated for clients of each other; pairs that are missing pass unchanged, or no kind of \
