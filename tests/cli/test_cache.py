@@ -74,7 +74,7 @@ def test_orders_go_to_the_gateway_that_runs(tmp_path):
             code, out, _ = await antiphon(tmp_path, "purge", "--all", "--dry-run", *at, **key)
             assert (code, out) == (0, "1 entry would be purged.\n")
             code, out, _ = await antiphon(tmp_path, "purge", "--all", "--json", *at, **key)
-            assert (code, json.loads(out)) == (0, {"count": 1})
+            assert (code, json.loads(out)) == (0, {"removed": 1})
             assert (await ask(client, "one")).is_hit
             code, out, _ = await antiphon(tmp_path, "unpin", "--key", digest, *at, **key)
             assert (code, out) == (0, "1 entry unpinned.\n")
@@ -198,7 +198,7 @@ def test_a_worker_that_is_frozen_serves_nothing_purged_when_it_wakes(tmp_path):
                 got = await awake.post(
                     "/admin/v1/cache/purge", {"all": True}, Authorization="Bearer admin-key"
                 )
-                assert (got.status, got.json()) == (200, {"count": 1})
+                assert (got.status, got.json()) == (200, {"removed": 1})
                 assert loop.time() - began < 10
                 # A second one does not wait for it again.
                 began = loop.time()

@@ -25,7 +25,7 @@ async def order(play, name, **members):
 async def purged(play, **members):
     status, outcome = await order(play, "purge", **members)
     assert status == 200, outcome
-    return outcome["count"]
+    return outcome["expired" if members.get("soft") else "removed"]
 
 
 @pytest.fixture(params=["sqlite", "postgres"])
@@ -155,7 +155,7 @@ def test_each_way_to_say_what_is_meant(tmp_path):
                 await fill()
                 meant = 3 - len(expected)
                 assert (await order(one, "purge", **members, dry_run=True))[1] == {
-                    "count": meant,
+                    "removed": meant,
                     "dry_run": True,
                 }, members
                 assert await left() == ["tagged", "hello", "response"], members
@@ -417,7 +417,7 @@ def test_a_pinned_answer_does_not_expire(tmp_path, storage):
         async with workers(tmp_path, storage, 2, clock=clock) as (one, other):
             await warm([one, other])
             key = key_of(await one.ask())
-            assert await order(other, "pin", key=key) == (200, {"count": 1})
+            assert await order(other, "pin", key=key) == (200, {"pinned": 1})
             clock.now += 3700
             for play in (one, other):
                 got = await play.ask()
@@ -426,7 +426,7 @@ def test_a_pinned_answer_does_not_expire(tmp_path, storage):
                 assert got.cache_status.endswith("; detail=pinned")
             one.application.memory.clear()
             assert await one.outcome() == "hit"
-            assert await order(one, "unpin", key=key) == (200, {"count": 1})
+            assert await order(one, "unpin", key=key) == (200, {"unpinned": 1})
             assert await other.outcome(headers={"Cache_Control": "no-store"}) == "bypass"
             assert await other.outcome() == "stale"
 
@@ -526,7 +526,7 @@ def test_a_wrong_answer_goes_with_its_neighbours(tmp_path, storage):
                 return [bytes.fromhex(keys[1]), entry.digest]
 
             other.application.curating.on_wrong = on_wrong
-            assert await order(other, "wrong", key=keys[0]) == (200, {"count": 1, "neighbours": 1})
+            assert await order(other, "wrong", key=keys[0]) == (200, {"removed": 1, "neighbours": 1})
             assert heard == [keys[0]]
             outcomes = [await one.outcome(**each) for each in about]
             assert outcomes == ["miss", "miss", "hit"]

@@ -5,6 +5,7 @@ of when the request began: it is clean if no later purge means it. So an answer 
 is not served afterwards, wherever and whenever it is stored.
 """
 
+import itertools
 from collections import deque
 from dataclasses import dataclass
 from enum import StrEnum
@@ -87,15 +88,18 @@ class Change:
 class Changes:
     """What one worker has heard of, as far back as it remembers."""
 
-    def __init__(self, most: int = 10_000) -> None:
-        """Remember at most about `most` of each sort."""
+    def __init__(self, most: int = 1_000, most_deleted: int = 10_000) -> None:
+        """Remember at most so many, and so many deletions of one response."""
         self._most = most
+        self._most_deleted = most_deleted
         self._others: deque[Change] = deque()
         # Most are deletions of a response: they are found by what they mean.
         self._recordings: dict[str, Change] = {}
         self._floor = 0
         self.position = 0
         """The number of the latest."""
+        self.era = 0
+        """The number of the latest that was no deletion of one response, nor a pin."""
 
     def add(self, change: Change) -> None:
         """Hear of the next one."""
@@ -110,9 +114,11 @@ class Changes:
         ):
             self._recordings.pop(recording_id, None)
             self._recordings[recording_id] = change
-            if len(self._recordings) > self._most:
+            if len(self._recordings) > self._most_deleted:
                 self._forget(self._recordings.pop(next(iter(self._recordings))))
             return
+        if change.kind in (Kind.PURGE, Kind.EXPIRE):
+            self.era = change.number
         self._others.append(change)
         if len(self._others) > self._most:
             self._forget(self._others.popleft())
@@ -121,7 +127,7 @@ class Changes:
         """Know nothing of what was before `position`: some of it was missed."""
         self._others.clear()
         self._recordings.clear()
-        self._floor = self.position = position
+        self._floor = self.position = self.era = position
 
     def knows(self, since: int) -> bool:
         """Whether all that came after `since` is remembered."""
@@ -134,7 +140,8 @@ class Changes:
         deleted = self._recordings.get(entry.recording.id)
         if deleted is not None and deleted.number > since:
             return False
-        return all(change.does_to(entry) for change in self._others if change.number > since)
+        later = itertools.takewhile(lambda change: change.number > since, reversed(self._others))
+        return all(change.does_to(entry) for change in reversed(list(later)))
 
     def _forget(self, change: Change) -> None:
         self._floor = max(self._floor, change.number)

@@ -78,8 +78,8 @@ def _naming(command: _Command) -> _Command:
 def purge(everything: bool, **options: Any) -> None:
     """Remove entries, in every worker of every host."""
     would = "would be " if options["dry_run"] else ""
-    done = "made stale" if options["soft"] else "purged"
-    _order("purge", {"all": everything, **options}, lambda said: f"{_entries(said['count'])} {would}{done}.")
+    name, done = ("expired", "made stale") if options["soft"] else ("removed", "purged")
+    _order("purge", {"all": everything, **options}, lambda said: f"{_entries(said[name])} {would}{done}.")
 
 
 @cache.command()
@@ -87,7 +87,7 @@ def purge(everything: bool, **options: Any) -> None:
 @_reaching
 def pin(**options: Any) -> None:
     """Keep an answer, whatever its age."""
-    _order("pin", options, lambda said: f"{_entries(said['count'])} pinned.")
+    _order("pin", options, lambda said: f"{_entries(said['pinned'])} pinned.")
 
 
 @cache.command()
@@ -95,7 +95,7 @@ def pin(**options: Any) -> None:
 @_reaching
 def unpin(**options: Any) -> None:
     """Let a pinned answer expire as others do."""
-    _order("unpin", options, lambda said: f"{_entries(said['count'])} unpinned.")
+    _order("unpin", options, lambda said: f"{_entries(said['unpinned'])} unpinned.")
 
 
 @cache.command()
@@ -103,7 +103,7 @@ def unpin(**options: Any) -> None:
 @_reaching
 def wrong(**options: Any) -> None:
     """Remove an answer that is wrong, and those that are likely to be wrong with it."""
-    _order("wrong", options, lambda said: f"{_entries(said['count'] + said['neighbours'])} removed.")
+    _order("wrong", options, lambda said: f"{_entries(said['removed'] + said['neighbours'])} removed.")
 
 
 @cache.command("list")

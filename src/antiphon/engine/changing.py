@@ -11,7 +11,7 @@ import logging
 import math
 import secrets
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from antiphon.cache.changes import UNKNOWN, Change, Changes, Kind
@@ -100,6 +100,11 @@ class Changing:
         """The number of the latest change that was heard of: what a request is as of that begins now."""
         return self.changes.position
 
+    @property
+    def era(self) -> int:
+        """The number of the latest that meant more than one answer: what was begun before is not joined after it."""
+        return self.changes.era
+
     def admits(self, entry: Entry, mark: int) -> bool:
         """Whether an entry whose request began as of `mark` may be stored; what was changed since is done to it."""
         return self.changes.knows(mark) and self.changes.do_to(entry, mark)
@@ -109,9 +114,11 @@ class Changing:
 
         What was changed since the entry's own request began is done to it: its level may have got it too late to know.
         """
-        if not self._memory.is_trusted or not self.changes.knows(mark):
-            return False
-        return self.changes.do_to(entry, mark if entry.as_of == UNKNOWN else entry.as_of)
+        since = next((number for number in (entry.as_of, mark) if number != UNKNOWN), self.mark)
+        known_since = mark if mark != UNKNOWN else since
+        return (
+            self._memory.is_trusted and self.changes.knows(known_since) and self.changes.do_to(entry, since)
+        )
 
     # Hearing.
 
@@ -163,35 +170,34 @@ class Changing:
     async def _look(self) -> bool:
         """Do what is new, and trust for a while again; False if the log cannot be reached."""
         async with self._looking:
-            began = elapsed()
             try:
-                if not self._is_entered:
-                    await self._log.enter(self._reader, self._seconds)
-                    self._is_entered = True
-                    self._acknowledged = 0
-                    began = elapsed()
-                look = await self._log.look(self._reader, self.changes.position)
-                if not look.is_entered:
-                    # Somebody was tired of waiting: whoever comes now does not wait for this worker.
-                    self._is_entered = False
-                    self._news.set()
-                    return False
-                self._do(look, began)
-                if look.latest > self._acknowledged:
-                    if not await self._log.acknowledge(self._reader, look.latest):
-                        self._is_entered = False
-                        self._news.set()
-                        return False
-                    self._acknowledged = look.latest
+                # Who was struck off because somebody was tired of waiting enters again, and looks again then.
+                is_heard = await self._look_entered() or await self._look_entered()
             except StoreFault as fault:
                 if not self._is_deaf:
                     _log.warning("purges of other workers are not heard of: %s", fault)
                 self._is_deaf = True
                 return False
             self._is_deaf = False
+            return is_heard
+
+    async def _look_entered(self) -> bool:
+        """Look as one who is waited for; False if nobody waits for this worker any more. Raises StoreFault."""
+        if not self._is_entered:
+            await self._log.enter(self._reader, self._seconds)
+            self._is_entered, self._acknowledged = True, 0
+        began = elapsed()
+        look = await self._log.look(self._reader, self.changes.position)
+        if look.is_entered:
+            self._do(look, began)
+            if look.latest > self._acknowledged:
+                look = replace(look, is_entered=await self._log.acknowledge(self._reader, look.latest))
+                self._acknowledged = look.latest
+        self._is_entered = look.is_entered
+        if self._is_entered:
             self._looked_at = began
             self._memory.trusted_until = began + self._seconds
-            return True
+        return self._is_entered
 
     def _do(self, look: Look, began: float) -> None:
         is_late = began - self._looked_at > _MISSED_SECONDS

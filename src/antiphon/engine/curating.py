@@ -61,13 +61,14 @@ class Curating:
         """Remove what is meant, or let it be stale (`soft`); `dry_run` only counts it."""
         _check(order, _SELECTORS | _FLAGS)
         selector = await self._selector(order, "purge")
+        done = "expired" if order.get("soft") else "removed"
         if order.get("dry_run"):
             in_memory, stored = len(self._memory.select(selector)), 0
             if self._level is not None:
                 stored = await self._level.count(selector)
-            return {"count": max(in_memory, stored), "dry_run": True}
+            return {done: max(in_memory, stored), "dry_run": True}
         changed = await self._changing.change(Kind.EXPIRE if order.get("soft") else Kind.PURGE, selector)
-        return {"count": changed.count}
+        return {done: changed.count}
 
     async def pin(self, order: Order) -> Outcome:
         """Keep an entry whatever its age, until it is purged by its name or unpinned."""
@@ -94,9 +95,9 @@ class Curating:
         if self.on_wrong is not None:
             for entry in found:
                 related += await self.on_wrong(entry)
-        count = await self._purge_each([entry.digest for entry in found])
+        removed = await self._purge_each([entry.digest for entry in found])
         neighbours = set(related) - {entry.digest for entry in found}
-        return {"count": count, "neighbours": await self._purge_each(list(neighbours))}
+        return {"removed": removed, "neighbours": await self._purge_each(list(neighbours))}
 
     async def entries(self, order: Order) -> Outcome:
         """Show what is meant, newest first: all of it if nothing is said."""
@@ -137,7 +138,7 @@ class Curating:
     async def _pin(self, found: Sequence[Entry], kind: Kind) -> Outcome:
         for entry in found:
             await self._changing.change(kind, Selector(digest=entry.digest))
-        return {"count": len(found)}
+        return {f"{kind.value}ned": len(found)}
 
     async def _purge_each(self, digests: Sequence[bytes]) -> int:
         changed = [await self._changing.change(Kind.PURGE, Selector(digest=digest)) for digest in digests]

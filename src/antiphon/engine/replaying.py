@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from antiphon.cache.controls import PLAIN
 from antiphon.cache.entry import Entry
 from antiphon.cache.key import CacheKey
-from antiphon.cache.status import hit_headers
+from antiphon.cache.status import hit_headers, semantic_hit_headers
 from antiphon.dialects.native import changed_echo
 from antiphon.drivers.memory import MemoryCache
 from antiphon.engine.answers import CLIENT_CLOSED, Ending, OnEnding
+from antiphon.engine.changing import Changing
 from antiphon.engine.producing import Keep
 from antiphon.engine.rendition import Header, Rendition, render
 from antiphon.engine.turn import Ask, Turn, mint_response_id
@@ -48,6 +49,7 @@ class Replaying:
         self,
         *,
         memory: MemoryCache,
+        changing: Changing | None = None,
         original_ids: bool,
         keep: Keep,
         is_full: Callable[[], bool],
@@ -60,6 +62,7 @@ class Replaying:
         `is_full`: whether nothing more can be kept at the moment.
         """
         self._memory = memory
+        self._changing = changing
         self._original_ids = original_ids
         self._keep = keep
         self._is_full = is_full
@@ -100,6 +103,10 @@ class Replaying:
 
         `failure` is the code of the upstream's failure for which the entry stands in.
         """
+        # What is in memory is changed there; what was only read, or taken out since, is looked at again.
+        changing = None if entry.is_current else self._changing
+        if changing is not None and not changing.serves(entry, turn.as_of):
+            return False
         ask = turn.ask
         rendition = entry.renditions.get(ask.asked)
         if rendition is None:
@@ -129,7 +136,9 @@ class Replaying:
         failure: str | None = None,
     ) -> None:
         remaining = entry.expires_at - now
-        turn.result, turn.pays = "hit" if remaining > 0 else "stale", False
+        turn.result, turn.pays, turn.entry = "hit" if remaining > 0 else "stale", False, entry
+        if turn.similarity:
+            turn.result = "semantic"
         turn.first_byte_at = self._clock()
         body = rendition.body
         if not isinstance(body, bytes):
@@ -143,8 +152,12 @@ class Replaying:
         headers = (
             *rendition.headers,
             (b"x-request-id", turn.request_id),
-            *hit_headers(
-                entry.shown_key, now - entry.stored_at, remaining, _detail(entry, remaining, failure)
+            *(
+                hit_headers(
+                    entry.shown_key, now - entry.stored_at, remaining, _detail(entry, remaining, failure)
+                )
+                if not turn.similarity
+                else semantic_hit_headers(entry.shown_key, now - entry.stored_at, remaining, turn.similarity)
             ),
         )
         replay = Replay(turn, entry.recording, self._on_ending, failure)

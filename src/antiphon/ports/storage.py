@@ -8,10 +8,12 @@ from typing import Protocol
 
 from antiphon.ports.changing import ChangeLog
 from antiphon.ports.conversations import ConversationStore, ItemStore
+from antiphon.ports.flights import Flights
 from antiphon.ports.idempotency import ClaimStore
 from antiphon.ports.ledger import Ledger
 from antiphon.ports.runs import RunStore
 from antiphon.ports.stores import CacheLevel, ResponseStore
+from antiphon.ports.vectors import VectorStore
 from antiphon.ports.webhooks import Outbox
 
 
@@ -79,6 +81,14 @@ class Storage(Protocol):
     @property
     def changes(self) -> ChangeLog:
         """What the workers tell each other of their caches."""
+
+    @property
+    def vectors(self) -> VectorStore | None:
+        """Vectors for the semantic level of the cache; None where the settings want none."""
+
+    @property
+    def flights(self) -> Flights | None:
+        """Equal requests in flight of all workers; None where nobody shares them, or where they cannot be."""
 
     @property
     def ledger(self) -> Ledger:

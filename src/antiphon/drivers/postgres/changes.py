@@ -1,5 +1,6 @@
 """The log of changes in PostgreSQL; implements `ports.changing.ChangeLog` for the workers of several hosts."""
 
+import asyncio
 from collections.abc import Callable
 from typing import Final
 
@@ -39,11 +40,12 @@ _PAUSE_SECONDS: Final = 1.0
 class PostgresChanges:
     """One row a change, and one a reader."""
 
-    def __init__(self, database: Database) -> None:
-        """Keep them in `database`."""
+    def __init__(self, database: Database, hints: Hints) -> None:
+        """Keep them in `database`; `hints` has not begun to listen."""
         self._database = database
-        self._hints = Hints(database.url, _CHANNEL)
+        self._news = asyncio.Event()
         self.pause = _PAUSE_SECONDS
+        hints.hear(_CHANNEL, lambda _: self._news.set())
 
     async def enter(self, reader: str, trust: float) -> None:
         """Let `reader` be waited for."""
@@ -85,7 +87,10 @@ class PostgresChanges:
 
     async def listen(self, heard: Callable[[], object]) -> None:
         """Call `heard` when somebody has written."""
-        await self._hints.listen(lambda _: heard())
+        while True:
+            await self._news.wait()
+            self._news.clear()
+            heard()
 
     def sweep(self, before: float) -> None:
         """Forget what was written before."""
