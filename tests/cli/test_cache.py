@@ -161,8 +161,8 @@ async def warm(clients):
     async def all_hit():
         return all([(await ask(client)).is_hit for client in clients])
 
-    await eventually(all_hit)
-    await eventually(all_hit)
+    await eventually(all_hit, seconds=30)
+    await eventually(all_hit, seconds=30)
 
 
 def workers_of(pid):

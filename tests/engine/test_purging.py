@@ -7,6 +7,7 @@ import pytest
 
 from antiphon.drivers.simulator import Answer
 from antiphon.settings import Admin, Cache, Key, MemoryLevel, Secret, Server, Storage, Timeout
+from antiphon.wire.errors import StoreFault
 from e2e.plain_client import plain_client
 from engine.scene import CHAT, RESPONSES, Scene, gateway, number_in, outcome_of, run, send, upstream
 from serving import Clock, serving, settings_for
@@ -84,7 +85,11 @@ def test_a_purge_reaches_the_memory_of_every_worker(tmp_path, storage):
 
 def test_a_purge_reaches_hosts_that_share_only_redis(tmp_path, redis_server):
     """Each has a file of its own."""
-    shared = {"cache": Cache(store="redis", lookup_timeout=Timeout(10)), "redis": redis_server.settings}
+    trusting = MemoryLevel(trust=Timeout(1))
+    shared = {
+        "cache": Cache(store="redis", lookup_timeout=Timeout(10), memory=trusting),
+        "redis": redis_server.settings,
+    }
 
     async def test():
         async with contextlib.AsyncExitStack() as opened:
@@ -342,6 +347,29 @@ def test_a_worker_that_cannot_hear_of_purges_serves_nothing_from_the_cache(tmp_p
             deaf.set()
             await eventually(lambda: other.application.memory.is_trusted)
             assert number_in(await other.ask()) == 3
+
+    run(test())
+
+
+@pytest.mark.parametrize(("error", "goes_on"), [(ConnectionRefusedError(), True), (TimeoutError(), False)])
+def test_memory_goes_on_where_nobody_can_purge(tmp_path, error, goes_on):
+    """Because the log's server does not run; where it is only silent, others may reach it."""
+
+    async def test():
+        storage = Storage(url=f"sqlite:///{tmp_path}/antiphon.db")
+        trusting = {"cache": {"memory": MemoryLevel(trust=Timeout(0.4))}}
+        async with workers(tmp_path, storage, 1, **trusting) as (play,):
+            await play.ask()
+
+            async def gone(*_):
+                raise StoreFault("gone") from error
+
+            play.application.storage.changes.look = gone
+            loop = asyncio.get_running_loop()
+            until = loop.time() + 1.2
+            await eventually(lambda: loop.time() > until)
+            assert play.application.memory.is_trusted is goes_on
+            assert await play.outcome() == ("hit" if goes_on else "miss")
 
     run(test())
 

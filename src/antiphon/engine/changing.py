@@ -3,7 +3,8 @@
 A change is written to the log that all workers share, and then done to the second level. Each worker that hears of it
 does it to its memory, keeps late-comers from joining an answer that was under way before, and says that it has heard.
 One that has not looked at the log for longer than its *trust* answers nothing from the cache, so that nobody has to
-wait longer than that for a worker that was stopped, has died, or does not reach the log.
+wait longer than that for a worker that was stopped, has died, or does not reach the log. Where the log's server is not
+running, nobody can purge anything, and memory goes on.
 """
 
 import asyncio
@@ -170,6 +171,7 @@ class Changing:
     async def _look(self) -> bool:
         """Do what is new, and trust for a while again; False if the log cannot be reached."""
         async with self._looking:
+            began = elapsed()
             try:
                 # Who was struck off because somebody was tired of waiting enters again, and looks again then.
                 is_heard = await self._look_entered() or await self._look_entered()
@@ -177,6 +179,9 @@ class Changing:
                 if not self._is_deaf:
                     _log.warning("purges of other workers are not heard of: %s", fault)
                 self._is_deaf = True
+                if _is_down(fault) and self._memory.is_trusted:
+                    # Where the log is, nobody listens: no purge can be done anywhere, so that none was missed.
+                    self._memory.trusted_until = began + self._seconds
                 return False
             self._is_deaf = False
             return is_heard
@@ -281,6 +286,15 @@ class Changing:
             await asyncio.sleep(min(pause, max(0.0, written_at + longest - now) + 0.001))
             pause = min(2 * pause, _LONGEST_PAUSE)
         return True
+
+
+def _is_down(fault: BaseException | None) -> bool:
+    """Whether the server of the log is not running, as its own host says; nothing is known where it just is silent."""
+    while fault is not None:
+        if isinstance(fault, ConnectionRefusedError | FileNotFoundError):
+            return True
+        fault = fault.__cause__ or fault.__context__
+    return False
 
 
 def _unconfirmed(why: str) -> Unconfirmed:

@@ -6,6 +6,7 @@ from antiphon.cache.changes import Change, Kind
 from antiphon.cache.selecting import Selector
 from drivers.sqlite.opening import entry_of, run
 from drivers.stores.place import LEVELS, NOW, RedisPlace, committed, opened
+from waiting import eventually
 
 EVERYTHING = Selector(
     digest=b"\x00\xff",
@@ -70,11 +71,13 @@ def test_numbers_are_seen_in_their_order_however_many_write_at_once(place):
 def test_readers_are_waited_for_until_they_have_heard(place):
     async def test():
         async with opened(place) as one, opened(place) as other:
+            await one.changes.enter("first", 0.0)
+            await one.changes.leave("first")
             await one.changes.enter("a", 5.0)
             await other.changes.enter("b", 7.0)
             assert (await one.changes.look("a", 0)).is_entered
             number = await one.changes.append(purge())
-            assert sorted(await other.changes.behind(number)) == [5.0, 7.0]
+            await eventually(lambda: _are_behind(other, number, [5.0, 7.0]))
             assert await one.changes.acknowledge("a", number)
             assert await other.changes.behind(number) == [7.0]
             await one.changes.strike(number)
@@ -95,11 +98,11 @@ def test_readers_are_waited_for_until_they_have_heard(place):
 def test_an_acknowledgement_never_goes_back(place):
     async def test():
         async with opened(place) as storage:
-            await storage.changes.enter("a", 5.0)
+            await storage.changes.enter("a", 0.0)
             number = await storage.changes.append(purge())
             assert await storage.changes.acknowledge("a", number)
             assert await storage.changes.acknowledge("a", number - 1)
-            assert await storage.changes.behind(number) == []
+            await eventually(lambda: _are_behind(storage, number, []))
 
     run(test())
 
@@ -122,6 +125,10 @@ def test_old_changes_are_forgotten_but_never_the_latest(place):
             assert await storage.changes.append(purge()) > number
 
     run(test())
+
+
+async def _are_behind(storage, number, trusts):
+    return sorted(await storage.changes.behind(number)) == trusts
 
 
 def _beside(storage):
@@ -148,6 +155,20 @@ def test_a_writer_on_another_host_is_heard_at_once(place):
                     await heard.wait()
             finally:
                 listening.cancel()
+
+    run(test())
+
+
+def test_whoever_was_there_before_redis_lost_everything_is_waited_for(redis_server):
+    async def test():
+        async with opened(RedisPlace(redis_server.settings)) as storage:
+            changes = storage.changes
+            await changes.enter("a", 1.0)
+            number = await changes.append(purge())
+            assert await changes.acknowledge("a", number)
+            assert await changes.behind(number) == [1.0]
+            await changes.strike(number + 1)
+            await eventually(lambda: _are_behind(storage, number, []))
 
     run(test())
 

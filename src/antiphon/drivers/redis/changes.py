@@ -26,6 +26,26 @@ redis.call('ZADD', KEYS[2], written, written .. ' ' .. string.format('%.0f', lat
 redis.call('ZREMRANGEBYRANK', KEYS[2], 0, -1 - tonumber(ARGV[2]))
 return written
 """
+_ENTER: Final = """
+local time = redis.call('TIME')
+redis.call('HSETNX', KEYS[3], '', time[1] .. ' ' .. ARGV[2])
+redis.call('HSET', KEYS[3], ARGV[1], '0 ' .. ARGV[2])
+"""
+_BEHIND: Final = """
+local readers = redis.call('HGETALL', KEYS[3])
+local now = tonumber(redis.call('TIME')[1])
+local behind = {}
+for place = 1, #readers, 2 do
+    local position, trust = string.match(readers[place + 1], '(%S+) (%S+)')
+    if readers[place] == '' then
+        -- Who was here before the server lost everything may not have entered again.
+        if now - tonumber(position) <= tonumber(trust) then behind[#behind + 1] = trust end
+    elseif tonumber(position) < tonumber(ARGV[1]) then
+        behind[#behind + 1] = trust
+    end
+end
+return behind
+"""
 _LOOK: Final = """
 return {
     redis.call('GET', KEYS[1]) or '0',
@@ -43,7 +63,7 @@ return 1
 _STRIKE: Final = """
 local readers = redis.call('HGETALL', KEYS[3])
 for place = 1, #readers, 2 do
-    if tonumber(string.match(readers[place + 1], '%S+')) < tonumber(ARGV[1]) then
+    if readers[place] ~= '' and tonumber(string.match(readers[place + 1], '%S+')) < tonumber(ARGV[1]) then
         redis.call('HDEL', KEYS[3], readers[place])
     end
 end
@@ -54,7 +74,7 @@ _PAUSE_SECONDS: Final = 1.0
 
 
 class RedisChanges:
-    """One member of a sorted set a change, and one field of a hash a reader."""
+    """One member of a sorted set a change, and one field of a hash a reader; one field more says since when there are any."""
 
     def __init__(self, settings: RedisSettings) -> None:
         """Keep them there; connects when it is first used. Raises what `open_client` does."""
@@ -67,7 +87,7 @@ class RedisChanges:
 
     async def enter(self, reader: str, trust: float) -> None:
         """Let `reader` be waited for."""
-        await self._run("HSET", self._keys[2], reader, f"0 {trust}")
+        await self._eval(_ENTER, reader, trust)
 
     async def look(self, reader: str, after: int) -> Look:
         """Return what has come."""
@@ -95,9 +115,7 @@ class RedisChanges:
 
     async def behind(self, number: int) -> list[float]:
         """Return for how long those go on who have not heard."""
-        readers: list[bytes] = await self._run("HVALS", self._keys[2])
-        told = [reader.split(b" ") for reader in readers]
-        return [float(trust) for position, trust in told if int(position) < number]
+        return [float(trust) for trust in await self._eval(_BEHIND, number)]
 
     async def strike(self, number: int) -> None:
         """Wait no more for those who have not heard."""
