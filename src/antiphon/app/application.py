@@ -225,7 +225,7 @@ class Application:
                 **around.handlers(),
                 **CacheAdmin(self.memory, self.second_level, settings.admin.key, self._tasks).handlers(),
             }
-            idempotent = Idempotent(self.idempotency, keyring, settings.admin.key, kept.tell)
+            idempotent = Idempotent(self.idempotency, keyring, settings.admin.key, kept)
             self.gateway = Gateway(
                 turns, keyring, handlers, idempotent=idempotent if settings.idempotency.enabled else None
             )

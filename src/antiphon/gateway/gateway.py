@@ -92,24 +92,25 @@ class Gateway:
         request_id = next(self._request_ids)
         try:
             route = self._models.get(request.path)
-            if IDEMPOTENCY_KEY in request.headers and self._is_for_once(request):
+            has_key = IDEMPOTENCY_KEY in request.headers
+            if has_key and self._is_for_once(request):
                 assert self._idempotent is not None
                 self._idempotent.answer(request, request_id, reply, self.handle)
             elif route is not None and request.method == b"POST":
                 owner = self._keyring.owner(request.headers)
-                self._turns.answer(
-                    Incoming(
-                        route,
-                        owner,
-                        request_id,
-                        request.headers,
-                        request.body,
-                        reply,
-                        time.monotonic(),
-                        request.query,
-                        reserved_id=request.answer_id,
-                    )
+                incoming = Incoming(
+                    route,
+                    owner,
+                    request_id,
+                    request.headers,
+                    request.body,
+                    reply,
+                    time.monotonic(),
+                    request.query,
                 )
+                if has_key and request.claim is not None:
+                    incoming.reserved_id = request.claim.answer_id.encode()
+                self._turns.answer(incoming)
             else:
                 self._handler(request)(request, request_id, reply)
         except GatewayError as fault:

@@ -354,6 +354,8 @@ class Idempotency(Struct, forbid_unknown_fields=True, frozen=True, kw_only=True)
     """Bound of all outcomes in storage; the oldest go first."""
     max_live_bytes: Size = Size(256 * 1024 * 1024)
     """Bound of the requests and answers under way in each worker's memory; beyond it new ones are refused."""
+    lease: Timeout = Timeout(15)
+    """Seconds after which a request whose worker says nothing may be begun again."""
     wait: Duration = Duration(60)
     """Seconds for which a request waits for the outcome of the first, where that is answered by another worker."""
 
