@@ -180,7 +180,8 @@ class PerItem:
 
         def send(renewing: Turn, live: LiveRecording, source: Source) -> None:
             renewing.items = items
-            Fetching(renewing, live, source, Found(), self._clock).begin()
+            renewing.fetch = lambda live: Fetching(renewing, live, source, Found(), self._clock).begin()
+            self._producing.send(renewing, live, source)
 
         oldest = min(expired, key=lambda entry: entry.expires_at)
         self._staleness.refresh(turn, replace(oldest, tags=()), source, items.whole, send)
@@ -192,7 +193,6 @@ class PerItem:
         if not items.missing(spare.parts) and self._staleness.may_stand_in(turn):
             live.spare = self._whole(turn, spare)
         is_whole = len(items.missing(found.parts)) == len(items.keys) and not items.listed.is_cut
-        if is_whole:
-            self._producing.send(turn, live, source)
-        else:
-            Fetching(turn, live, source, found, self._clock).begin()
+        if not is_whole:
+            turn.fetch = lambda live: Fetching(turn, live, source, found, self._clock).begin()
+        self._producing.send(turn, live, source)
