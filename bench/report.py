@@ -57,7 +57,7 @@ class Installed:
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """One figure about background answers with each storage, or about lists with as much as is cached of them."""
+    """One figure, with each of the stores it was measured with, or with as much as is cached of a list."""
 
     name: str
     unit: str
@@ -79,6 +79,7 @@ class Report:
     installed: Installed | None = None
     background: list[Figure] = field(default_factory=list)
     lists: list[Figure] = field(default_factory=list)
+    second_level: list[Figure] = field(default_factory=list)
     missing: list[str] = field(default_factory=list)
     """What was not measured, and why."""
 
@@ -100,6 +101,8 @@ class Report:
             parts += ["## Background answers", _BACKGROUND, _figures(self.background)]
         if self.lists:
             parts += ["## Lists of embeddings", _LISTS, _figures(self.lists)]
+        if self.second_level:
+            parts += ["## The second level of the cache", _SECOND_LEVEL, _figures(self.second_level)]
         if self.streams:
             parts += ["## Memory", self._memory()]
         if self.starts or self.installed is not None:
@@ -365,6 +368,11 @@ _BACKGROUND = """\
 Whole requests over HTTP to one worker, with `synchronous=FULL` or `synchronous_commit=on`: what is answered as accepted, \
 and every event that is shown, is on disk. CPU is that of the gateway alone, PostgreSQL's own is not in it. The longest delay is the longest time \
 between two reads of one stream, less the time that the upstream takes between two events."""
+
+_SECOND_LEVEL = """\
+Chat completions of about 1 KB. CPU is that of the gateway alone, not the store's. *Alone*: one client, which asks after \
+its own answer, so that a request shares nothing with another; *32 at once*: as many clients. Memory that can hold \
+nothing has every hit come from the second level."""
 
 _PAIRS = """\
 A stream of each dialect, translated for clients of each other; pairs that are missing pass unchanged, or no kind of \

@@ -68,12 +68,13 @@ class Producing:
         translate: Translate,
         tasks: Tasks,
         conversations: Conversations | None = None,
+        on_stored: Callable[[Turn, Entry], None] | None = None,
         wall_clock: Callable[[], float],
         clock: Callable[[], float],
     ) -> None:
         """Put recordings on `shelves` and count them in `accounts`; `clock` is monotonic.
 
-        Answers that become part of `conversations` are added to them.
+        Answers that become part of `conversations` are added to them. `on_stored` is told of each new cache entry.
         """
         self._cache = cache
         self._lifetimes = lifetimes
@@ -82,6 +83,7 @@ class Producing:
         self._translate = translate
         self._conversations = conversations
         self._tasks = tasks
+        self._on_stored = on_stored
         self._now = wall_clock
         self._clock = clock
         self._recording_ids = _recording_ids()
@@ -257,6 +259,8 @@ class Producing:
         kept = [entry for entry in entries if entry.size <= cache.max_entry_bytes]
         for entry in kept:
             self._shelves.memory.put(entry)
+            if self._on_stored is not None:
+                self._on_stored(turn, entry)
         if len(kept) > 1:
             # That takes a while, in which the answer can begin.
             asyncio.get_running_loop().call_soon(self._write, kept)
@@ -376,7 +380,8 @@ def _headers(turn: Turn, live: LiveRecording) -> tuple[Header, ...]:
     elif turn.result == "partial":
         reason, detail = "partial", f'"{turn.detail}"'
     else:
-        reason, detail = turn.detail or "miss", ""
+        note = "" if turn.question is None else turn.question.note
+        reason, detail = turn.detail or "miss", f'"{note}"' if note else ""
     header = forward_header(
         reason,
         stored=ended and live.stored and turn.pays,

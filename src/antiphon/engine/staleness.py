@@ -60,7 +60,7 @@ class Staleness:
         """Answer `turn` with an entry where its upstream has failed, if it is not too stale for that."""
         target = turn.ask.target
         window = error_window(turn.controls, self._lifetimes.of(target.alias))
-        if window <= 0 or self._now() - spare.expires_at > window:
+        if window <= 0 or self._now() - spare.expires_at > window or self._is_removed(spare):
             return False
         has_asked = turn.pays
         if not self._replaying.hit(turn, spare, turn.pace, failure=code or "upstream_error"):
@@ -69,6 +69,11 @@ class Staleness:
             failure = f"{target.provider}/{target.model} fails (status {status}, {code})"
             _log.warning("%s: an expired answer stands in", failure)
         return True
+
+    def _is_removed(self, spare: Entry) -> bool:
+        """Whether an entry was removed on purpose while the upstream was asked."""
+        gone = self._shelves.memory.gone(spare.digest)
+        return gone is not None and gone.how == "removed" and gone.at >= spare.stored_at
 
     def produce(self, turn: Turn, source: Source, key: CacheKey) -> None:
         """Ask the upstream for a turn that by-passes the cache, but not where the upstream fails."""

@@ -57,6 +57,17 @@ class PerItem:
         """Answer a turn."""
         self._answer(turn, source, {}, self._shelves.level)
 
+    async def foretell(self, turn: Turn) -> None:
+        """Find out of how many items there are entries, and do nothing else."""
+        items, level = turn.items, self._shelves.level
+        assert items is not None
+        entries = {} if level is None else await level.get_many([key.digest for key in items.keys])
+        found = self._find(turn, {entry.identity: entry for entry in entries.values()})
+        missing = len(items.missing(found.parts))
+        turn.result, turn.detail = ("miss", found.why) if missing else ("hit", "")
+        if missing < len(items.keys) and missing:
+            turn.result, turn.detail = "partial", f"{len(items.keys) - missing}/{len(items.keys)}"
+
     def refresh(self, turn: Turn, source: Source) -> None:
         """Ask the upstream for everything, and keep it."""
         assert turn.items is not None
