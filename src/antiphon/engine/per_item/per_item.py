@@ -63,10 +63,12 @@ class PerItem:
         assert items is not None
         entries = {} if level is None else await level.get_many([key.digest for key in items.keys])
         found = self._find(turn, {entry.identity: entry for entry in entries.values()})
-        missing = len(items.missing(found.parts))
-        turn.result, turn.detail = ("miss", found.why) if missing else ("hit", "")
-        if missing < len(items.keys) and missing:
-            turn.result, turn.detail = "partial", f"{len(items.keys) - missing}/{len(items.keys)}"
+        if not items.missing(found.parts):
+            turn.result = "stale" if found.expired else "hit"
+            return
+        found = found.fresh()
+        share = items.share(found.parts)
+        turn.result, turn.detail = ("partial", share) if share else ("miss", found.why)
 
     def refresh(self, turn: Turn, source: Source) -> None:
         """Ask the upstream for everything, and keep it."""
