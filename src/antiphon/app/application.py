@@ -7,7 +7,7 @@ import secrets
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 
-from antiphon.app.outside import deck_of, hints_of, hooks_of, redis_cache_of, sources_of
+from antiphon.app.outside import deck_of, flights_of, hints_of, hooks_of, redis_cache_of, sources_of
 from antiphon.app.semantic import (
     check_semantic,
     embedding_of,
@@ -28,6 +28,7 @@ from antiphon.engine.conversations import Conversations
 from antiphon.engine.counting import Counting
 from antiphon.engine.decisions import Decisions
 from antiphon.engine.explaining import Explaining
+from antiphon.engine.flights.sharing import Sharing
 from antiphon.engine.idempotency.idempotency import Idempotency
 from antiphon.engine.producing import Producing, Shelves
 from antiphon.engine.references import References
@@ -141,6 +142,17 @@ class Application:
             wall_clock=wall_clock,
             clock=time.monotonic,
         )
+        self._flights = flights_of(settings, storage)
+        if cache is not None and self._flights is not None:
+            self.producing.sharing = Sharing(
+                self._flights,
+                self.producing,
+                self.memory,
+                self._tasks,
+                time.monotonic,
+                timeout=cache.lookup_timeout,
+                max_bytes=cache.max_entry_bytes,
+            )
         self.idempotency = Idempotency(storage.claims, self._tasks, settings.idempotency)
         self._hints = hints_of(settings)
         self._webhooks = Webhooks(storage.outbox, hooks_of(settings, environ), self._tasks, wall_clock)
@@ -309,6 +321,8 @@ class Application:
                     self.settings, self.settings.cache.semantic, EMBEDDINGS_ROUTE, self._turns.answer
                 )
             )
+        if self.producing.sharing is not None:
+            self.producing.sharing.start()
         self._tasks.start(self._sweep(), "sweep")
         self._tasks.start(self._keep_alive(), "keep streams alive")
         if self.storage.is_shared:
@@ -336,9 +350,13 @@ class Application:
         if drained is not None:
             await drained()
         await self.accounts.stop()
+        if self.producing.sharing is not None:
+            await self.producing.sharing.close()
         await self._tasks.stop()
         if self._hints is not None:
             await self._hints.close()
+        if self._flights is not None:
+            await self._flights.close()
         if self.redis_cache is not None:
             await self.redis_cache.close()
         await self.storage.close()

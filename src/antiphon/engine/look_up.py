@@ -60,6 +60,8 @@ class LookUp:
         self._tasks = tasks
         self._now = wall_clock
         self._semantic = semantic
+        if producing.sharing is not None:
+            producing.sharing.look_again = self._look_again
 
     def answer(self, turn: Turn, headers: Mapping[bytes, bytes], shortcut_key: object) -> None:
         """Answer a turn from the cache, from a live recording, or from its upstream. Raises GatewayError."""
@@ -118,10 +120,7 @@ class LookUp:
             # Who only takes what is cached leads nobody: its fault would be that of all who had joined.
             live = self._producing.begin(turn, source, key, shared=not controls.only_if_cached)
             live.spare = entry
-            search = self._search(turn, live, source, key, level)
-            self._tasks.start(
-                search, f"look up {turn.request_id.decode()}", on_death=lambda: live.fail(internal_error())
-            )
+            self._start_search(turn, live, source, key, level)
         elif controls.only_if_cached:
             self._refuse_uncached(turn, source)
         else:
@@ -214,6 +213,15 @@ class LookUp:
                 members = {**members, "input": msgspec.Raw(b'{"history":"%b"}' % head.id.hex().encode())}
         return cache_key(circumstance, members, own_cache=own_cache)
 
+    def _start_search(
+        self, turn: Turn, live: LiveRecording, source: Source, key: CacheKey, level: CacheLevel
+    ) -> None:
+        self._tasks.start(
+            self._search(turn, live, source, key, level),
+            f"look up {turn.request_id.decode()}",
+            on_death=lambda: live.fail(internal_error()),
+        )
+
     async def _search(
         self, turn: Turn, live: LiveRecording, source: Source, key: CacheKey, level: CacheLevel
     ) -> None:
@@ -270,6 +278,18 @@ class LookUp:
             else:
                 live = self._producing.begin(turn, source, key, shared=True)
                 self._send(turn, live, source)
+
+    def _look_again(self, turns: Sequence[Turn], source: Source, key: CacheKey) -> None:
+        """Answer turns that had waited for another process together."""
+        first, *others = turns
+        first.result = "miss"
+        live = self._producing.begin(first, source, key, shared=True)
+        for turn in others:
+            self._producing.join(turn, live)
+        if self._shelves.level is None or first.items is not None:
+            self._producing.send(first, live, source)
+        else:
+            self._start_search(first, live, source, key, self._shelves.level)
 
     def _answer_all(
         self, turns: Sequence[Turn], entry: Entry, source: Source, key: CacheKey, now: float

@@ -214,6 +214,9 @@ class Cache(Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):
     """Seconds that a request waits for the second level at most; then it is a miss."""
     explain_bytes: Size = Size(8 * 1024 * 1024)
     """Bound of the last requests and answers that each worker remembers, to explain what the cache did with them."""
+    in_flight: Literal["shared", "worker"] = "shared"
+    """Whether equal requests in flight share one upstream call across all workers and hosts that share a second level,
+    or only within each worker."""
     max_bytes: Size = Size(1024 * 1024 * 1024)
     """Bound of the second level in `storage`; the oldest entries go first. Redis has its own: `maxmemory`."""
     max_entry_bytes: Size = Size(16 * 1024 * 1024)
