@@ -300,6 +300,34 @@ def test_a_server_that_says_nothing_is_hung_up_on(redis_server, monkeypatch):
     run(test())
 
 
+def test_one_node_that_hangs_holds_up_nobody_for_long(redis_cluster, monkeypatch):
+    """After a while its keys fail at once; those of the others are found all the time."""
+
+    async def test():
+        entries = [entry_of(f"{number}") for number in range(30)]
+        async with opened(redis_cluster.settings) as cache:
+            for entry in entries:
+                cache.put(entry)
+            await written(cache)
+            assert len(await cache.get_many([entry.digest for entry in entries])) == 30
+            redis_cluster.nodes[0].pause()
+            asked = [asyncio.ensure_future(is_there(cache, entry.digest)) for entry in entries]
+            await asyncio.wait(asked, timeout=0.2)
+            waiting = [entry for entry, each in zip(entries, asked, strict=True) if not each.done()]
+            assert 0 < len(waiting) < 30
+            assert all(each.result() for each in asked if each.done())
+            pipe = cache._pipes._pipes[f"127.0.0.1:{redis_cluster.nodes[0].port}"]
+            monkeypatch.setattr(pipe, "_patience", 0.0)
+            with pytest.raises(TimeoutError):
+                await pipe.ask(b"PING")
+            redis_cluster.nodes[0].resume()
+            await asyncio.gather(*asked)
+            for entry in entries:
+                assert await is_there(cache, entry.digest)
+
+    run(test())
+
+
 def test_a_look_up_that_nobody_waits_for_any_more_disturbs_no_other(redis_server):
     async def test():
         async with opened(redis_server.settings) as cache:

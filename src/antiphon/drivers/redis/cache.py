@@ -33,6 +33,8 @@ from antiphon.wire.errors import StoreFault
 _log = logging.getLogger(__name__)
 
 _REMOVED_LIMIT: Final = 10_000
+_PATIENCE_SECONDS: Final = 0.5
+"""How long a server may say nothing until look-ups do not even wait for their own time: one of a cluster may hang."""
 _READ_AT_ONCE: Final = 100
 _LARGE: Final = 64 * 1024
 """Bytes from which on answers are deflated, and inflated, on another thread."""
@@ -52,7 +54,7 @@ class RedisCache:
         """Keep entries there; connects when it is first used. Raises what `open_client` does."""
         self._client = open_client(settings)
         self._now = wall_clock
-        self._pipes = Pipes(self._client)
+        self._pipes = Pipes(self._client, _PATIENCE_SECONDS)
         self._writes = WriteQueue(max_queued_bytes)
         self._write_pipes = Pipes(self._client)  # so that nobody who looks up waits for what is written
         prefix = settings.prefix.encode()
