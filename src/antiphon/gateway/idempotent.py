@@ -54,10 +54,11 @@ class Idempotent:
         key = read_key(request.headers[IDEMPOTENCY_KEY])
         owner = self._owner(request)
 
+        is_stream = request.path == _RESPONSES and _asks_for_stream(request.body)
+
         async def find(reply: Reply, answer_id: str, *, is_under_way: bool) -> bool:
             if request.path != _RESPONSES or owner is None:
                 return False
-            is_stream = _asks_for_stream(request.body)
             if is_under_way:
                 return is_stream and await self._attempts.follow(answer_id, owner, reply, request_id)
             return await self._attempts.tell(answer_id, owner, reply, request_id, is_stream=is_stream)
