@@ -8,8 +8,9 @@ import msgspec
 
 from antiphon.engine.idempotency.idempotency import Idempotency, Keyed
 from antiphon.engine.refusals import refuse
+from antiphon.gateway.admin import PREFIX, require_admin
 from antiphon.gateway.error_forms import error_form
-from antiphon.gateway.keys import Keyring, is_admin
+from antiphon.gateway.keys import Keyring
 from antiphon.gateway.request import ClaimedRequest, Request
 from antiphon.ports.idempotency import Claimed
 from antiphon.ports.reply import Reply
@@ -17,7 +18,7 @@ from antiphon.wire.errors import ClientFault
 from antiphon.wire.idempotency_key import IDEMPOTENCY_KEY, read_key
 from antiphon.wire.multipart import is_form, read_form
 
-_ADMIN: Final = b"/admin/"
+_ADMIN: Final = PREFIX.encode() + b"/"
 _RESPONSES: Final = b"/v1/responses"
 _COUNTED: Final = (b"anthropic-version", b"anthropic-beta", b"cache-control", b"x-antiphon-cache")
 """Headers that say what is asked, beside the body. All others may differ from attempt to attempt."""
@@ -79,10 +80,9 @@ class Idempotent:
         )
 
     def _owner(self, request: Request) -> str | None:
-        """Return who asks; None is who runs the gateway. Raises ClientFault 401."""
+        """Return who asks; None is who runs the gateway. Raises ClientFault 401, 403."""
         if request.path.startswith(_ADMIN):
-            if not self._admin_key or not is_admin(request.headers, self._admin_key):
-                raise ClientFault("The admin key is needed.", code="invalid_api_key", status=401)
+            require_admin(request.headers, self._admin_key)
             return None
         return self._keyring.owner(request.headers).name
 
