@@ -57,7 +57,7 @@ class Installed:
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """One figure about background answers, with each storage."""
+    """One figure, with each of the stores it was measured with, or with as much as is cached of a list."""
 
     name: str
     unit: str
@@ -78,6 +78,8 @@ class Report:
     """Seconds from exec to the first answer, by server."""
     installed: Installed | None = None
     background: list[Figure] = field(default_factory=list)
+    lists: list[Figure] = field(default_factory=list)
+    second_level: list[Figure] = field(default_factory=list)
     missing: list[str] = field(default_factory=list)
     """What was not measured, and why."""
 
@@ -96,7 +98,11 @@ class Report:
         if self._paths:
             parts += ["## Throughput and latency", _LATENCY, self._throughput()]
         if self.background:
-            parts += ["## Background answers", _BACKGROUND, self._background()]
+            parts += ["## Background answers", _BACKGROUND, _figures(self.background)]
+        if self.lists:
+            parts += ["## Lists of embeddings", _LISTS, _figures(self.lists)]
+        if self.second_level:
+            parts += ["## The second level of the cache", _SECOND_LEVEL, _figures(self.second_level)]
         if self.streams:
             parts += ["## Memory", self._memory()]
         if self.starts or self.installed is not None:
@@ -154,14 +160,6 @@ class Report:
                 cells.append(("nginx", row.reference_label, *_speed(reference, None, row.unit)))
             cells.append(("Antiphon", row.label, *_speed(row.result, reference, row.unit)))
         return _table(head, cells)
-
-    def _background(self) -> str:
-        stores = list(dict.fromkeys(name for figure in self.background for name in figure.by_store))
-        cells = [
-            (figure.name, figure.unit, *(_rounds(figure.by_store.get(name, [])) for name in stores))
-            for figure in self.background
-        ]
-        return _table(("", "unit", *stores), cells)
 
     def _memory(self) -> str:
         head = ("Server", "idle PSS", "idle RSS", "open PSS", "open RSS", "more (RSS)", "longest silence")
@@ -315,6 +313,15 @@ def _times(value: float, other: float) -> str:
     return f"{value / other:.1f} ×" if other > 0 else "–"
 
 
+def _figures(figures: Sequence[Figure]) -> str:
+    stores = list(dict.fromkeys(name for figure in figures for name in figure.by_store))
+    cells = [
+        (figure.name, figure.unit, *(_rounds(figure.by_store.get(name, [])) for name in stores))
+        for figure in figures
+    ]
+    return _table(("", "unit", *stores), cells)
+
+
 def _rounds(values: Sequence[float]) -> str:
     """Write a median with its range, with three figures that say something."""
     if not values:
@@ -352,10 +359,20 @@ busy by a few connections. `× nginx` compares the medians of interleaved rounds
 single rounds and shows how much the machine's own noise matters. Budgets are those of the design; they are goals, \
 not limits in a test. Rows without a budget are there to compare."""
 
+_LISTS = (
+    "1,000 texts of 150 bytes, vectors of 1,536 numbers, lists one after the other: milliseconds until the last byte "
+    "of an answer has come, and CPU of the server for one, with all that it does afterwards (what is fetched is written "
+    "into SQLite, an entry for each text). *No cache*: passed through."
+)
 _BACKGROUND = """\
 Whole requests over HTTP to one worker, with `synchronous=FULL` or `synchronous_commit=on`: what is answered as accepted, \
 and every event that is shown, is on disk. CPU is that of the gateway alone, PostgreSQL's own is not in it. The longest delay is the longest time \
 between two reads of one stream, less the time that the upstream takes between two events."""
+
+_SECOND_LEVEL = """\
+Chat completions of about 1 KB. CPU is that of the gateway alone, not the store's. *Alone*: one client, which asks after \
+its own answer, so that a request shares nothing with another; *32 at once*: as many clients. Memory that can hold \
+nothing has every hit come from the second level."""
 
 _PAIRS = """\
 A stream of each dialect, translated for clients of each other; pairs that are missing pass unchanged, or no kind of \

@@ -30,6 +30,7 @@ VARIABLES = {
             *("AZURE_OPENAI", "GEMINI", "GROQ", "DEEPSEEK", "MISTRAL", "OPENROUTER", "XAI", "TOGETHER"),
         )
     },
+    "REDIS_PASSWORD": "secret",
     "BOB_KEY_SHA256": "ab" * 32,
 }
 DATABASE = "postgresql://antiphon:secret@db.internal/antiphon"

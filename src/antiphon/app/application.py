@@ -19,6 +19,8 @@ from antiphon.engine.compacting import Compacting
 from antiphon.engine.contexts import Contexts, Limits
 from antiphon.engine.conversations import Conversations
 from antiphon.engine.counting import Counting
+from antiphon.engine.decisions import Decisions
+from antiphon.engine.explaining import Explaining
 from antiphon.engine.idempotency.idempotency import Idempotency
 from antiphon.engine.producing import Producing, Shelves
 from antiphon.engine.references import References
@@ -33,6 +35,7 @@ from antiphon.engine.webhooks import Webhooks
 from antiphon.gateway.around import Around
 from antiphon.gateway.cache_admin import CacheAdmin
 from antiphon.gateway.conversations import ConversationRoutes
+from antiphon.gateway.explain import Explain
 from antiphon.gateway.gateway import RESPONSES_ROUTE, Gateway
 from antiphon.gateway.idempotent import Idempotent
 from antiphon.gateway.kept import KeptResponses
@@ -80,7 +83,8 @@ class Application:
         self._worker = secrets.token_hex(8)
         self._tasks = Tasks()
         cache = settings.cache
-        self.memory = MemoryCache(cache.memory.max_bytes if cache else 0)
+        self.memory = MemoryCache(cache.memory.max_bytes if cache else 0, wall_clock)
+        decisions = Decisions(cache.explain_bytes if cache else 0)
         self.deck = deck_of(settings)
         self._sources = sources_of(settings, environ, self.deck)
         prices = Prices()
@@ -97,6 +101,7 @@ class Application:
             log_requests=settings.log.requests,
             tasks=self._tasks,
             wall_clock=wall_clock,
+            note=decisions.note if cache else None,
         )
         self.redis_cache = redis_cache_of(settings, wall_clock)
         kept_in = self.redis_cache or storage.cache
@@ -216,6 +221,16 @@ class Application:
             Compacting(turns, RESPONSES_ROUTE, self.sealer, wall_clock=wall_clock),
             time.monotonic,
         )
+        explain = Explain(
+            Explaining(
+                turns, shelves, decisions, cache, secret=secrets.token_bytes(16), wall_clock=wall_clock
+            ),
+            turns,
+            keyring,
+            settings.admin.key,
+            self._tasks,
+            self.accounts.flush,
+        )
         if settings.server.is_api:
             handlers = {
                 **operations.handlers(),
@@ -224,10 +239,15 @@ class Application:
                 **conversations.handlers(),
                 **around.handlers(),
                 **CacheAdmin(self.memory, self.second_level, settings.admin.key, self._tasks).handlers(),
+                **explain.handlers(),
             }
-            idempotent = Idempotent(self.idempotency, keyring, settings.admin.key, kept.tell)
+            idempotent = Idempotent(self.idempotency, keyring, settings.admin.key, kept)
             self.gateway = Gateway(
-                turns, keyring, handlers, idempotent=idempotent if settings.idempotency.enabled else None
+                turns,
+                keyring,
+                handlers,
+                idempotent=idempotent if settings.idempotency.enabled else None,
+                explain=explain.answer,
             )
         else:
             self.gateway = Gateway(turns, keyring, operations.handlers(), ())
