@@ -6,7 +6,7 @@ from antiphon.recording import Head, Mode, Outcome, Recording, State
 from antiphon.recording.cassette import Exchange, is_agreed
 from antiphon.recording.faults import Kind, PlannedFault, fault_for, parse_fault
 from antiphon.recording.redaction import Redaction
-from antiphon.wire.differences import ABSENT
+from antiphon.wire.difference import ABSENT
 
 BODY = {
     "user": "ann",
