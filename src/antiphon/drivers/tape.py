@@ -18,6 +18,7 @@ from antiphon.wire.multipart import is_form, read_form
 _NEAREST_OF = 200
 _NEAREST_LENGTH = 4000
 _NAMED_DIFFERENCES = 3
+_DEEPEST = 100
 _SHOWN = 60
 """Characters of a value that are shown, …"""
 _SHOWN_BEFORE = 16
@@ -141,7 +142,7 @@ class Tape:
         same = [
             taped
             for taped in self._of_dialect(asked)
-            if taped.asked.model == asked.model and taped.answers(asked)
+            if (taped.asked.model or "") == (asked.model or "") and taped.answers(asked)
         ]
         return [taped for taped in same if taped.recording.mode is asked.mode] or same
 
@@ -161,7 +162,7 @@ class Tape:
                 return f"{message} It is empty."
             return f"{message} There are only recordings of {', '.join(self.dialects())} in it."
         found = list(islice(nearest.differences(asked), _NAMED_DIFFERENCES + 1))
-        if by_model and nearest.asked.model != asked.model:
+        if by_model and (nearest.asked.model or "") != (asked.model or ""):
             found.insert(0, Difference(("model",), nearest.asked.model, asked.model or ABSENT))
         told = "; ".join(map(_told, found[:_NAMED_DIFFERENCES]))
         more = "; and more" if len(found) > _NAMED_DIFFERENCES else ""
@@ -221,6 +222,22 @@ def _parsed_form(content_type: bytes, body: bytes) -> Any:
 
 def _parsed(body: bytes) -> Any:
     try:
-        return msgspec.json.decode(body) if body else None
-    except (msgspec.DecodeError, UnicodeDecodeError):
+        parsed = msgspec.json.decode(body) if body else None
+        return body.decode() if _is_deep(parsed) else parsed
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return body.decode("utf-8", "replace")
+
+
+def _is_deep(value: Any) -> bool:
+    """Whether a value is nested so deeply that it is better compared as a text."""
+    level = [value]
+    for _ in range(_DEEPEST):
+        level = [
+            entry
+            for each in level
+            if isinstance(each, list | dict)
+            for entry in (each.values() if isinstance(each, dict) else each)
+        ]
+        if not level:
+            return False
+    return True
