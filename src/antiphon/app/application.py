@@ -7,7 +7,14 @@ import secrets
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 
-from antiphon.app.outside import deck_of, hints_of, hooks_of, redis_cache_of, sources_of
+from antiphon.app.outside import deck_of, flights_of, hints_of, hooks_of, redis_cache_of, sources_of
+from antiphon.app.semantic import (
+    check_semantic,
+    embedding_of,
+    semantic_gauges,
+    semantic_level,
+    semantic_routes,
+)
 from antiphon.cache.lifetimes import Lifetimes
 from antiphon.drivers.download import Downloader
 from antiphon.drivers.memory import MemoryCache
@@ -21,6 +28,7 @@ from antiphon.engine.conversations import Conversations
 from antiphon.engine.counting import Counting
 from antiphon.engine.decisions import Decisions
 from antiphon.engine.explaining import Explaining
+from antiphon.engine.flights.sharing import Sharing
 from antiphon.engine.idempotency.idempotency import Idempotency
 from antiphon.engine.producing import Producing, Shelves
 from antiphon.engine.references import References
@@ -36,7 +44,7 @@ from antiphon.gateway.around import Around
 from antiphon.gateway.cache_admin import CacheAdmin
 from antiphon.gateway.conversations import ConversationRoutes
 from antiphon.gateway.explain import Explain
-from antiphon.gateway.gateway import RESPONSES_ROUTE, Gateway
+from antiphon.gateway.gateway import EMBEDDINGS_ROUTE, RESPONSES_ROUTE, Gateway
 from antiphon.gateway.idempotent import Idempotent
 from antiphon.gateway.kept import KeptResponses
 from antiphon.gateway.keys import Keyring
@@ -117,6 +125,9 @@ class Application:
             tasks=self._tasks,
             now=wall_clock,
         )
+        self.semantic = semantic_level(
+            settings, storage, self.memory, self.second_level, self._tasks, wall_clock
+        )
         self.conversations = Conversations(storage.conversations, self._tasks)
         lifetimes = Lifetimes(cache, settings.models)
         self.producing = Producing(
@@ -127,9 +138,21 @@ class Application:
             translate=translating.send,
             conversations=self.conversations,
             tasks=self._tasks,
+            on_stored=None if self.semantic is None else self.semantic.stored,
             wall_clock=wall_clock,
             clock=time.monotonic,
         )
+        self._flights = flights_of(settings, storage)
+        if cache is not None and self._flights is not None:
+            self.producing.sharing = Sharing(
+                self._flights,
+                self.producing,
+                self.memory,
+                self._tasks,
+                time.monotonic,
+                timeout=cache.lookup_timeout,
+                max_bytes=cache.max_entry_bytes,
+            )
         self.idempotency = Idempotency(storage.claims, self._tasks, settings.idempotency)
         self._hints = hints_of(settings)
         self._webhooks = Webhooks(storage.outbox, hooks_of(settings, environ), self._tasks, wall_clock)
@@ -184,6 +207,7 @@ class Application:
             accept=self.runs.accept,
             finish=self.runs.finishing.take,
             check=translating.check,
+            semantic=self.semantic,
             placing=Placing(settings.responses.background, settings.providers, settings.models),
             tasks=self._tasks,
             wall_clock=wall_clock,
@@ -240,6 +264,7 @@ class Application:
                 **around.handlers(),
                 **CacheAdmin(self.memory, self.second_level, settings.admin.key, self._tasks).handlers(),
                 **explain.handlers(),
+                **semantic_routes(self.semantic, settings, self._tasks),
             }
             idempotent = Idempotent(self.idempotency, keyring, settings.admin.key, kept)
             self.gateway = Gateway(
@@ -271,6 +296,7 @@ class Application:
     ) -> "Application":
         """Open storage and build everything. Raises ConfigurationError for what only shows when it is used."""
         settings = checked(settings)
+        check_semantic(settings)
         environ = os.environ if environ is None else environ
         try:
             storage = await open_storage(settings, wall_clock)
@@ -289,6 +315,14 @@ class Application:
         self.conversations.start()
         self.idempotency.start()
         self._webhooks.start()
+        if self.semantic is not None and self.settings.cache is not None:
+            self.semantic.start(
+                embedding_of(
+                    self.settings, self.settings.cache.semantic, EMBEDDINGS_ROUTE, self._turns.answer
+                )
+            )
+        if self.producing.sharing is not None:
+            self.producing.sharing.start()
         self._tasks.start(self._sweep(), "sweep")
         self._tasks.start(self._keep_alive(), "keep streams alive")
         if self.storage.is_shared:
@@ -316,9 +350,13 @@ class Application:
         if drained is not None:
             await drained()
         await self.accounts.stop()
+        if self.producing.sharing is not None:
+            await self.producing.sharing.close()
         await self._tasks.stop()
         if self._hints is not None:
             await self._hints.close()
+        if self._flights is not None:
+            await self._flights.close()
         if self.redis_cache is not None:
             await self.redis_cache.close()
         await self.storage.close()
@@ -385,6 +423,7 @@ class Application:
     def _gauges(self) -> Iterable[Gauge]:
         storage = self.storage
         return (
+            *semantic_gauges(self.semantic),
             Gauge("runs_queued", "Background answers that wait to be begun.", self.runs.queued, across="max"),
             Gauge("runs_in_progress", "Background answers that are being made.", self.runs.running),
             Gauge(

@@ -3,7 +3,7 @@
 import math
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from antiphon.wire.errors import ClientFault
@@ -18,7 +18,8 @@ _DIRECTIVE = re.compile(r'\s*([^\s=,"]+)\s*(?:=\s*("(?:[^"\\]|\\.)*"|[^,"]*))?\s
 _MALFORMED = re.compile(r"([^,=]*)(?:=([^,]*))?(?:,|\Z)")
 _QUOTED = re.compile(r'"(?:[^"\\]|\\.)*"')
 _NUMBER = re.compile(r"\d+(?:\.\d+)?", re.ASCII)
-_SWITCH = {b"on": True, b"true": True, b"1": True, b"off": False, b"false": False, b"0": False}
+_EXACT = b"exact"
+_SWITCH = {_EXACT: True, b"on": True, b"true": True, b"1": True, b"off": False, b"false": False, b"0": False}
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +28,7 @@ class Controls:
 
     bypass: str | None = None
     """Why the cache is not looked into, or None: `no-store`, `no-cache`, `opt-in`, `opt-out`."""
-    said_by: str = ""
+    said_by: str = field(default="", compare=False)
     """What says so: a header with its value, a member of the body, a setting."""
     write: bool = True
     max_age: float | None = None
@@ -39,6 +40,8 @@ class Controls:
     """Seconds after its expiry for which an entry may answer where the upstream cannot; None: as configured."""
     only_if_cached: bool = False
     ttl: float | None = None
+    is_exact: bool = False
+    """Whether only what was asked in the same words will do."""
     namespace: str = ""
     tags: tuple[str, ...] = ()
 
@@ -84,6 +87,7 @@ def read_controls(
         stale_if_error=_told(directives, member, "stale-if-error"),
         only_if_cached="only-if-cached" in directives,
         ttl=_member_seconds(member, "ttl"),
+        is_exact=switch is not None and switch.strip().lower() == _EXACT,
         namespace=_namespace(member),
         tags=_tags(tags.decode("utf-8", "replace")) if tags else (),
     )
@@ -119,7 +123,7 @@ def _switched(value: bytes | None) -> bool | None:
     switched = _SWITCH.get(value.strip().lower())
     if switched is None:
         raise ClientFault(
-            f"X-Antiphon-Cache is `on` or `off`, not {value.decode('latin-1')[:40]!r}.",
+            f"X-Antiphon-Cache is `on`, `exact` or `off`, not {value.decode('latin-1')[:40]!r}.",
             code="invalid_value",
             param="X-Antiphon-Cache",
         )

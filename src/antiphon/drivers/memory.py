@@ -61,6 +61,10 @@ class MemoryCache:
         self._entries.move_to_end(digest)
         return entry
 
+    def peek(self, digest: bytes) -> Entry | None:
+        """Return the entry, whatever the request was; nobody has used it by that."""
+        return self._entries.get(digest)
+
     def put(self, entry: Entry) -> None:
         """Add an entry, in the place of one with the same digest; one that would not fit is left out."""
         self._take_out(entry.digest)

@@ -21,6 +21,7 @@ from antiphon.engine.answers import Ending, LiveAnswer
 from antiphon.engine.carrying import Carrier, in_background
 from antiphon.engine.conversations import Conversations
 from antiphon.engine.encrypted import AskedForMore, Refusals
+from antiphon.engine.flights.sharing import Sharing
 from antiphon.engine.live import LiveRecording
 from antiphon.engine.rendition import Header
 from antiphon.engine.source import Source
@@ -28,7 +29,8 @@ from antiphon.engine.tasks import Tasks
 from antiphon.engine.turn import Turn
 from antiphon.ports.stores import CacheLevel, KeptResponse, ResponseStore
 from antiphon.ports.upstream import AnswerSink, UpstreamRequest
-from antiphon.recording import Recording, State
+from antiphon.recording import Mode, Recording, State
+from antiphon.recording.telling import Opening
 from antiphon.settings import Cache
 from antiphon.turn.history import Context
 from antiphon.wire.errors import GatewayError
@@ -68,12 +70,13 @@ class Producing:
         translate: Translate,
         tasks: Tasks,
         conversations: Conversations | None = None,
+        on_stored: Callable[[Turn, Entry], None] | None = None,
         wall_clock: Callable[[], float],
         clock: Callable[[], float],
     ) -> None:
         """Put recordings on `shelves` and count them in `accounts`; `clock` is monotonic.
 
-        Answers that become part of `conversations` are added to them.
+        Answers that become part of `conversations` are added to them. `on_stored` is told of each new cache entry.
         """
         self._cache = cache
         self._lifetimes = lifetimes
@@ -82,12 +85,15 @@ class Producing:
         self._translate = translate
         self._conversations = conversations
         self._tasks = tasks
+        self._on_stored = on_stored
         self._now = wall_clock
         self._clock = clock
         self._recording_ids = _recording_ids()
         self._flights: dict[tuple[str, bytes], LiveRecording] = {}
         self._live: set[LiveRecording] = set()
         self._refusals = Refusals()
+        self.sharing: Sharing | None = None
+        """The other processes, where equal requests in flight are shared with any."""
         self._unpaid: dict[str, list[tuple[Turn, Ending]]] = {}
 
     @property
@@ -145,6 +151,14 @@ class Producing:
             live.caught_up()  # those before may have been slow enough to hold the upstream back
 
     def send(self, turn: Turn, live: LiveRecording, source: Source) -> None:
+        """Ask the upstream, or follow another process that is at it."""
+        key = turn.key
+        if self.sharing is not None and key is not None and self.flight(turn, key) is live:
+            self.sharing.depart(turn, live, source, key)
+        else:
+            self.ask(turn, live, source)
+
+    def ask(self, turn: Turn, live: LiveRecording, source: Source) -> None:
         """Ask the upstream."""
         if turn.ask.upstream_dialect is not None:
             self._translate(turn, live, source)
@@ -174,6 +188,36 @@ class Producing:
         self._count_unpaid(live.recording)
         return turns
 
+    # What another process asks for.
+
+    def follow(self, turn: Turn, live: LiveRecording) -> None:
+        """Note that another process asks, and pays, for what was begun for `turn`."""
+        live.is_followed = True
+        turn.result, turn.pays = "collapsed", False
+        self._count_unpaid(live.recording)
+
+    def relabel(self, live: LiveRecording, opening: Opening) -> None:
+        """Make a live recording the same as the one that another process has begun."""
+        recording = live.recording
+        recording.id, recording.started_at = opening.recording_id, opening.started_at
+        recording.usage_requested = opening.usage_requested
+        live.echo = opening.echo
+        live.elapsed = opening.elapsed / 1e6
+        for listener in live.listeners:
+            if isinstance(listener, LiveAnswer):
+                listener.recorded_for(live.echo)
+        content_type = b"text/event-stream" if opening.mode is Mode.STREAM else opening.content_type
+        live.head(opening.status, ((b"content-type", content_type), *opening.headers))
+
+    def take_back(self, turn: Turn, live: LiveRecording, key: CacheKey) -> Sequence[Turn]:
+        """Take the turns whose clients were sent nothing away from `live`, and return them."""
+        waiting = [each for each in live.listeners if isinstance(each, LiveAnswer) and not each.is_begun]
+        if len(waiting) == len(live.listeners):
+            return self.withdraw(turn, live, key)
+        for listener in waiting:
+            live.listeners.remove(listener)
+        return [listener.turn for listener in waiting]
+
     def keep_alive(self, seconds: float) -> None:
         """Let clients hear something whose upstream has been silent for so long."""
         for live in tuple(self._live):
@@ -189,6 +233,8 @@ class Producing:
     def _ended(self, live: LiveRecording, turn: Turn, key: CacheKey | None) -> None:
         try:
             self._keep_or_not(live, turn, key)
+            if self.sharing is not None:
+                self.sharing.ended(live)
         finally:
             if self._conversations is not None:
                 self._conversations.release(turn.response_id.decode())
@@ -200,7 +246,7 @@ class Producing:
         self._count_unpaid(recording)
         if live.error_answer is not None or recording.outcome.state not in _KEPT:
             return
-        if key is not None and self._cache is not None and turn.controls.write:
+        if key is not None and self._cache is not None and turn.controls.write and not live.is_followed:
             live.stored = self._store(live, turn, key, self._cache)
         for listener in live.listeners:
             if isinstance(listener, LiveAnswer):
@@ -254,6 +300,8 @@ class Producing:
         kept = [entry for entry in entries if entry.size <= cache.max_entry_bytes]
         for entry in kept:
             self._shelves.memory.put(entry)
+            if self._on_stored is not None:
+                self._on_stored(turn, entry)
         if len(kept) > 1:
             # That takes a while, in which the answer can begin.
             asyncio.get_running_loop().call_soon(self._write, kept)
@@ -373,7 +421,8 @@ def _headers(turn: Turn, live: LiveRecording) -> tuple[Header, ...]:
     elif turn.result == "partial":
         reason, detail = "partial", f'"{turn.detail}"'
     else:
-        reason, detail = turn.detail or "miss", ""
+        note = "" if turn.question is None else turn.question.note
+        reason, detail = turn.detail or "miss", f'"{note}"' if note else ""
     header = forward_header(
         reason,
         stored=ended and live.stored and turn.pays,

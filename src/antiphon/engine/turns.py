@@ -21,6 +21,7 @@ from antiphon.engine.per_item.per_item import PerItem
 from antiphon.engine.producing import Producing, Shelves
 from antiphon.engine.refusals import internal_error, refuse
 from antiphon.engine.replaying import Replaying
+from antiphon.engine.semantic.level import SemanticLevel
 from antiphon.engine.source import Source
 from antiphon.engine.staleness import Staleness
 from antiphon.engine.tasks import Tasks
@@ -59,6 +60,7 @@ class Turns:
         finish: Finish,
         placing: Placing,
         check: Callable[[Ask, Source], None],
+        semantic: SemanticLevel | None = None,
         tasks: Tasks,
         wall_clock: Callable[[], float] = time.time,
         clock: Callable[[], float] = time.monotonic,
@@ -98,6 +100,7 @@ class Turns:
                 clock=clock,
             ),
             wall_clock=wall_clock,
+            semantic=semantic,
         )
 
     def answer(self, incoming: Incoming) -> None:

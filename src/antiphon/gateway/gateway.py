@@ -36,11 +36,12 @@ Handler = Callable[[Request, bytes, Reply], None]
 _SHOWN = 200
 
 RESPONSES_ROUTE = Route("/v1/responses", "/responses", RESPONSES)
+EMBEDDINGS_ROUTE = Route("/v1/embeddings", "/embeddings", EMBEDDINGS)
 ROUTES = (
     RESPONSES_ROUTE,
     Route("/v1/chat/completions", "/chat/completions", CHAT),
     Route("/v1/completions", "/completions", COMPLETIONS),
-    Route("/v1/embeddings", "/embeddings", EMBEDDINGS),
+    EMBEDDINGS_ROUTE,
     Route("/v1/rerank", "/rerank", RERANK, read_rerank),
     Route("/v2/rerank", "/rerank", RERANK, read_rerank),  # where Cohere's own client asks
     Route(

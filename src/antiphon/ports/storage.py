@@ -7,10 +7,12 @@ from collections.abc import Callable
 from typing import Protocol
 
 from antiphon.ports.conversations import ConversationStore, ItemStore
+from antiphon.ports.flights import Flights
 from antiphon.ports.idempotency import ClaimStore
 from antiphon.ports.ledger import Ledger
 from antiphon.ports.runs import RunStore
 from antiphon.ports.stores import CacheLevel, ResponseStore
+from antiphon.ports.vectors import VectorStore
 from antiphon.ports.webhooks import Outbox
 
 
@@ -74,6 +76,14 @@ class Storage(Protocol):
     @property
     def cache(self) -> CacheLevel | None:
         """The second level of the cache; None where the settings want none here."""
+
+    @property
+    def vectors(self) -> VectorStore | None:
+        """Vectors for the semantic level of the cache; None where the settings want none."""
+
+    @property
+    def flights(self) -> Flights | None:
+        """Equal requests in flight of all workers; None where nobody shares them, or where they cannot be."""
 
     @property
     def ledger(self) -> Ledger:
