@@ -8,7 +8,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-from bench import background, footprint, machine
+from bench import background, footprint, machine, semantic
 from bench.contenders import FRAMES, GROUPS, PACED_GAP, Group, find, names
 from bench.load import CONNECTIONS
 from bench.processes import BenchError
@@ -17,7 +17,7 @@ from bench.report import Report, Row, save
 from bench.rounds import STREAM_CONNECTIONS, Bench, run_group
 
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "benchmarks.md"
-_PARTS = (*GROUPS, "background", "memory", "start", "install")
+_PARTS = (*GROUPS, "background", "semantic", "memory", "start", "install")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -43,7 +43,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return _profile(replace(bench, seconds=4), chosen.profile)
         report = Report(f"{datetime.now(UTC):%Y-%m-%d}", described, _method(bench))
         failed = _measure(bench, report, chosen.only or _PARTS, missing, files, quick=chosen.quick)
-    if not (report.rows or report.background or report.streams or report.starts or report.installed):
+    if not (
+        report.rows
+        or report.background
+        or report.semantic
+        or report.streams
+        or report.starts
+        or report.installed
+    ):
         print("\n".join(["Nothing could be measured:", *report.missing]))
         return 1
     page = report.render()
@@ -109,6 +116,7 @@ def _measure(
         else:
             attempt(name, lambda group=group: report.rows.extend(_rows(bench, group)))
     attempt("background", lambda: report.background.extend(background.measure(bench, report.missing)))
+    attempt("semantic", lambda: report.semantic.extend(semantic.measure(report.missing, quick=quick)))
     if files < 2 * streams + 100:
         report.missing.append(
             f"memory: only {files} files may be open, which is too few for {streams} streams."

@@ -57,12 +57,12 @@ class Installed:
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """One figure about background answers, with each storage."""
+    """One figure about something, with each storage or in each case."""
 
     name: str
     unit: str
     by_store: dict[str, list[float]]
-    """Rounds by the name of the storage; empty where it was not measured."""
+    """Rounds by the name of the storage or case; empty where it was not measured."""
 
 
 @dataclass(slots=True)
@@ -78,6 +78,7 @@ class Report:
     """Seconds from exec to the first answer, by server."""
     installed: Installed | None = None
     background: list[Figure] = field(default_factory=list)
+    semantic: list[Figure] = field(default_factory=list)
     missing: list[str] = field(default_factory=list)
     """What was not measured, and why."""
 
@@ -96,7 +97,9 @@ class Report:
         if self._paths:
             parts += ["## Throughput and latency", _LATENCY, self._throughput()]
         if self.background:
-            parts += ["## Background answers", _BACKGROUND, self._background()]
+            parts += ["## Background answers", _BACKGROUND, _figures(self.background)]
+        if self.semantic:
+            parts += ["## Semantic look-ups", _SEMANTIC, _figures(self.semantic)]
         if self.streams:
             parts += ["## Memory", self._memory()]
         if self.starts or self.installed is not None:
@@ -154,14 +157,6 @@ class Report:
                 cells.append(("nginx", row.reference_label, *_speed(reference, None, row.unit)))
             cells.append(("Antiphon", row.label, *_speed(row.result, reference, row.unit)))
         return _table(head, cells)
-
-    def _background(self) -> str:
-        stores = list(dict.fromkeys(name for figure in self.background for name in figure.by_store))
-        cells = [
-            (figure.name, figure.unit, *(_rounds(figure.by_store.get(name, [])) for name in stores))
-            for figure in self.background
-        ]
-        return _table(("", "unit", *stores), cells)
 
     def _memory(self) -> str:
         head = ("Server", "idle PSS", "idle RSS", "open PSS", "open RSS", "more (RSS)", "longest silence")
@@ -315,6 +310,15 @@ def _times(value: float, other: float) -> str:
     return f"{value / other:.1f} ×" if other > 0 else "–"
 
 
+def _figures(figures: Sequence[Figure]) -> str:
+    stores = list(dict.fromkeys(name for figure in figures for name in figure.by_store))
+    cells = [
+        (figure.name, figure.unit, *(_rounds(figure.by_store.get(name, [])) for name in stores))
+        for figure in figures
+    ]
+    return _table(("", "unit", *stores), cells)
+
+
 def _rounds(values: Sequence[float]) -> str:
     """Write a median with its range, with three figures that say something."""
     if not values:
@@ -356,6 +360,10 @@ _BACKGROUND = """\
 Whole requests over HTTP to one worker, with `synchronous=FULL` or `synchronous_commit=on`: what is answered as accepted, \
 and every event that is shown, is on disk. CPU is that of the gateway alone, PostgreSQL's own is not in it. The longest delay is the longest time \
 between two reads of one stream, less the time that the upstream takes between two events."""
+
+_SEMANTIC = """\
+Vectors of 384 numbers in SQLite, around 5,000 topics, asked for what is near one of them, without the embedding itself. The \
+first look-up of a partition reads its codes, 48 bytes for each vector; a request waits no longer for it than `semantic.timeout`."""
 
 _PAIRS = """\
 A stream of each dialect, translated for clients of each other; pairs that are missing pass unchanged, or no kind of \
