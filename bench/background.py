@@ -2,20 +2,19 @@
 
 import asyncio
 import contextlib
-import itertools
 import json
 import statistics
 import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import cast
 
 import uvloop
 
+from bench.callers import ask
 from bench.processes import BenchError, Server, wait_for_answer
 from bench.report import Figure
-from bench.requests import Body, chat, responses
+from bench.requests import chat, responses
 from bench.rounds import Bench, stopping
 from bench.servers import MODEL, start_gateway, start_simulator
 from bench.streams import play
@@ -45,7 +44,7 @@ def measure(bench: Bench, missing: list[str]) -> list[Figure]:
     with contextlib.ExitStack() as stack:
         new_storages = {"SQLite": lambda: "sqlite:///antiphon.db"}
         try:
-            new_storages["PostgreSQL"] = stack.enter_context(_postgres())
+            new_storages["PostgreSQL"] = stack.enter_context(postgres())
         except Exception as error:
             missing.append(f"background with PostgreSQL: {error}")
         for _ in range(bench.rounds):
@@ -61,7 +60,7 @@ def measure(bench: Bench, missing: list[str]) -> list[Figure]:
 
 
 @contextlib.contextmanager
-def _postgres() -> Iterator[Callable[[], str]]:
+def postgres() -> Iterator[Callable[[], str]]:
     """Start the server that the tests use."""
     sys.path.insert(0, str(_TESTS))
     try:
@@ -98,10 +97,10 @@ class _Measuring:
         with self._gateway(frames=100, gap=60.0, concurrency=1) as server:
             before = server.settled_cpu_seconds()
             alone = uvloop.run(
-                _ask(server.port, body, self._bench.serial(), callers=1, seconds=self._bench.seconds)
+                ask(server.port, body, self._bench.serial(), callers=1, seconds=self._bench.seconds)
             )
             together = uvloop.run(
-                _ask(server.port, body, self._bench.serial(), callers=_CALLERS, seconds=self._bench.seconds)
+                ask(server.port, body, self._bench.serial(), callers=_CALLERS, seconds=self._bench.seconds)
             )
             used = server.settled_cpu_seconds() - before
             self._note("accepted, one client after its own answer", "/s", alone.rate)
@@ -110,7 +109,7 @@ class _Measuring:
         with self._gateway(frames=100, gap=60.0, concurrency=1) as server:
             server.settled_cpu_seconds()
             idle = server.memory().rss
-            uvloop.run(_ask(server.port, body, self._bench.serial(), callers=_CALLERS, most=_WAITING))
+            uvloop.run(ask(server.port, body, self._bench.serial(), callers=_CALLERS, most=_WAITING))
             server.settled_cpu_seconds()
             self._note(f"memory for {_WAITING:,} that wait", "MB", (server.memory().rss - idle) / 1e6)
 
@@ -171,7 +170,7 @@ class _Measuring:
                 body = responses(store=store)
                 before = server.settled_cpu_seconds()
                 asked = uvloop.run(
-                    _ask(
+                    ask(
                         server.port, body, self._bench.serial(), callers=_CALLERS, seconds=self._bench.seconds
                     )
                 )
@@ -195,85 +194,6 @@ class _Measuring:
                 wait_for_answer(server, chat(model=f"chat/{MODEL}").request(close=True))
                 yield server
                 server.process.kill()  # it would wait for answers that take an hour
-
-
-class _Asked:
-    """What callers saw."""
-
-    def __init__(self) -> None:
-        self.count = 0
-        self.seconds = 0.0
-
-    @property
-    def rate(self) -> float:
-        """Answers a second."""
-        return self.count / self.seconds
-
-
-class _Caller(asyncio.Protocol):
-    """Sends one request after the other."""
-
-    def __init__(self, requests: Iterator[bytes], asked: _Asked, over: asyncio.Future[None]) -> None:
-        self._requests = requests
-        self._asked = asked
-        self._over = over
-        self._held = b""
-        self._transport: asyncio.Transport
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = cast("asyncio.Transport", transport)
-        self._next()
-
-    def data_received(self, data: bytes) -> None:
-        held = self._held = self._held + data
-        head, end, rest = held.partition(b"\r\n\r\n")
-        if not end:
-            return
-        length = int(head.lower().partition(b"content-length: ")[2].partition(b"\r\n")[0])
-        if len(rest) < length:
-            return
-        self._held = b""
-        if not head.startswith(b"HTTP/1.1 200"):
-            self._end(BenchError(f"a request was answered with {held[:200]!r}"))
-            return
-        self._asked.count += 1
-        self._next()
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        self._end(BenchError(f"a connection broke off: {exc}"))
-
-    def _next(self) -> None:
-        request = next(self._requests, None)
-        if request is None:
-            self._end(None)
-        else:
-            self._transport.write(request)
-
-    def _end(self, fault: BenchError | None) -> None:
-        if not self._over.done():
-            self._over.set_result(None) if fault is None else self._over.set_exception(fault)
-            self._transport.close()
-
-
-async def _ask(
-    port: int, body: Body, serial: int, *, callers: int, seconds: float = _MOST_SECONDS, most: int = 1 << 30
-) -> _Asked:
-    """Ask for `seconds`, or until there are `most` answers; each request has a prompt of its own."""
-    loop, asked = asyncio.get_running_loop(), _Asked()
-    serials = itertools.count(serial + 1)
-    began = time.perf_counter()
-    end = began + seconds
-
-    def requests() -> Iterator[bytes]:
-        while time.perf_counter() < end and (number := next(serials)) <= serial + most:
-            yield body.request(number)
-
-    overs = [loop.create_future() for _ in range(callers)]
-    for over in overs:
-        await loop.create_connection(lambda over=over: _Caller(requests(), asked, over), "127.0.0.1", port)
-    await asyncio.gather(*overs)
-    asked.seconds = time.perf_counter() - began
-    return asked
 
 
 async def _read_one(port: int, request: bytes) -> tuple[str, float]:

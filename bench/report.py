@@ -57,7 +57,7 @@ class Installed:
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """One figure about something, with each storage or in each case."""
+    """One figure, with each of the stores it was measured with, or with as much as is cached of a list."""
 
     name: str
     unit: str
@@ -78,6 +78,8 @@ class Report:
     """Seconds from exec to the first answer, by server."""
     installed: Installed | None = None
     background: list[Figure] = field(default_factory=list)
+    lists: list[Figure] = field(default_factory=list)
+    second_level: list[Figure] = field(default_factory=list)
     semantic: list[Figure] = field(default_factory=list)
     missing: list[str] = field(default_factory=list)
     """What was not measured, and why."""
@@ -98,6 +100,10 @@ class Report:
             parts += ["## Throughput and latency", _LATENCY, self._throughput()]
         if self.background:
             parts += ["## Background answers", _BACKGROUND, _figures(self.background)]
+        if self.lists:
+            parts += ["## Lists of embeddings", _LISTS, _figures(self.lists)]
+        if self.second_level:
+            parts += ["## The second level of the cache", _SECOND_LEVEL, _figures(self.second_level)]
         if self.semantic:
             parts += ["## Semantic look-ups", _SEMANTIC, _figures(self.semantic)]
         if self.streams:
@@ -356,10 +362,20 @@ busy by a few connections. `× nginx` compares the medians of interleaved rounds
 single rounds and shows how much the machine's own noise matters. Budgets are those of the design; they are goals, \
 not limits in a test. Rows without a budget are there to compare."""
 
+_LISTS = (
+    "1,000 texts of 150 bytes, vectors of 1,536 numbers, lists one after the other: milliseconds until the last byte "
+    "of an answer has come, and CPU of the server for one, with all that it does afterwards (what is fetched is written "
+    "into SQLite, an entry for each text). *No cache*: passed through."
+)
 _BACKGROUND = """\
 Whole requests over HTTP to one worker, with `synchronous=FULL` or `synchronous_commit=on`: what is answered as accepted, \
 and every event that is shown, is on disk. CPU is that of the gateway alone, PostgreSQL's own is not in it. The longest delay is the longest time \
 between two reads of one stream, less the time that the upstream takes between two events."""
+
+_SECOND_LEVEL = """\
+Chat completions of about 1 KB. CPU is that of the gateway alone, not the store's. *Alone*: one client, which asks after \
+its own answer, so that a request shares nothing with another; *32 at once*: as many clients. Memory that can hold \
+nothing has every hit come from the second level."""
 
 _SEMANTIC = """\
 Vectors of 384 numbers in SQLite, around 5,000 topics, asked for what is near one of them, without the embedding itself. The \

@@ -183,8 +183,12 @@ def _written(words: object) -> bytes:
     return b"*%d\r\n" % len(given) + b"".join(b"$%d\r\n%b\r\n" % (len(word), word) for word in given)
 
 
+def find_program() -> str | None:
+    return next((found for name in _PROGRAMS if (found := shutil.which(name))), None)
+
+
 def _program() -> str:
-    program = next((found for name in _PROGRAMS if (found := shutil.which(name))), None)
+    program = find_program()
     if program is None:
         pytest.skip(f"none of {', '.join(_PROGRAMS)} is on this machine")
     return program

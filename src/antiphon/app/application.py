@@ -7,7 +7,7 @@ import secrets
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 
-from antiphon.app.outside import deck_of, hints_of, hooks_of, redis_cache_of, sources_of
+from antiphon.app.outside import deck_of, flights_of, hints_of, hooks_of, redis_cache_of, sources_of
 from antiphon.app.semantic import (
     check_semantic,
     embedding_of,
@@ -26,6 +26,9 @@ from antiphon.engine.compacting import Compacting
 from antiphon.engine.contexts import Contexts, Limits
 from antiphon.engine.conversations import Conversations
 from antiphon.engine.counting import Counting
+from antiphon.engine.decisions import Decisions
+from antiphon.engine.explaining import Explaining
+from antiphon.engine.flights.sharing import Sharing
 from antiphon.engine.idempotency.idempotency import Idempotency
 from antiphon.engine.producing import Producing, Shelves
 from antiphon.engine.references import References
@@ -40,6 +43,7 @@ from antiphon.engine.webhooks import Webhooks
 from antiphon.gateway.around import Around
 from antiphon.gateway.cache_admin import CacheAdmin
 from antiphon.gateway.conversations import ConversationRoutes
+from antiphon.gateway.explain import Explain
 from antiphon.gateway.gateway import EMBEDDINGS_ROUTE, RESPONSES_ROUTE, Gateway
 from antiphon.gateway.idempotent import Idempotent
 from antiphon.gateway.kept import KeptResponses
@@ -87,7 +91,8 @@ class Application:
         self._worker = secrets.token_hex(8)
         self._tasks = Tasks()
         cache = settings.cache
-        self.memory = MemoryCache(cache.memory.max_bytes if cache else 0)
+        self.memory = MemoryCache(cache.memory.max_bytes if cache else 0, wall_clock)
+        decisions = Decisions(cache.explain_bytes if cache else 0)
         self.deck = deck_of(settings)
         self._sources = sources_of(settings, environ, self.deck)
         prices = Prices()
@@ -104,6 +109,7 @@ class Application:
             log_requests=settings.log.requests,
             tasks=self._tasks,
             wall_clock=wall_clock,
+            note=decisions.note if cache else None,
         )
         self.redis_cache = redis_cache_of(settings, wall_clock)
         kept_in = self.redis_cache or storage.cache
@@ -136,6 +142,17 @@ class Application:
             wall_clock=wall_clock,
             clock=time.monotonic,
         )
+        self._flights = flights_of(settings, storage)
+        if cache is not None and self._flights is not None:
+            self.producing.sharing = Sharing(
+                self._flights,
+                self.producing,
+                self.memory,
+                self._tasks,
+                time.monotonic,
+                timeout=cache.lookup_timeout,
+                max_bytes=cache.max_entry_bytes,
+            )
         self.idempotency = Idempotency(storage.claims, self._tasks, settings.idempotency)
         self._hints = hints_of(settings)
         self._webhooks = Webhooks(storage.outbox, hooks_of(settings, environ), self._tasks, wall_clock)
@@ -228,6 +245,16 @@ class Application:
             Compacting(turns, RESPONSES_ROUTE, self.sealer, wall_clock=wall_clock),
             time.monotonic,
         )
+        explain = Explain(
+            Explaining(
+                turns, shelves, decisions, cache, secret=secrets.token_bytes(16), wall_clock=wall_clock
+            ),
+            turns,
+            keyring,
+            settings.admin.key,
+            self._tasks,
+            self.accounts.flush,
+        )
         if settings.server.is_api:
             handlers = {
                 **operations.handlers(),
@@ -236,11 +263,16 @@ class Application:
                 **conversations.handlers(),
                 **around.handlers(),
                 **CacheAdmin(self.memory, self.second_level, settings.admin.key, self._tasks).handlers(),
+                **explain.handlers(),
                 **semantic_routes(self.semantic, settings, self._tasks),
             }
-            idempotent = Idempotent(self.idempotency, keyring, settings.admin.key, kept.tell)
+            idempotent = Idempotent(self.idempotency, keyring, settings.admin.key, kept)
             self.gateway = Gateway(
-                turns, keyring, handlers, idempotent=idempotent if settings.idempotency.enabled else None
+                turns,
+                keyring,
+                handlers,
+                idempotent=idempotent if settings.idempotency.enabled else None,
+                explain=explain.answer,
             )
         else:
             self.gateway = Gateway(turns, keyring, operations.handlers(), ())
@@ -289,6 +321,8 @@ class Application:
                     self.settings, self.settings.cache.semantic, EMBEDDINGS_ROUTE, self._turns.answer
                 )
             )
+        if self.producing.sharing is not None:
+            self.producing.sharing.start()
         self._tasks.start(self._sweep(), "sweep")
         self._tasks.start(self._keep_alive(), "keep streams alive")
         if self.storage.is_shared:
@@ -316,9 +350,13 @@ class Application:
         if drained is not None:
             await drained()
         await self.accounts.stop()
+        if self.producing.sharing is not None:
+            await self.producing.sharing.close()
         await self._tasks.stop()
         if self._hints is not None:
             await self._hints.close()
+        if self._flights is not None:
+            await self._flights.close()
         if self.redis_cache is not None:
             await self.redis_cache.close()
         await self.storage.close()

@@ -14,7 +14,9 @@ from antiphon.engine.error_answers import secrets_of
 from antiphon.engine.source import Source
 from antiphon.engine.variant import ANTHROPIC_VERSION
 from antiphon.engine.webhooks import Hook
+from antiphon.ports.flights import Flights
 from antiphon.ports.hints import Hints
+from antiphon.ports.storage import Storage
 from antiphon.ports.upstream import Upstream
 from antiphon.settings import ConfigurationError, Provider, Settings
 from antiphon.wire.errors import GatewayError
@@ -64,6 +66,19 @@ def _told_of_redis() -> Iterator[None]:
         raise ConfigurationError(
             f"redis: its certificates cannot be used: {error.strerror or error}"
         ) from error
+
+
+def flights_of(settings: Settings, storage: Storage) -> Flights | None:
+    """Return where equal requests in flight are shared with other processes, if they are."""
+    cache = settings.cache
+    if cache is None or cache.store == "none" or cache.in_flight == "worker":
+        return None
+    if cache.store != "redis" or settings.redis is None:
+        return storage.flights
+    with _told_of_redis():
+        from antiphon.drivers.redis.flights import RedisFlights
+
+        return RedisFlights(settings.redis)
 
 
 def hooks_of(settings: Settings, environ: Mapping[str, str]) -> dict[str, Hook]:

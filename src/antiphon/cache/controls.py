@@ -28,6 +28,8 @@ class Controls:
 
     bypass: str | None = None
     """Why the cache is not looked into, or None: `no-store`, `no-cache`, `opt-in`, `opt-out`."""
+    said_by: str = ""
+    """What says so: a header with its value, a member of the body, a setting."""
     write: bool = True
     max_age: float | None = None
     min_fresh: float = 0.0
@@ -45,7 +47,8 @@ class Controls:
 
 
 PLAIN = Controls()
-NOT_OPTED_IN = Controls(bypass="opt-in", write=False)
+_OPT_IN = "cache.mode: opt-in"
+NOT_OPTED_IN = Controls(bypass="opt-in", said_by=_OPT_IN, write=False)
 
 
 def read_controls(
@@ -66,7 +69,12 @@ def read_controls(
     no_store = "no-store" in directives or _flag(member, "no-store")
     no_cache = "no-cache" in directives or _flag(member, "no-cache")
     controls = Controls(
-        bypass="no-store" if no_store else "no-cache" if no_cache else None,
+        bypass=(bypass := "no-store" if no_store else "no-cache" if no_cache else None),
+        said_by=""
+        if bypass is None
+        else f"Cache-Control: {bypass}"
+        if bypass in directives
+        else f"cache.{bypass}",
         write=not no_store,
         max_age=_least(
             _seconds(directives, "max-age"),
@@ -86,8 +94,10 @@ def read_controls(
     switched = _switched(switch)
     opted = opted or bool(switched) or _flag(member, "use-cache")
     if switched is False or (opt_in and not opted):
-        why = "opt-out" if switched is False else "opt-in"
-        return replace(controls, bypass=controls.bypass or why, write=False)
+        why, said_by = ("opt-out", "X-Antiphon-Cache: off") if switched is False else ("opt-in", _OPT_IN)
+        if controls.bypass is not None:
+            why, said_by = controls.bypass, controls.said_by
+        return replace(controls, bypass=why, said_by=said_by, write=False)
     return PLAIN if controls == PLAIN else controls
 
 

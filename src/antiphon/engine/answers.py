@@ -76,17 +76,27 @@ class LiveAnswer:
         self.turn = turn
         self.consumed = 0
         self._live = live
-        self._echoed = changed_echo(turn.ask.request.echo, recorded_echo)
         self._headers = headers
         self._on_ending = on_ending
         self._now = now
-        self._hides_usage = hides_usage(live.recording, turn.ask.asked)
         self._position = 0
         self._started = False
         self._done = False
         self._status = 200
         self._error: str | None = None
+        self.recorded_for(recorded_echo)
         turn.reply.watch(self)
+
+    def recorded_for(self, recorded_echo: Mapping[str, bytes]) -> None:
+        """The recording is the answer to a request with `recorded_echo`; nothing was passed on yet."""
+        asked = self.turn.ask
+        self._echoed = changed_echo(asked.request.echo, recorded_echo)
+        self._hides_usage = hides_usage(self._live.recording, asked.asked)
+
+    @property
+    def is_begun(self) -> bool:
+        """Whether the client was sent anything."""
+        return self._started or self._done
 
     # The recording.
 

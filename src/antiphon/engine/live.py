@@ -74,6 +74,7 @@ class LiveRecording:
         "echo",
         "error_answer",
         "fault",
+        "is_followed",
         "listeners",
         "recording",
         "spare",
@@ -100,6 +101,8 @@ class LiveRecording:
         self.listeners: list[Listener] = []
         self.echo: dict[str, bytes] = {}
         self.stored = False
+        self.is_followed = False
+        """Whether it is made in another process, and recorded here once more."""
         self.spare: Entry | None = None
         """What may answer those to whom nothing was sent, if it fails."""
         self.fault: GatewayError | None = None
@@ -124,6 +127,15 @@ class LiveRecording:
         """The request is on its way; its times count from here."""
         self._call = call
         self._sent_at = self._clock()
+
+    @property
+    def elapsed(self) -> float:
+        """Seconds since the request was sent."""
+        return self._clock() - self._sent_at
+
+    @elapsed.setter
+    def elapsed(self, seconds: float) -> None:
+        self._sent_at = self._clock() - seconds
 
     def head(self, status: int, headers: Sequence[tuple[bytes, bytes]]) -> None:
         """See the upstream's status and headers."""
@@ -172,10 +184,16 @@ class LiveRecording:
         if frames:
             self._append(frames)
 
-    def frames(self, frames: list[bytes]) -> None:
-        """See more of a stream that is in frames already: those of a translation, which need no cutting."""
+    def frames(self, frames: list[bytes], times: Sequence[int] = ()) -> None:
+        """See more of a stream that is in frames already: those of a translation, which need no cutting.
+
+        `times` are those at which somebody else has recorded them.
+        """
         if frames and self._watcher is not None:
+            before = len(self.recording.times)
             self._append(frames)
+            if len(times) == len(self.recording.times) - before:
+                self.recording.times[before:] = times
 
     def _is_mislabelled(self, data: bytes) -> bool:
         """Whether events come under the content type of JSON, as some servers send them."""

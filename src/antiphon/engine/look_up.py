@@ -60,11 +60,12 @@ class LookUp:
         self._tasks = tasks
         self._now = wall_clock
         self._semantic = semantic
+        if producing.sharing is not None:
+            producing.sharing.look_again = self._look_again
 
     def answer(self, turn: Turn, headers: Mapping[bytes, bytes], shortcut_key: object) -> None:
         """Answer a turn from the cache, from a live recording, or from its upstream. Raises GatewayError."""
         source = self._sources[turn.ask.target.provider]
-        stateful = turn.ask.request.stateful_member
         responses = self._shelves.responses
         if turn.keeps and responses is not None and responses.is_full:
             raise StoreFault(
@@ -77,7 +78,7 @@ class LookUp:
         if cache is None:
             self._produce(turn, source, None)
             return
-        controls = self._controls(turn, headers, cache, stateful)
+        controls = self._controls(turn, headers, cache)
         turn.controls = controls
         key = self._key(turn, source, cache, controls.namespace) if controls.write else None
         if controls.bypass is not None or key is None:
@@ -106,7 +107,7 @@ class LookUp:
             if verdict is Verdict.REFRESH:
                 self._staleness.refresh(turn, entry, source, key)
             return
-        turn.stand_in = self._staleness.stand_in
+        turn.stand_in, turn.entry = self._staleness.stand_in, entry
         turn.result, turn.detail = "miss", verdict.reason
         flight = None if controls.only_if_cached else self._producing.flight(turn, key)
         if flight is not None:
@@ -119,21 +120,49 @@ class LookUp:
             # Who only takes what is cached leads nobody: its fault would be that of all who had joined.
             live = self._producing.begin(turn, source, key, shared=not controls.only_if_cached)
             live.spare = entry
-            search = self._search(turn, live, source, key, level)
-            self._tasks.start(
-                search, f"look up {turn.request_id.decode()}", on_death=lambda: live.fail(internal_error())
-            )
+            self._start_search(turn, live, source, key, level)
         elif controls.only_if_cached:
             self._refuse_uncached(turn, source)
         else:
             self._produce(turn, source, key, shared=True, spare=entry)
 
+    async def foretell(self, turn: Turn, headers: Mapping[bytes, bytes]) -> None:
+        """Find out what would be done with `turn`, and do nothing of it. Raises GatewayError."""
+        cache = self._cache
+        if cache is None:
+            return
+        turn.controls = self._controls(turn, headers, cache)
+        source = self._sources[turn.ask.target.provider]
+        key = self._key(turn, source, cache, turn.controls.namespace)
+        if turn.controls.bypass is not None:
+            turn.result, turn.detail = "bypass", turn.controls.bypass
+            return
+        turn.key = key
+        if turn.items is not None:
+            await self._per_item.foretell(turn)
+            return
+        level, now = self._shelves.level, self._now()
+        entry = self._shelves.memory.get(key.digest, key.identity)
+        verdict = self._staleness.judge(entry, turn, now)
+        if not verdict.answers and level is not None and level.may_hold(key.digest):
+            found = await level.get(key.digest)
+            if found is not None and found.identity == key.identity:
+                entry, verdict = found, self._staleness.judge(found, turn, now)
+        turn.entry = entry
+        if entry is not None and verdict.answers:
+            turn.result = "hit" if verdict is Verdict.HIT and entry.expires_at > now else "stale"
+            return
+        turn.result, turn.detail = "miss", verdict.reason
+        if self._producing.flight(turn, key) is not None:
+            turn.result = "collapsed"
+
     @staticmethod
-    def _controls(turn: Turn, headers: Mapping[bytes, bytes], cache: Cache, stateful: str | None) -> Controls:
+    def _controls(turn: Turn, headers: Mapping[bytes, bytes], cache: Cache) -> Controls:
+        stateful = turn.ask.request.stateful_member
         if turn.context is not None and turn.context.conversation is not None:
             stateful = "conversation"
         if stateful in {"conversation", "background"}:
-            return Controls(bypass=stateful, write=False)
+            return Controls(bypass=stateful, said_by=stateful, write=False)
         request = turn.ask.request
         return read_controls(
             headers, request.cache_member, opt_in=cache.mode == "opt-in", opted=request.opted_in
@@ -184,6 +213,15 @@ class LookUp:
                 members = {**members, "input": msgspec.Raw(b'{"history":"%b"}' % head.id.hex().encode())}
         return cache_key(circumstance, members, own_cache=own_cache)
 
+    def _start_search(
+        self, turn: Turn, live: LiveRecording, source: Source, key: CacheKey, level: CacheLevel
+    ) -> None:
+        self._tasks.start(
+            self._search(turn, live, source, key, level),
+            f"look up {turn.request_id.decode()}",
+            on_death=lambda: live.fail(internal_error()),
+        )
+
     async def _search(
         self, turn: Turn, live: LiveRecording, source: Source, key: CacheKey, level: CacheLevel
     ) -> None:
@@ -198,7 +236,7 @@ class LookUp:
         if found is not None and (entry is None or entry.stored_at < found.stored_at):
             entry = found
         now = self._now()
-        live.spare = entry
+        live.spare = turn.entry = entry
         verdict = self._staleness.judge(entry, turn, now)
         if entry is not None and verdict.answers:
             if entry is found:
@@ -240,6 +278,18 @@ class LookUp:
             else:
                 live = self._producing.begin(turn, source, key, shared=True)
                 self._send(turn, live, source)
+
+    def _look_again(self, turns: Sequence[Turn], source: Source, key: CacheKey) -> None:
+        """Answer turns that had waited for another process together."""
+        first, *others = turns
+        first.result = "miss"
+        live = self._producing.begin(first, source, key, shared=True)
+        for turn in others:
+            self._producing.join(turn, live)
+        if self._shelves.level is None or first.items is not None:
+            self._producing.send(first, live, source)
+        else:
+            self._start_search(first, live, source, key, self._shelves.level)
 
     def _answer_all(
         self, turns: Sequence[Turn], entry: Entry, source: Source, key: CacheKey, now: float

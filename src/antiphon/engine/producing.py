@@ -1,10 +1,12 @@
 """Producing a recording: ask the upstream, and when the answer has ended put it where it was promised."""
 
+import asyncio
 import itertools
 import secrets
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from antiphon.cache.controls import MOST_TAGS
 from antiphon.cache.entry import STALE_SECONDS, Entry, Origin, is_storable
 from antiphon.cache.key import CacheKey
 from antiphon.cache.lifetimes import Lifetimes
@@ -19,6 +21,7 @@ from antiphon.engine.answers import Ending, LiveAnswer
 from antiphon.engine.carrying import Carrier, in_background
 from antiphon.engine.conversations import Conversations
 from antiphon.engine.encrypted import AskedForMore, Refusals
+from antiphon.engine.flights.sharing import Sharing
 from antiphon.engine.live import LiveRecording
 from antiphon.engine.rendition import Header
 from antiphon.engine.source import Source
@@ -26,7 +29,8 @@ from antiphon.engine.tasks import Tasks
 from antiphon.engine.turn import Turn
 from antiphon.ports.stores import CacheLevel, KeptResponse, ResponseStore
 from antiphon.ports.upstream import AnswerSink, UpstreamRequest
-from antiphon.recording import Recording, State
+from antiphon.recording import Mode, Recording, State
+from antiphon.recording.telling import Opening
 from antiphon.settings import Cache
 from antiphon.turn.history import Context
 from antiphon.wire.errors import GatewayError
@@ -88,6 +92,8 @@ class Producing:
         self._flights: dict[tuple[str, bytes], LiveRecording] = {}
         self._live: set[LiveRecording] = set()
         self._refusals = Refusals()
+        self.sharing: Sharing | None = None
+        """The other processes, where equal requests in flight are shared with any."""
         self._unpaid: dict[str, list[tuple[Turn, Ending]]] = {}
 
     @property
@@ -145,6 +151,14 @@ class Producing:
             live.caught_up()  # those before may have been slow enough to hold the upstream back
 
     def send(self, turn: Turn, live: LiveRecording, source: Source) -> None:
+        """Ask the upstream, or follow another process that is at it."""
+        key = turn.key
+        if self.sharing is not None and key is not None and self.flight(turn, key) is live:
+            self.sharing.depart(turn, live, source, key)
+        else:
+            self.ask(turn, live, source)
+
+    def ask(self, turn: Turn, live: LiveRecording, source: Source) -> None:
         """Ask the upstream."""
         if turn.ask.upstream_dialect is not None:
             self._translate(turn, live, source)
@@ -174,6 +188,36 @@ class Producing:
         self._count_unpaid(live.recording)
         return turns
 
+    # What another process asks for.
+
+    def follow(self, turn: Turn, live: LiveRecording) -> None:
+        """Note that another process asks, and pays, for what was begun for `turn`."""
+        live.is_followed = True
+        turn.result, turn.pays = "collapsed", False
+        self._count_unpaid(live.recording)
+
+    def relabel(self, live: LiveRecording, opening: Opening) -> None:
+        """Make a live recording the same as the one that another process has begun."""
+        recording = live.recording
+        recording.id, recording.started_at = opening.recording_id, opening.started_at
+        recording.usage_requested = opening.usage_requested
+        live.echo = opening.echo
+        live.elapsed = opening.elapsed / 1e6
+        for listener in live.listeners:
+            if isinstance(listener, LiveAnswer):
+                listener.recorded_for(live.echo)
+        content_type = b"text/event-stream" if opening.mode is Mode.STREAM else opening.content_type
+        live.head(opening.status, ((b"content-type", content_type), *opening.headers))
+
+    def take_back(self, turn: Turn, live: LiveRecording, key: CacheKey) -> Sequence[Turn]:
+        """Take the turns whose clients were sent nothing away from `live`, and return them."""
+        waiting = [each for each in live.listeners if isinstance(each, LiveAnswer) and not each.is_begun]
+        if len(waiting) == len(live.listeners):
+            return self.withdraw(turn, live, key)
+        for listener in waiting:
+            live.listeners.remove(listener)
+        return [listener.turn for listener in waiting]
+
     def keep_alive(self, seconds: float) -> None:
         """Let clients hear something whose upstream has been silent for so long."""
         for live in tuple(self._live):
@@ -189,6 +233,8 @@ class Producing:
     def _ended(self, live: LiveRecording, turn: Turn, key: CacheKey | None) -> None:
         try:
             self._keep_or_not(live, turn, key)
+            if self.sharing is not None:
+                self.sharing.ended(live)
         finally:
             if self._conversations is not None:
                 self._conversations.release(turn.response_id.decode())
@@ -200,7 +246,7 @@ class Producing:
         self._count_unpaid(recording)
         if live.error_answer is not None or recording.outcome.state not in _KEPT:
             return
-        if key is not None and self._cache is not None and turn.controls.write:
+        if key is not None and self._cache is not None and turn.controls.write and not live.is_followed:
             live.stored = self._store(live, turn, key, self._cache)
         for listener in live.listeners:
             if isinstance(listener, LiveAnswer):
@@ -244,25 +290,37 @@ class Producing:
         recording = live.recording
         if not is_storable(recording.outcome, limited=turn.ask.request.limited):
             return False
-        if turn.items is not None:
+        if turn.items is None:
+            parts: Sequence[tuple[CacheKey, Members, Recording]] = (
+                (key, turn.ask.request.members, recording),
+            )
+        else:
             parts = turn.items.recorded(recording, self._recording_ids)
-            stored = [self._put(turn, live, *part, cache) for part in parts]
-            return bool(stored) and all(stored)
-        return self._put(turn, live, key, turn.ask.request.members, recording, cache)
+        entries = [self._entry(turn, live, *part) for part in parts]
+        kept = [entry for entry in entries if entry.size <= cache.max_entry_bytes]
+        for entry in kept:
+            self._shelves.memory.put(entry)
+            if self._on_stored is not None:
+                self._on_stored(turn, entry)
+        if len(kept) > 1:
+            # That takes a while, in which the answer can begin.
+            asyncio.get_running_loop().call_soon(self._write, kept)
+        else:
+            self._write(kept)
+        return bool(kept) and len(kept) == len(entries)
 
-    def _put(
-        self,
-        turn: Turn,
-        live: LiveRecording,
-        key: CacheKey,
-        members: Members,
-        recording: Recording,
-        cache: Cache,
-    ) -> bool:
+    def _write(self, entries: Sequence[Entry]) -> None:
+        if self._shelves.level is not None:
+            for entry in entries:
+                self._shelves.level.put(entry)
+
+    def _entry(
+        self, turn: Turn, live: LiveRecording, key: CacheKey, members: Members, recording: Recording
+    ) -> Entry:
         lifetime = self._lifetimes.of(turn.ask.target.alias)
         if turn.controls.ttl is not None:
             lifetime = replace(lifetime, ttl=turn.controls.ttl)
-        entry = Entry(
+        return Entry(
             digest=key.digest,
             identity=key.identity,
             recording=recording,
@@ -270,18 +328,10 @@ class Producing:
             echo=live.echo,
             stored_at=recording.ended_at,
             expires_at=recording.ended_at + lifetime.ttl,
-            tags=turn.controls.tags,
+            tags=_tags(turn, key),
             origin=_origin(turn, key, members),
             keep_until=recording.ended_at + max(lifetime.ttl + STALE_SECONDS, lifetime.longest),
         )
-        if entry.size > cache.max_entry_bytes:
-            return False
-        self._shelves.memory.put(entry)
-        if self._shelves.level is not None:
-            self._shelves.level.put(entry)
-        if self._on_stored is not None:
-            self._on_stored(turn, entry)
-        return True
 
     def keep(
         self, turn: Turn, recording: Recording, recorded_echo: Mapping[str, bytes], created_at: int | None
@@ -309,6 +359,13 @@ class Producing:
             return
         # Who pays has left while others listen: what it cost is known when the answer has ended.
         self._unpaid.setdefault(recording.id, []).append((turn, ending))
+
+
+def _tags(turn: Turn, key: CacheKey) -> tuple[str, ...]:
+    tags = turn.controls.tags
+    if turn.items is None or not turn.items.tags:
+        return tags
+    return tuple(dict.fromkeys((*tags, *turn.items.tags.get(key.identity, ()))))[:MOST_TAGS]
 
 
 def _origin(turn: Turn, key: CacheKey, members: Members) -> Origin:

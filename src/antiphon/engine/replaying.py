@@ -128,7 +128,7 @@ class Replaying:
         failure: str | None = None,
     ) -> None:
         remaining = entry.expires_at - now
-        turn.result, turn.pays = "hit" if remaining > 0 else "stale", False
+        turn.result, turn.pays, turn.entry = "hit" if remaining > 0 else "stale", False, entry
         if turn.similarity:
             turn.result = "semantic"
         turn.first_byte_at = self._clock()

@@ -92,6 +92,8 @@ class Turn:
     controls: Controls = PLAIN
     pace: Pace = INSTANT
     key: CacheKey | None = None
+    entry: Entry | None = None
+    """What was found under the key, whether it answers or not."""
     result: str = "off"
     """What the cache did: hit, stale, partial, miss, collapsed, bypass, refresh, off."""
     detail: str = ""

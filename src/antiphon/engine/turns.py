@@ -92,6 +92,7 @@ class Turns:
             tasks=tasks,
             per_item=PerItem(
                 shelves=shelves,
+                staleness=staleness,
                 producing=producing,
                 replaying=replaying,
                 tasks=tasks,
@@ -119,6 +120,21 @@ class Turns:
             )
             return
         self._look_up.answer(self._turn(incoming, request, target), incoming.headers, shortcut_key)
+
+    async def foretell(self, incoming: Incoming) -> Turn:
+        """Return the turn that a request would become, and what the cache would do. Nobody is asked or answered.
+
+        Raises GatewayError.
+        """
+        request = _read(incoming)
+        target = self._catalogue.resolve(request.model) or await self._catalogue.resolve_listed(request.model)
+        context = None
+        if _is_stateful(request) and not self._is_passed_on(incoming, target):
+            request, context = await self._contexts.resolve(request, incoming.owner.name, incoming.parent)
+        turn = self._turn(incoming, request, target)
+        turn.context = turn.context or context
+        await self._look_up.foretell(turn, incoming.headers)
+        return turn
 
     async def is_spoken(self, model: str, dialect: str) -> bool:
         """Whether the provider of `model` has the route of `dialect` itself. Raises ClientFault."""

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 from antiphon.ports.conversations import ConversationStore, ItemStore
+from antiphon.ports.flights import Flights
 from antiphon.ports.idempotency import ClaimStore
 from antiphon.ports.ledger import Ledger
 from antiphon.ports.runs import RunStore
@@ -79,6 +80,10 @@ class Storage(Protocol):
     @property
     def vectors(self) -> VectorStore | None:
         """Vectors for the semantic level of the cache; None where the settings want none."""
+
+    @property
+    def flights(self) -> Flights | None:
+        """Equal requests in flight of all workers; None where nobody shares them, or where they cannot be."""
 
     @property
     def ledger(self) -> Ledger:

@@ -212,6 +212,11 @@ class Cache(Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):
     `redis` that of `redis.url`."""
     lookup_timeout: Timeout = Timeout(0.05)
     """Seconds that a request waits for the second level at most; then it is a miss."""
+    explain_bytes: Size = Size(8 * 1024 * 1024)
+    """Bound of the last requests and answers that each worker remembers, to explain what the cache did with them."""
+    in_flight: Literal["shared", "worker"] = "shared"
+    """Whether equal requests in flight share one upstream call across all workers and hosts that share a second level,
+    or only within each worker."""
     max_bytes: Size = Size(1024 * 1024 * 1024)
     """Bound of the second level in `storage`; the oldest entries go first. Redis has its own: `maxmemory`."""
     max_entry_bytes: Size = Size(16 * 1024 * 1024)
@@ -385,6 +390,8 @@ class Idempotency(Struct, forbid_unknown_fields=True, frozen=True, kw_only=True)
     """Bound of all outcomes in storage; the oldest go first."""
     max_live_bytes: Size = Size(256 * 1024 * 1024)
     """Bound of the requests and answers under way in each worker's memory; beyond it new ones are refused."""
+    lease: Timeout = Timeout(15)
+    """Seconds after which a request whose worker says nothing may be begun again."""
     wait: Duration = Duration(60)
     """Seconds for which a request waits for the outcome of the first, where that is answered by another worker."""
 

@@ -25,17 +25,25 @@ LONGEST: Final = 7800
 
 
 class Hints:
-    """One connection that listens; those who write send hints with what they write."""
+    """One connection that listens, for all that is to be heard; those who write send hints with what they write."""
 
     def __init__(self, url: str) -> None:
         """Listen at `url`; what this process writes is no news to it."""
         self._url = url
         self._sender = secrets.token_hex(4)
+        self._others: dict[str, Callable[[str | None], object]] = {}
 
     @property
     def address(self) -> tuple[str, str]:
         """What a statement notifies with: the channel, and who sends."""
         return _CHANNEL, self._sender
+
+    def hear(self, channel: str, heard: Callable[[str | None], object]) -> None:
+        """Call `heard` with what is said in another channel, with None where something may have been missed.
+
+        It is heard from the next connection on: say it before `listen`.
+        """
+        self._others[channel] = heard
 
     async def listen(self, changed: Callable[[Sequence[str]], object]) -> None:
         """Call `changed` with the runs that others have written to, none where it is not known. Never returns."""
@@ -58,7 +66,11 @@ class Hints:
         lost = asyncio.Event()
         connection.add_termination_listener(lambda _: lost.set())
         await connection.add_listener(_CHANNEL, lambda _, _pid, _channel, said: self._heard(said, changed))
+        for channel, heard in self._others.items():
+            await connection.add_listener(channel, lambda _, _pid, _channel, said, heard=heard: heard(said))
         changed(())  # what was said while nobody listened
+        for heard in self._others.values():
+            heard(None)
         while not lost.is_set():
             try:
                 async with asyncio.timeout(_ALIVE_SECONDS):

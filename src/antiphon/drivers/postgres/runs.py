@@ -46,7 +46,7 @@ class PostgresRuns:
         self._database = database
         self._lease = lease
         self._room = Room()
-        self._hints = Hints(database.url)
+        self.hints = Hints(database.url)
         self._in_conversations: set[str] = set()
         """Those of the runs that were begun here whose answers become part of a conversation."""
         self._in_doubt: set[tuple[str, int, int]] = set()
@@ -193,7 +193,7 @@ class PostgresRuns:
             [append.has_effect for append in left],
             self._lease,
             *([event[column] for event in events] for column in range(4)),
-            *self._hints.address,
+            *self.hints.address,
             *([_columns(append.carried)[column] for append in left] for column in range(3)),
             self._database.time(),
         )
@@ -252,7 +252,7 @@ class PostgresRuns:
             epoch,
             last_seq,
             self._database.time(),
-            *self._hints.address,
+            *self.hints.address,
         )
         return bool(rows)
 
@@ -262,7 +262,7 @@ class PostgresRuns:
         False if it has moved on from `state`, or if others of its events are promised to somebody.
         """
         rows = await self._database.fetch(
-            sql.RESTART, run_id, state.epoch, state.last_seq, keep - 1, *self._hints.address
+            sql.RESTART, run_id, state.epoch, state.last_seq, keep - 1, *self.hints.address
         )
         return bool(rows)
 
@@ -316,7 +316,7 @@ class PostgresRuns:
             if row is None:
                 return False
             await keep_response(connection, kept, row[0])
-            await connection.execute(sql.NOTIFY, *self._hints.address, kept.id)
+            await connection.execute(sql.NOTIFY, *self.hints.address, kept.id)
             return True
 
         return await self._database.transact(work)
@@ -331,7 +331,7 @@ class PostgresRuns:
             if row is None:
                 return False
             await connection.execute(sql.RELEASE, row[0])
-            await connection.execute(sql.NOTIFY, *self._hints.address, run_id)
+            await connection.execute(sql.NOTIFY, *self.hints.address, run_id)
             return True
 
         return await self._database.transact(work)
@@ -355,7 +355,7 @@ class PostgresRuns:
 
     async def watch(self, changed: Callable[[Sequence[str]], object]) -> None:
         """Call `changed` with the runs that another process has written to."""
-        await self._hints.listen(changed)
+        await self.hints.listen(changed)
 
 
 async def _add_to_conversation(connection: Connection, run_id: str, now: float) -> None:

@@ -11,6 +11,7 @@ from antiphon.drivers.postgres.connection import connect, leave
 from antiphon.drivers.postgres.conversations import PostgresConversations
 from antiphon.drivers.postgres.database import Database
 from antiphon.drivers.postgres.faults import FAULTS
+from antiphon.drivers.postgres.flights import PostgresFlights
 from antiphon.drivers.postgres.items import PostgresItems
 from antiphon.drivers.postgres.kept_secrets import PostgresSecrets
 from antiphon.drivers.postgres.ledger import PostgresLedger
@@ -41,6 +42,7 @@ class PostgresStorage:
         self.vectors = _vectors(database, settings)
         self.responses = PostgresResponses(database, wall_clock, max_bytes=settings.responses.max_bytes)
         self.runs = PostgresRuns(database, settings.responses.background.lease, wall_clock)
+        self.flights = PostgresFlights(database, self.runs.hints)
         self.conversations = PostgresConversations(
             database,
             retention=settings.responses.conversation_retention,
@@ -102,6 +104,7 @@ class PostgresStorage:
         self.conversations.sweep(now)
         self.claims.sweep()
         self.runs.sweep(now - self._retention)
+        self.flights.sweep()
         self.database.queue.put_in_slices(drop_released_recordings)
 
     async def check(self) -> None:

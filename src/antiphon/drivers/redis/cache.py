@@ -18,6 +18,8 @@ from antiphon.drivers.redis.entries import (
     BEGINNING,
     TooShort,
     Unreadable,
+    may_match,
+    needles_of,
     read_attributes,
     read_value,
     stays,
@@ -201,18 +203,18 @@ class RedisCache:
         """Remove what is meant, and return how many those are. Raises one of FAULTS."""
         count = 0
         async for stub in self._meant(selector):
-            for key in (self._key(stub.digest), self._pointer(stub.recording.id)):
-                gone = await self._write_pipes.ask(key, b"UNLINK", key)
-                count += gone if key.startswith(self._entries) else 0
+            key, pointer = self._key(stub.digest), self._pointer(stub.recording.id)
+            ask = self._write_pipes.ask
+            gone, _ = await asyncio.gather(ask(key, b"UNLINK", key), ask(pointer, b"UNLINK", pointer))
+            count += gone
         return count
 
     async def _meant(self, selector: Selector) -> AsyncIterator[Entry]:
         """Look at all entries, and yield what `Attributes.stub` makes of those that are meant. Raises one of FAULTS."""
         if selector.digest is not None:
             key = self._key(selector.digest)
-            for stub in await self._stubs(self._pipes, [key]):
-                if selector.matches(stub):
-                    yield stub
+            for stub in await _stubs(self._pipes, [key], selector):
+                yield stub
             return
         pattern = _escaped(self._entries) + b"*"
         for server in await self._pipes.servers():
@@ -220,25 +222,31 @@ class RedisCache:
             while True:
                 reply = await server.ask(b"SCAN", place, b"MATCH", pattern, b"COUNT", _SCANNED_AT_ONCE)
                 place, keys = reply
-                for stub in await self._stubs(server, keys):
-                    if selector.matches(stub):
-                        yield stub
+                for stub in await _stubs(server, keys, selector):
+                    yield stub
                 if place == b"0":
                     break
 
-    async def _stubs(self, at: Pipe | Pipes, keys: list[bytes]) -> list[Entry]:
-        values = await _beginnings(at, keys, BEGINNING)
-        stubs: list[Entry] = []
-        for key, value in zip(keys, values, strict=True):
+
+async def _stubs(at: Pipe | Pipes, keys: list[bytes], selector: Selector) -> list[Entry]:
+    """Return what `Attributes.stub` makes of those that are meant of these."""
+    values = await _beginnings(at, keys, BEGINNING)
+    needles = needles_of(selector)
+    stubs: list[Entry] = []
+    for key, value in zip(keys, values, strict=True):
+        if not may_match(value, needles):
+            continue
+        try:
             try:
-                try:
-                    stubs.append(read_attributes(value).stub())
-                except TooShort:
-                    (whole,) = await _beginnings(at, [key], _LARGE)
-                    stubs.append(read_attributes(whole).stub())
-            except Unreadable:
-                continue  # nobody is answered from it
-        return stubs
+                stub = read_attributes(value).stub()
+            except TooShort:
+                (longer,) = await _beginnings(at, [key], _LARGE)
+                stub = read_attributes(longer).stub()
+        except Unreadable:
+            continue  # nobody is answered from it
+        if selector.matches(stub):
+            stubs.append(stub)
+    return stubs
 
 
 async def _beginnings(at: Pipe | Pipes, keys: list[bytes], length: int) -> list[bytes]:

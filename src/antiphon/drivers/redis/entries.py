@@ -1,17 +1,19 @@
 """A cache entry as it stands in Redis: one string, with what it is selected by at its beginning.
 
-    AC | version | length of the attributes (4) | attributes | identity | recording
+    AC | version | length of the attributes (4) | attributes | identity | echo | recording
 
 So a purge reads the beginning of each entry, not the answers. There are no sets of the entries of a tag or a model:
 a server that is full throws out what it likes, and a purge that believed in such a set would pass over entries whose
 place in it was lost.
 """
 
+from collections.abc import Sequence
 from typing import Final
 
 import msgspec
 
 from antiphon.cache.entry import STALE_SECONDS, Entry, Origin
+from antiphon.cache.selecting import PROMPT_LENGTH, Selector
 from antiphon.drivers.rows import entry_row, read_entry
 from antiphon.recording import Mode, Recording
 from antiphon.recording.codec import encode
@@ -19,7 +21,7 @@ from antiphon.recording.codec import encode
 _MAGIC: Final = b"AC\1"
 _START: Final = 7
 
-BEGINNING: Final = 2048
+BEGINNING: Final = 1024
 """Bytes in which the attributes are nearly always found."""
 
 
@@ -38,7 +40,7 @@ class Attributes(msgspec.Struct, array_like=True, forbid_unknown_fields=True):
     identity_length: int
     recording_id: str
     public_id: str
-    echo: bytes
+    echo_length: int
     tags: str
     stored_at: float
     expires_at: float
@@ -70,11 +72,11 @@ _decoder: Final = msgspec.msgpack.Decoder(Attributes)
 
 def write_value(entry: Entry) -> bytes:
     """Return what is kept of an entry."""
-    digest, identity, *rest = entry_row(entry)
-    attributes = msgspec.msgpack.encode([digest, len(identity), *rest])
-    return b"".join(
-        (_MAGIC, len(attributes).to_bytes(4, "big"), attributes, identity, encode(entry.recording))
-    )
+    digest, identity, recording_id, public_id, echo, *rest = entry_row(entry)
+    told = [digest, len(identity), recording_id, public_id, len(echo), *rest]
+    attributes = msgspec.msgpack.encode(told)
+    length = len(attributes).to_bytes(4, "big")
+    return b"".join((_MAGIC, length, attributes, identity, echo, encode(entry.recording)))
 
 
 def read_attributes(value: bytes) -> Attributes:
@@ -88,13 +90,34 @@ def read_attributes(value: bytes) -> Attributes:
         raise Unreadable(str(error)) from error
 
 
+def may_match(value: bytes, needles: Sequence[bytes]) -> bool:
+    """Whether attributes at the beginning of a value can have all of these texts; far cheaper than to read them."""
+    if all(needle in value for needle in needles):
+        return True
+    try:
+        return _end_of_attributes(value) > len(value)
+    except Unreadable:
+        return False
+
+
+def needles_of(selector: Selector) -> list[bytes]:
+    """Return texts that are in the attributes of all that is meant."""
+    prompt = selector.prompt and selector.prompt[:PROMPT_LENGTH]
+    texts = (selector.recording_id, selector.scope, selector.model, selector.tag, prompt)
+    try:
+        return [text.encode() for text in texts if text]
+    except UnicodeEncodeError:
+        return []
+
+
 def read_value(value: bytes) -> Entry:
     """Read an entry. Raises Unreadable."""
     told = read_attributes(value)
     start = _end_of_attributes(value)
-    split = start + told.identity_length
-    identity, data = value[start:split], value[split:]
-    row = (told.digest, identity, data, told.public_id, told.echo, told.tags, told.stored_at, told.expires_at)
+    middle = start + told.identity_length
+    end = middle + told.echo_length
+    identity, echo, data = value[start:middle], value[middle:end], value[end:]
+    row = (told.digest, identity, data, told.public_id, echo, told.tags, told.stored_at, told.expires_at)
     entry = read_entry(
         (*row, told.scope, told.target, told.model, told.prompt, told.keep_until, told.is_pinned)
     )

@@ -34,6 +34,7 @@ class SqliteStorage:
         self.database = database
         self._retention = settings.responses.retention
         self._is_shared = is_shared
+        self.flights = None
         self.cache = (
             SqliteCache(database, cache.max_bytes, is_shared=is_shared)
             if cache is not None and cache.store == "storage"

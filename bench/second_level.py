@@ -1,0 +1,137 @@
+"""The second level of the cache: what a hit there costs with each of the stores, and what it costs to write one."""
+
+import contextlib
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import uvloop
+
+from bench.background import postgres
+from bench.callers import ask
+from bench.processes import BenchError, Server, wait_for_answer
+from bench.report import Figure
+from bench.requests import chat
+from bench.rounds import Bench, cache_results, stopping
+from bench.servers import start_gateway, start_simulator
+
+_TESTS = Path(__file__).resolve().parents[1] / "tests"
+_ENTRIES = 4000
+_CALLERS = 32
+_NOTHING_IN_MEMORY = "memory: {max_bytes: 1}, lookup_timeout: 10s"
+_ALL_IN_MEMORY = "lookup_timeout: 10s"
+
+
+@dataclass(frozen=True, slots=True)
+class _Store:
+    """A place for entries, empty when it is made."""
+
+    storage: str
+    more: str = ""
+    cache: str = ""
+
+
+def measure(bench: Bench, missing: list[str]) -> list[Figure]:
+    """Measure with every store that there is."""
+    figures: dict[str, Figure] = {}
+
+    def note(store: str, name: str, unit: str, value: float) -> None:
+        figure = figures.setdefault(name, Figure(name, unit, {}))
+        figure.by_store.setdefault(store, []).append(value)
+        print(f"  {store:12} {name:60} {value:12,.2f} {unit}", flush=True)
+
+    with contextlib.ExitStack() as stack:
+        stores: dict[str, Callable[[], _Store]] = {}
+        stores["none"] = lambda: _Store(f"sqlite:///{bench.new_folder()}/antiphon.db", cache="store: none")
+        stores["SQLite"] = lambda: _Store(f"sqlite:///{bench.new_folder()}/antiphon.db")
+        with _noting(missing, "PostgreSQL"):
+            new_database = stack.enter_context(postgres())
+            stores["PostgreSQL"] = lambda: _Store(new_database())
+        with _noting(missing, "Redis"):
+            new_redis = stack.enter_context(_redis(bench.new_folder()))
+            stores["Redis"] = lambda: _Store(
+                f"sqlite:///{bench.new_folder()}/antiphon.db",
+                f"redis: {{url: {new_redis()}}}",
+                "store: redis",
+            )
+        for _ in range(bench.rounds):
+            for name, new in stores.items():
+                _measure_store(bench, new(), lambda *told, name=name: note(name, *told), hits=name != "none")
+    return list(figures.values())
+
+
+def _measure_store(
+    bench: Bench, store: _Store, note: Callable[[str, str, float], None], *, hits: bool
+) -> None:
+    body, serial = chat(), bench.serial()
+    with stopping(start_simulator(bench.new_folder())) as upstream:
+
+        @contextlib.contextmanager
+        def gateway(cache: str) -> Iterator[Server]:
+            cache = ", ".join(filter(None, (store.cache, cache)))
+            server = start_gateway(
+                bench.new_folder(),
+                upstream.port,
+                bench.cores.server,
+                cache=False,
+                storage=store.storage,
+                more=f"cache: {{{cache}}}\n{store.more}",
+            )
+            with stopping(server):
+                wait_for_answer(server, body.request(bench.serial(), close=True))
+                server.settled_cpu_seconds()
+                yield server
+
+        def asked(server: Server, name: str, first: int, count: int, callers: int, expected: str) -> None:
+            before, counted = server.settled_cpu_seconds(), cache_results(server)
+            seen = uvloop.run(ask(server.port, body, first, callers=callers, most=count))
+            note(f"{name}: CPU", "µs", (server.settled_cpu_seconds() - before) / seen.count * 1e6)
+            if callers == 1:
+                note(f"{name}: time", "µs", seen.seconds / seen.count * 1e6)
+            results = cache_results(server) - counted
+            if set(results) != {expected}:
+                raise BenchError(f"{name}: these were to be {expected}: {dict(results)}")
+
+        with gateway(_ALL_IN_MEMORY) as server:
+            asked(server, "miss, fetched and written, 32 at once", serial, _ENTRIES, _CALLERS, "miss")
+        if not hits:
+            return
+        with gateway(_NOTHING_IN_MEMORY) as server:
+            asked(server, "hit, nothing in memory, alone", serial, _ENTRIES, 1, "hit")
+            asked(server, "hit, nothing in memory, 32 at once", serial, _ENTRIES, _CALLERS, "hit")
+        with gateway(_ALL_IN_MEMORY) as server:
+            asked(server, "hit that fills memory, alone", serial, _ENTRIES, 1, "hit")
+            asked(server, "the same again, from memory, alone", serial, _ENTRIES, 1, "hit")
+
+
+@contextlib.contextmanager
+def _noting(missing: list[str], store: str) -> Iterator[None]:
+    try:
+        yield
+    except Exception as error:
+        missing.append(f"second level in {store}: {error}")
+
+
+@contextlib.contextmanager
+def _redis(folder: Path) -> Iterator[Callable[[], str]]:
+    """Start the server that the tests use."""
+    sys.path.insert(0, str(_TESTS))
+    try:
+        from redis_server import RedisServer, find_program
+    finally:
+        sys.path.remove(str(_TESTS))
+    program = find_program()
+    if program is None:
+        raise BenchError("it is not installed (Debian: `apt-get install redis-server`)")
+    server = RedisServer(program, folder)
+    server.start()
+
+    def emptied() -> str:
+        server.ask("FLUSHALL")
+        return server.url
+
+    try:
+        yield emptied
+    finally:
+        server.kill()

@@ -1,0 +1,228 @@
+"""The flights that this process leads: kept as long as their answers are made, told to others as soon as some follow.
+
+An answer that was stored is led a little longer than it takes: until everybody finds it in the second level, who comes
+late follows what is complete.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from antiphon.cache.key import CacheKey
+from antiphon.drivers.memory import MemoryCache
+from antiphon.engine.flights.publishing import LEASE_SECONDS, Publisher, may_be_told
+from antiphon.engine.live import LiveRecording
+from antiphon.engine.runs.waking import woken
+from antiphon.engine.tasks import Tasks
+from antiphon.ports.flights import Claim, Flights, Standing
+from antiphon.wire.errors import StoreFault
+
+_log = logging.getLogger(__name__)
+
+_RENEW_SECONDS: Final = LEASE_SECONDS / 4
+_LINGER_SECONDS: Final = 1.0
+_CLOSE_SECONDS: Final = 1.0
+
+
+@dataclass(slots=True, eq=False)
+class Lead:
+    """A flight that is led."""
+
+    claim: Claim
+    live: LiveRecording
+    key: CacheKey
+    renewed_at: float
+    ends_at: float | None = None
+    """When it is let go; None: its answer is still made."""
+    publisher: Publisher | None = None
+    is_hinted: bool = False
+    """Whether somebody has perhaps begun to follow, or left."""
+    is_given_up: bool = False
+    """Whether it is to be let go whoever follows."""
+
+
+class Leading:
+    """All flights that this process leads."""
+
+    def __init__(
+        self,
+        place: Flights,
+        memory: MemoryCache,
+        tasks: Tasks,
+        clock: Callable[[], float],
+        *,
+        max_bytes: int,
+    ) -> None:
+        """Lead in `place`, and tell up to `max_bytes` of an answer there."""
+        self._place = place
+        self._memory = memory
+        self._tasks = tasks
+        self._clock = clock
+        self._max_bytes = max_bytes
+        self._leads: dict[bytes, Lead] = {}
+        self._by_live: dict[LiveRecording, Lead] = {}
+        self._wanted = asyncio.Event()
+
+    def __len__(self) -> int:
+        """How many there are."""
+        return len(self._leads)
+
+    def begin(self, claim: Claim, live: LiveRecording, key: CacheKey) -> None:
+        """Lead what was claimed just now, or perhaps."""
+        lead = Lead(claim, live, key, self._clock())
+        self._leads[claim.flight] = lead
+        self._by_live[live] = lead
+        if len(self._leads) == 1:
+            self._wanted.set()
+
+    def again(self, flight: bytes, live: LiveRecording, key: CacheKey) -> bool:
+        """Lead a flight with another answer, if it is still led here and nobody is told of the one before."""
+        lead = self._leads.get(flight)
+        if lead is None or lead.ends_at is None or lead.publisher is not None or lead.is_given_up:
+            return False
+        lead.live, lead.key, lead.ends_at = live, key, None
+        self._by_live[live] = lead
+        return True
+
+    def forget(self, live: LiveRecording) -> None:
+        """Somebody else leads it."""
+        lead = self._by_live.pop(live, None)
+        if lead is not None and self._leads.get(lead.claim.flight) is lead:
+            del self._leads[lead.claim.flight]
+
+    def ended(self, live: LiveRecording) -> None:
+        """The answer is complete, or there will be none."""
+        lead = self._by_live.pop(live, None)
+        if lead is None:
+            return
+        lead.is_given_up = lead.is_given_up or not may_be_told(live)
+        lead.ends_at = self._clock() + (_LINGER_SECONDS if live.stored else 0.0)
+        if lead.publisher is not None:
+            lead.publisher.on_end()  # also where it listens no more, since nobody follows
+        if not live.stored:
+            self._wanted.set()
+
+    def hint(self, flight: bytes | None) -> None:
+        """Somebody has begun to follow this flight, or has left; None: it may be any."""
+        meant = self._leads.values() if flight is None else filter(None, [self._leads.get(flight)])
+        for lead in meant:
+            lead.is_hinted = True
+            self._wanted.set()
+
+    async def keep(self) -> None:
+        """Prolong, tell and let go, for ever."""
+        while True:
+            if self._leads:
+                await woken(self._wanted, _RENEW_SECONDS / 2)
+            else:
+                await self._wanted.wait()
+                self._wanted.clear()
+            try:
+                await self._renew()
+                await self._let_go()
+            except StoreFault as fault:
+                _log.warning("flights are not shared with other processes: %s", fault.message)
+                self._drop_unheld()
+                await asyncio.sleep(_RENEW_SECONDS)
+
+    def _drop_unheld(self) -> None:
+        """Forget what is over, and is let go by its lease as well."""
+        before = self._clock() - LEASE_SECONDS
+        for lead in tuple(self._leads.values()):
+            if lead.publisher is None and lead.ends_at is not None and lead.ends_at < before:
+                self._drop(lead)
+
+    async def close(self) -> None:
+        """Let everything go, so that those who follow do not wait for the lease."""
+        held = [lead.claim for lead in self._leads.values()]
+        if not held:
+            return
+        try:
+            async with asyncio.timeout(_CLOSE_SECONDS):
+                await self._place.release(held, even_if_followed=True)
+        except (StoreFault, TimeoutError):
+            pass  # their leases run out
+
+    async def _renew(self) -> None:
+        now = self._clock()
+        due = [
+            lead for lead in self._leads.values() if lead.is_hinted or now - lead.renewed_at >= _RENEW_SECONDS
+        ]
+        if not due:
+            return
+        for lead in due:
+            lead.is_hinted, lead.renewed_at = False, now
+        claims = [lead.claim for lead in due]
+        standings = await self._place.renew(claims, LEASE_SECONDS)
+        self._stand(due, claims, standings)
+
+    def _stand(self, leads: Sequence[Lead], claims: Sequence[Claim], standings: Sequence[Standing]) -> None:
+        for lead, claim, standing in zip(leads, claims, standings, strict=True):
+            if lead.claim != claim or self._leads.get(claim.flight) is not lead:
+                continue  # it has moved on while the server was asked
+            if standing is Standing.LOST:
+                self._drop(lead)
+            elif standing is Standing.FOLLOWED:
+                self._tell(lead)
+            elif lead.publisher is not None:
+                lead.publisher.leave()
+
+    def _drop(self, lead: Lead) -> None:
+        if self._leads.get(lead.claim.flight) is lead:
+            del self._leads[lead.claim.flight]
+        if self._by_live.get(lead.live) is lead:
+            del self._by_live[lead.live]
+        if lead.publisher is not None:
+            lead.publisher.leave()
+
+    def _tell(self, lead: Lead) -> None:
+        """Tell an answer to those who follow, from its beginning."""
+        if lead.publisher is not None:
+            lead.publisher.attend()
+            return
+        if lead.ends_at is not None and not self._may_still_be_told(lead):
+            lead.is_given_up = True
+            self._wanted.set()
+            return
+        publisher = Publisher(
+            lead.live, lead.claim, self._place, max_bytes=self._max_bytes, clock=self._clock
+        )
+        lead.publisher = publisher
+        self._tasks.start(self._publish(lead, publisher), "tell an answer to other processes")
+
+    def _may_still_be_told(self, lead: Lead) -> bool:
+        """Whether an answer that has ended is still what an equal request would get: it may have been purged."""
+        if not may_be_told(lead.live):
+            return False
+        if not lead.live.stored:
+            return True
+        entry = self._memory.get(lead.key.digest, lead.key.identity)
+        return entry is not None and entry.recording is lead.live.recording
+
+    async def _publish(self, lead: Lead, publisher: Publisher) -> None:
+        is_told = await publisher.run()
+        lead.publisher = None
+        lead.claim = publisher.claim
+        lead.is_given_up = lead.is_given_up or not is_told
+        publisher.leave()
+        self._wanted.set()
+
+    async def _let_go(self) -> None:
+        now = self._clock()
+        silent = [lead for lead in self._leads.values() if lead.publisher is None]
+        await self._release([lead for lead in silent if lead.is_given_up], even_if_followed=True)
+        over = [lead for lead in silent if lead.ends_at is not None and lead.ends_at <= now]
+        await self._release([lead for lead in over if not lead.is_given_up], even_if_followed=False)
+
+    async def _release(self, leads: Sequence[Lead], *, even_if_followed: bool) -> None:
+        if not leads:
+            return
+        claims = [lead.claim for lead in leads]
+        standings = await self._place.release(claims, even_if_followed=even_if_followed)
+        for lead, standing in zip(leads, standings, strict=True):
+            if standing is Standing.FOLLOWED:
+                self._tell(lead)
+            else:
+                self._drop(lead)
