@@ -79,6 +79,7 @@ class Report:
     installed: Installed | None = None
     background: list[Figure] = field(default_factory=list)
     second_level: list[Figure] = field(default_factory=list)
+    flights: list[Figure] = field(default_factory=list)
     missing: list[str] = field(default_factory=list)
     """What was not measured, and why."""
 
@@ -100,6 +101,8 @@ class Report:
             parts += ["## Background answers", _BACKGROUND, _by_store(self.background)]
         if self.second_level:
             parts += ["## The second level of the cache", _SECOND_LEVEL, _by_store(self.second_level)]
+        if self.flights:
+            parts += ["## Requests in flight that hosts share", _FLIGHTS, _by_store(self.flights)]
         if self.streams:
             parts += ["## Memory", self._memory()]
         if self.starts or self.installed is not None:
@@ -365,6 +368,11 @@ _SECOND_LEVEL = """\
 Chat completions of about 1 KB. CPU is that of the gateway alone, not the store's. *Alone*: one client, which asks after \
 its own answer, so that a request shares nothing with another; *32 at once*: as many clients. Memory that can hold \
 nothing has every hit come from the second level."""
+
+_FLIGHTS = """\
+A miss of about 1 KB with and without the claim that lets other workers and hosts follow it; CPU is that of the gateway \
+alone. And a stream of 200 frames, one every 20 ms, that another gateway follows: how much later each frame reaches the \
+follower's client than the leader's."""
 
 _PAIRS = """\
 A stream of each dialect, translated for clients of each other; pairs that are missing pass unchanged, or no kind of \
