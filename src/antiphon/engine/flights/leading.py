@@ -198,6 +198,8 @@ class Leading:
             return False
         if not lead.live.stored:
             return True
+        if lead.live.parts:
+            return all(part.is_current for part in lead.live.parts)
         entry = self._memory.get(lead.key.digest, lead.key.identity)
         return entry is not None and entry.recording is lead.live.recording
 
