@@ -3,7 +3,7 @@
 import math
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from antiphon.wire.errors import ClientFault
@@ -28,7 +28,7 @@ class Controls:
 
     bypass: str | None = None
     """Why the cache is not looked into, or None: `no-store`, `no-cache`, `opt-in`, `opt-out`."""
-    said_by: str = ""
+    said_by: str = field(default="", compare=False)
     """What says so: a header with its value, a member of the body, a setting."""
     write: bool = True
     max_age: float | None = None
