@@ -284,6 +284,7 @@ class LookUp:
         first, *others = turns
         first.result = "miss"
         live = self._producing.begin(first, source, key, shared=True)
+        live.spare = first.entry
         for turn in others:
             self._producing.join(turn, live)
         if self._shelves.level is None or first.items is not None:
