@@ -62,7 +62,7 @@ class Figure:
     name: str
     unit: str
     by_store: dict[str, list[float]]
-    """Rounds by the name of the storage; empty where it was not measured."""
+    """Rounds by the name of the storage or case; empty where it was not measured."""
 
 
 @dataclass(slots=True)
@@ -80,6 +80,7 @@ class Report:
     background: list[Figure] = field(default_factory=list)
     lists: list[Figure] = field(default_factory=list)
     second_level: list[Figure] = field(default_factory=list)
+    semantic: list[Figure] = field(default_factory=list)
     missing: list[str] = field(default_factory=list)
     """What was not measured, and why."""
 
@@ -103,6 +104,8 @@ class Report:
             parts += ["## Lists of embeddings", _LISTS, _figures(self.lists)]
         if self.second_level:
             parts += ["## The second level of the cache", _SECOND_LEVEL, _figures(self.second_level)]
+        if self.semantic:
+            parts += ["## Semantic look-ups", _SEMANTIC, _figures(self.semantic)]
         if self.streams:
             parts += ["## Memory", self._memory()]
         if self.starts or self.installed is not None:
@@ -373,6 +376,10 @@ _SECOND_LEVEL = """\
 Chat completions of about 1 KB. CPU is that of the gateway alone, not the store's. *Alone*: one client, which asks after \
 its own answer, so that a request shares nothing with another; *32 at once*: as many clients. Memory that can hold \
 nothing has every hit come from the second level."""
+
+_SEMANTIC = """\
+Vectors of 384 numbers in SQLite, around 5,000 topics, asked for what is near one of them, without the embedding itself. The \
+first look-up of a partition reads its codes, 48 bytes for each vector; a request waits no longer for it than `semantic.timeout`."""
 
 _PAIRS = """\
 A stream of each dialect, translated for clients of each other; pairs that are missing pass unchanged, or no kind of \
