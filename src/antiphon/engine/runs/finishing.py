@@ -147,7 +147,10 @@ class FinishedReply:
         """Begin a stream: what is replayed is passed on, what is made becomes a run."""
         if self._turn.is_replay:
             self._passes = True
-            self._client.start(status, headers, length)
+            if self._is_gone:
+                self._leave()
+            else:
+                self._client.start(status, headers, length)
             return
         self._headers = [header for header in headers if header not in STREAM_HEADERS]
         self._held = []
@@ -161,7 +164,7 @@ class FinishedReply:
             self._held.append(data)
             self._held_bytes += len(data)
             self._begin_once()
-        else:
+        elif not self._is_gone:
             self._client.write(data)
 
     def end(self) -> None:
