@@ -147,10 +147,7 @@ class FinishedReply:
         """Begin a stream: what is replayed is passed on, what is made becomes a run."""
         if self._turn.is_replay:
             self._passes = True
-            if self._is_gone:
-                self._leave()
-            else:
-                self._client.start(status, headers, length)
+            self._client.start(status, headers, length)
             return
         self._headers = [header for header in headers if header not in STREAM_HEADERS]
         self._held = []
@@ -164,7 +161,7 @@ class FinishedReply:
             self._held.append(data)
             self._held_bytes += len(data)
             self._begin_once()
-        elif not self._is_gone:
+        else:
             self._client.write(data)
 
     def end(self) -> None:
