@@ -288,6 +288,7 @@ class LookUp:
             return
         first.result = "miss"
         live = self._producing.begin(first, source, key, shared=True)
+        live.spare = first.entry
         for turn in others:
             self._producing.join(turn, live)
         if self._shelves.level is None:
