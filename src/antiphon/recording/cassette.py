@@ -246,6 +246,13 @@ def _frame(at: int, frame: bytes) -> bytes:
     return b"[%d, %b]" % (at, msgspec.json.encode(content))
 
 
+def secret_spans(text: str) -> list[tuple[int, int]]:
+    """Return where something stands in a text that looks like a secret."""
+    if not any(mark in text for mark in _SECRET_MARKS):
+        return []
+    return [found.span() for found in _SECRET_TEXT.finditer(text)]
+
+
 def _without_secrets(text: str) -> str:
     # The pattern has to look behind at each place: most texts have none of what it looks for.
     return _SECRET_TEXT.sub(REDACTED, text) if any(mark in text for mark in _SECRET_MARKS) else text
