@@ -42,7 +42,7 @@ _NEIGHBOURS: Final = 24
 """Looked at for each request: gates may refuse the nearest."""
 _FLOOR: Final = 0.75
 """What is less alike is not even worth a comparison of the answers."""
-_REFRESH_SECONDS: Final = 30.0
+_REFRESH_SECONDS: Final = 60.0
 _LONGEST_ANSWER: Final = 8_000
 """Characters of an answer that is compared by its vector."""
 _JSON: Final = Asked(Mode.JSON)
@@ -83,6 +83,11 @@ class SemanticLevel:
         """Begin: `embedding` makes the vectors."""
         self._embedding = embedding
         self._tasks.start(self._keep_learning(), "read what was learned for the semantic cache")
+
+    def close(self) -> None:
+        """Make no more vectors."""
+        if self._embedding is not None:
+            self._embedding.close()
 
     def question(self, turn: Turn, key: CacheKey, key_of: KeyOf) -> Question | None:
         """Return what is to be looked for; None where the request takes no part."""
