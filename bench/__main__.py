@@ -8,7 +8,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-from bench import background, footprint, lists, machine, second_level, semantic
+from bench import background, flights, footprint, lists, machine, second_level, semantic
 from bench.contenders import FRAMES, GROUPS, PACED_GAP, Group, find, names
 from bench.load import CONNECTIONS
 from bench.processes import BenchError
@@ -17,7 +17,7 @@ from bench.report import Report, Row, save
 from bench.rounds import STREAM_CONNECTIONS, Bench, run_group
 
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "benchmarks.md"
-_PARTS = (*GROUPS, "background", "lists", "second-level", "semantic", "memory", "start", "install")
+_PARTS = (*GROUPS, "background", "lists", "second-level", "semantic", "flights", "memory", "start", "install")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -49,6 +49,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         or report.lists
         or report.second_level
         or report.semantic
+        or report.flights
         or report.streams
         or report.starts
         or report.installed
@@ -121,6 +122,7 @@ def _measure(
     attempt("lists", lambda: report.lists.extend(lists.measure(bench)))
     attempt("second-level", lambda: report.second_level.extend(second_level.measure(bench, report.missing)))
     attempt("semantic", lambda: report.semantic.extend(semantic.measure(report.missing, quick=quick)))
+    attempt("flights", lambda: report.flights.extend(flights.measure(bench, report.missing)))
     if files < 2 * streams + 100:
         report.missing.append(
             f"memory: only {files} files may be open, which is too few for {streams} streams."

@@ -81,6 +81,7 @@ class Report:
     lists: list[Figure] = field(default_factory=list)
     second_level: list[Figure] = field(default_factory=list)
     semantic: list[Figure] = field(default_factory=list)
+    flights: list[Figure] = field(default_factory=list)
     missing: list[str] = field(default_factory=list)
     """What was not measured, and why."""
 
@@ -106,6 +107,8 @@ class Report:
             parts += ["## The second level of the cache", _SECOND_LEVEL, _figures(self.second_level)]
         if self.semantic:
             parts += ["## Semantic look-ups", _SEMANTIC, _figures(self.semantic)]
+        if self.flights:
+            parts += ["## Requests in flight that hosts share", _FLIGHTS, _figures(self.flights)]
         if self.streams:
             parts += ["## Memory", self._memory()]
         if self.starts or self.installed is not None:
@@ -380,6 +383,11 @@ nothing has every hit come from the second level."""
 _SEMANTIC = """\
 Vectors of 384 numbers in SQLite, around 5,000 topics, asked for what is near one of them, without the embedding itself. The \
 first look-up of a partition reads its codes, 48 bytes for each vector; a request waits no longer for it than `semantic.timeout`."""
+
+_FLIGHTS = """\
+A miss of about 1 KB with and without the claim that lets other workers and hosts follow it; CPU is that of the gateway \
+alone. And a stream of 200 frames, one every 20 ms, that another gateway follows: how much later each frame reaches the \
+follower's client than the leader's."""
 
 _PAIRS = """\
 A stream of each dialect, translated for clients of each other; pairs that are missing pass unchanged, or no kind of \

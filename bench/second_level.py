@@ -49,7 +49,7 @@ def measure(bench: Bench, missing: list[str]) -> list[Figure]:
             new_database = stack.enter_context(postgres())
             stores["PostgreSQL"] = lambda: _Store(new_database())
         with _noting(missing, "Redis"):
-            new_redis = stack.enter_context(_redis(bench.new_folder()))
+            new_redis = stack.enter_context(redis(bench.new_folder()))
             stores["Redis"] = lambda: _Store(
                 f"sqlite:///{bench.new_folder()}/antiphon.db",
                 f"redis: {{url: {new_redis()}}}",
@@ -114,7 +114,7 @@ def _noting(missing: list[str], store: str) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _redis(folder: Path) -> Iterator[Callable[[], str]]:
+def redis(folder: Path) -> Iterator[Callable[[], str]]:
     """Start the server that the tests use."""
     sys.path.insert(0, str(_TESTS))
     try:

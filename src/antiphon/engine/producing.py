@@ -160,6 +160,9 @@ class Producing:
 
     def ask(self, turn: Turn, live: LiveRecording, source: Source) -> None:
         """Ask the upstream."""
+        if turn.fetch is not None:
+            turn.fetch(live)
+            return
         if turn.ask.upstream_dialect is not None:
             self._translate(turn, live, source)
             return

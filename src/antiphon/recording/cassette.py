@@ -14,7 +14,7 @@ import msgspec
 
 from antiphon.recording.recording import Head, Mode, Outcome, Recording, State
 from antiphon.turn.usage import NO_USAGE, Usage
-from antiphon.wire.differences import ABSENT
+from antiphon.wire.difference import ABSENT
 from antiphon.wire.json import Members, canonical
 
 FORMAT = 1

@@ -5,6 +5,7 @@ client costs seven times the CPU of one here, and each waits for a connection of
 """
 
 import asyncio
+import math
 from collections import deque
 from collections.abc import Callable
 from typing import Any, Final
@@ -23,8 +24,9 @@ _SILENT_SECONDS: Final = 2.0
 class Pipe(asyncio.Protocol):
     """Connects when something is asked and it is not connected; what is under way then is lost with a connection."""
 
-    def __init__(self, make_connection: Callable[[], AbstractConnection]) -> None:
-        """Connect with what `make_connection` makes."""
+    def __init__(self, make_connection: Callable[[], AbstractConnection], patience: float = math.inf) -> None:
+        """Connect with what `make_connection` makes; refuse at once what would wait behind `patience` seconds of silence."""
+        self._patience = patience
         self._make = make_connection
         self._loop = asyncio.get_running_loop()
         self._writer: asyncio.StreamWriter | None = None
@@ -39,6 +41,11 @@ class Pipe(asyncio.Protocol):
     def ask(self, *words: bytes) -> asyncio.Future[Reply]:
         """Send a command at the end of this tick. The future raises OSError, RedisError; a refusal is ResponseError."""
         reply: asyncio.Future[Reply] = self._loop.create_future()
+        if not self._owed:
+            self._heard_at = self._loop.time()
+        elif self._loop.time() - self._heard_at > self._patience:
+            reply.set_exception(TimeoutError("the server says nothing"))
+            return reply
         self._owed.append(reply)
         self._unsent.append(hiredis.pack_command(words))  # type: ignore[arg-type]
         if self._transport is None:
@@ -85,17 +92,18 @@ class Pipe(asyncio.Protocol):
 
     async def _connect(self) -> None:
         connection = self._make()
+        why: Exception | None = ConnectionError("there is no connection")
         try:
             await connection.connect()  # type: ignore[no-untyped-call]
+            self._take_over(connection)
+            why = None
         except (RedisError, OSError) as error:
+            why = error
+        finally:
             self._connecting = None
-            self._lose(error)
-            return
-        except asyncio.CancelledError:
-            await connection.disconnect(nowait=True)
-            raise
-        self._take_over(connection)
-        self._connecting = None
+            if why is not None:
+                await connection.disconnect(nowait=True)
+                self._lose(why)
         self._send()
 
     def _take_over(self, connection: AbstractConnection) -> None:
@@ -114,7 +122,6 @@ class Pipe(asyncio.Protocol):
         self._transport.write(b"".join(self._unsent))
         self._unsent.clear()
         if self._watch is None:
-            self._heard_at = self._loop.time()
             self._watch = self._loop.call_later(_SILENT_SECONDS, self._look_after)
 
     def _look_after(self) -> None:

@@ -1,5 +1,6 @@
 """The connection for each key: the one that there is, or that of the cluster's node which has the key."""
 
+import math
 from collections.abc import Awaitable
 from typing import Final
 
@@ -17,12 +18,15 @@ _ELSEWHERE: Final = ("MOVED", "ASK", "TRYAGAIN", "CLUSTERDOWN")
 class Pipes:
     """One pipe to each node; where the nodes are is known by the library's client."""
 
-    def __init__(self, client: Client) -> None:
-        """Ask what `client` knows of; it is closed by whoever has made it."""
+    def __init__(self, client: Client, patience: float = math.inf) -> None:
+        """Ask what `client` knows of; it is closed by whoever has made it. `patience` is that of each pipe."""
         self._client = client
+        self._patience = patience
         self._pipes: dict[str, Pipe] = {}
         self._only = (
-            None if isinstance(client, RedisCluster) else Pipe(client.connection_pool.make_connection)
+            None
+            if isinstance(client, RedisCluster)
+            else Pipe(client.connection_pool.make_connection, patience)
         )
 
     def ask(self, key: bytes, *words: bytes) -> Awaitable[Reply]:
@@ -61,5 +65,7 @@ class Pipes:
     def _to(self, node: ClusterNode) -> Pipe:
         pipe = self._pipes.get(node.name)
         if pipe is None:
-            pipe = self._pipes[node.name] = Pipe(lambda: node.connection_class(**node.connection_kwargs))
+            pipe = self._pipes[node.name] = Pipe(
+                lambda: node.connection_class(**node.connection_kwargs), self._patience
+            )
         return pipe

@@ -117,9 +117,9 @@ class Fetching:
         all_parts = self._found.parts | self._fetched
         parts = [all_parts[key.identity] for key in items.keys]
         items.fetched = self._fetched
-        there = sum(key.identity in self._found.parts for key in items.keys)
-        if there and turn.result == "miss":
-            turn.result, turn.detail = "partial", f"{there}/{len(items.keys)}"
+        share = items.share(self._found.parts)
+        if share and turn.result == "miss":
+            turn.result, turn.detail = "partial", share
         paid = items.form.usage(counted(list(self._fetched.values())))
         turn.saved = less(items.form.usage(counted(parts)), paid)
         self._tell(put_together(parts, items.form.order(parts, turn.ask.request.members), around))

@@ -40,6 +40,11 @@ class Items:
                 places.setdefault(key.identity, place)
         return list(places.values())
 
+    def share(self, found: Container[bytes]) -> str:
+        """Tell how many of all are among `found`, as `3/5`; "" for none."""
+        there = sum(key.identity in found for key in self.keys)
+        return f"{there}/{len(self.keys)}" if there else ""
+
     def only(self, tags: Mapping[bytes, tuple[str, ...]]) -> "Items":
         """Return those alone that `tags` names by the identities of their keys, each with its tags."""
         places = {key.identity: place for place, key in enumerate(self.keys) if key.identity in tags}.values()
