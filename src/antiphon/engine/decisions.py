@@ -5,7 +5,7 @@ somebody asks.
 """
 
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -41,6 +41,8 @@ class Decision:
     recording: Recording | None = None
     """What the request was answered from; None: it is not sent."""
     ending: Ending | None = None
+    meaning: Mapping[str, str | float | None] | None = None
+    """What was found by its meaning, where that was looked for."""
 
 
 def decision_of(turn: Turn, time: float) -> Decision:
@@ -103,6 +105,7 @@ _Noted = tuple[
     bool,
     Recording | None,
     Ending | None,
+    Mapping[str, str | float | None] | None,
 ]
 
 
@@ -122,6 +125,8 @@ def _noted(turn: Turn, time: float, recording: Recording | None, ending: Ending 
         turn.pays,
         recording,
         ending,
+        # Not the question itself, which holds entries.
+        None if turn.question is None else turn.question.told(),
     )
 
 

@@ -434,3 +434,29 @@ def test_it_is_counted_as_what_it_is(tmp_path):
             assert [row.dialect for row in rows].count("embeddings") == 2
 
     run(test())
+
+
+def test_it_is_explained(tmp_path):
+    explain = "/admin/v1/cache/explain"
+
+    async def test():
+        async with semantic_scene(tmp_path) as play:
+            await play.ask(**asked("What is 15% of 80?"))
+            await placed(play)
+            for text, result, gate in (
+                ("Tell me what is 15% of 80?", "semantic", None),
+                ("What is 15% of 90?", "miss", "numbers"),
+            ):
+                body = {"path": CHAT, "body": {"model": "chat/m", **asked(text)}}
+                told = (await play.client.post(explain, body, **ADMIN)).json()
+                assert (told["result"], told["semantic"]["refused_by"]) == (result, gate)
+                assert len(play.upstream.asked) == 1
+            got = await play.ask(**asked("What is 15% of 90?"))
+            await play.rows()
+            told = (
+                await play.client.get(f"{explain}?request_id={got.headers['x-request-id']}", **ADMIN)
+            ).json()
+            assert told["semantic"]["refused_by"] == "numbers"
+            assert told["semantic"]["note"].startswith("semantic refused numbers 0.")
+
+    run(test())

@@ -135,6 +135,22 @@ class SemanticLevel:
         self.counts.hits += 1
         return match
 
+    async def foretell(self, turn: Turn) -> bool:
+        """Whether a turn would be answered from here; the upstream is not asked, but the embeddings model is."""
+        question = turn.question
+        if question is None:
+            return False
+        match = await self._match(question, turn.ask.owner)
+        threshold = self.thresholds.threshold(question.target)
+        return (
+            match is not None
+            and match.entry is not None
+            and threshold is not None
+            and match.similarity >= threshold
+            and self.may_answer(question)
+            and judge(match.entry, turn.controls, self._now()) is Verdict.HIT
+        )
+
     def begin(self, turn: Turn) -> None:
         """Look for what would have been served, beside the upstream's answer."""
         if turn.question is not None:
