@@ -101,6 +101,7 @@ class SemanticLevel:
             digest=key.digest,
             partition=key_of(said.rest).digest + model,
             text=said.text,
+            scope=key.scope,
             target=f"{target.provider}/{target.model}",
         )
 
@@ -268,7 +269,8 @@ class SemanticLevel:
                 refused = refused or Match(None, neighbour.similarity, gate)
                 continue
             entry = await self._entry(neighbour)
-            if entry is not None:
+            # The scope is in the partition already; but an answer of another's is the worst that could be served.
+            if entry is not None and entry.origin.scope == question.scope:
                 return Match(entry, neighbour.similarity)
         return refused
 

@@ -25,6 +25,8 @@ class Question:
     """Of the request itself."""
     partition: bytes
     text: str
+    scope: str
+    """Who shares the answer."""
     target: str
     """`provider/model`, for which thresholds are learned."""
     vector: asyncio.Future[bytes | None] | None = None
