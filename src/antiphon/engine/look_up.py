@@ -155,6 +155,10 @@ class LookUp:
         turn.result, turn.detail = "miss", verdict.reason
         if self._producing.flight(turn, key) is not None:
             turn.result = "collapsed"
+            return
+        self._ask_meaning(turn, source, key, cache)
+        if self._semantic is not None and await self._semantic.foretell(turn):
+            turn.result, turn.detail = "semantic", ""
 
     @staticmethod
     def _controls(turn: Turn, headers: Mapping[bytes, bytes], cache: Cache) -> Controls:
