@@ -8,7 +8,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-from bench import background, flights, footprint, machine, second_level
+from bench import background, flights, footprint, lists, machine, second_level
 from bench.contenders import FRAMES, GROUPS, PACED_GAP, Group, find, names
 from bench.load import CONNECTIONS
 from bench.processes import BenchError
@@ -17,7 +17,7 @@ from bench.report import Report, Row, save
 from bench.rounds import STREAM_CONNECTIONS, Bench, run_group
 
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "benchmarks.md"
-_PARTS = (*GROUPS, "background", "second-level", "flights", "memory", "start", "install")
+_PARTS = (*GROUPS, "background", "lists", "second-level", "flights", "memory", "start", "install")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -46,6 +46,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if not (
         report.rows
         or report.background
+        or report.lists
         or report.second_level
         or report.flights
         or report.streams
@@ -117,6 +118,7 @@ def _measure(
         else:
             attempt(name, lambda group=group: report.rows.extend(_rows(bench, group)))
     attempt("background", lambda: report.background.extend(background.measure(bench, report.missing)))
+    attempt("lists", lambda: report.lists.extend(lists.measure(bench)))
     attempt("second-level", lambda: report.second_level.extend(second_level.measure(bench, report.missing)))
     attempt("flights", lambda: report.flights.extend(flights.measure(bench, report.missing)))
     if files < 2 * streams + 100:

@@ -131,8 +131,13 @@ def test_what_cannot_be_read_is_not_taken_apart(body):
 
 def test_entries_without_any_index_are_in_the_order_of_the_items():
     """And are given none."""
-    answer = answer_of(2, data=[{"embedding": [1]}, {"embedding": [2]}])
-    assert whole(apart(answer, (1, 1))) == answer
+    for entries in (
+        [{"embedding": [1]}, {"embedding": [2]}],
+        [{}, {}],
+        [{"embedding": "A" * 999, "x": 1}] * 2,
+    ):
+        answer = answer_of(2, data=entries)
+        assert whole(apart(answer, (1, 1))) == answer
 
 
 @pytest.mark.parametrize(
@@ -149,6 +154,8 @@ def test_entries_without_any_index_are_in_the_order_of_the_items():
         (["a", [1]], None),
         ([[1], "a"], None),
         ([None], None),
+        (["a"] * 2048, [1] * 2048),
+        (["a"] * 2049, None),
         (None, None),
     ],
 )

@@ -34,3 +34,18 @@ def test_a_prompt_is_its_texts_in_their_order(request_, prompt):
     assert beginning_of(members, 256) == prompt
     for length in range(len(prompt) + 2):
         assert beginning_of(members, length) == prompt[:length]
+
+
+@pytest.mark.parametrize(
+    ("raw", "prompt"),
+    [
+        (rb'"a\ud83d"', "a\ud83d"),
+        (b'["a", 1e999, "b"]', "a\nb"),
+        (b"[" * 970 + b"]" * 970, ""),
+        (b"[" * 2000 + b"]" * 2000, ""),
+        (b"\xff", ""),
+    ],
+)
+def test_what_is_hard_to_read_does_no_harm(raw, prompt):
+    """Clients may send it, and what is kept of their requests must not fail for it."""
+    assert beginning_of({"input": msgspec.Raw(raw)}, 256) == prompt

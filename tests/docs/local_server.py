@@ -1,10 +1,11 @@
-"""Somebody who answers as a local server of Chat Completions does, for the examples on the pages of clients."""
+"""Somebody who answers as a local server does, with chat, embeddings and rankings, for the examples on the pages."""
 
 import asyncio
 import contextlib
 import threading
 
-from antiphon.drivers.simulator import Simulator
+from antiphon.drivers.simulator import Answer, Received, Simulator
+from embedder import Embedder
 from scripted.scenarios import assistant
 from scripted.upstream import ScriptedUpstream
 
@@ -16,7 +17,13 @@ def standing_in():
     """Serve until the block ends, and give the address; whoever asks wrongly fails the tests."""
     upstream = ScriptedUpstream(play=assistant)
     loop = asyncio.new_event_loop()
-    simulator = Simulator(upstream)
+    embedder = Embedder()
+
+    def answer(received: Received) -> Answer:
+        is_list = received.path.endswith(("/embeddings", "/rerank"))
+        return embedder(received) if is_list else upstream(received)
+
+    simulator = Simulator(answer)
     thread = threading.Thread(target=loop.run_forever)
     thread.start()
     try:

@@ -43,7 +43,7 @@ SECRETS = {
 
 _FENCE = re.compile(r"^```(\w*)([^\n]*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _GREETING = re.compile(r"http://127\.0\.0\.1:\d+")
-_DEADLINE_SECONDS = 20
+_DEADLINE_SECONDS = 60
 
 
 @dataclass(frozen=True)

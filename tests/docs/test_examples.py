@@ -9,6 +9,7 @@ import subprocess
 import sys
 import tomllib
 import urllib.request
+from importlib.metadata import entry_points
 from pathlib import Path
 
 import pytest
@@ -184,11 +185,21 @@ def servers(name, request):
     }
 
 
+def recordable(upstreams):
+    """What makes the program of the page on cassettes find somebody to record from, and pytest its plugin."""
+    at = upstreams[local_server.ADDRESS].replace("/chat/", "/responses/")
+    is_installed = any(each.name == "antiphon" for each in entry_points(group="pytest11"))
+    plugin = "" if is_installed else "-p antiphon.cassettes.plugin"
+    return {"OPENAI_API_KEY": "sk-test", "OPENAI_BASE_URL": at, "PYTEST_ADDOPTS": plugin}
+
+
 @needs_tools
 @pytest.mark.parametrize("name", BY_NAME)
 def test_whoever_follows_the_page_sees_what_it_says(name, tmp_path, upstreams, servers):
     """Every example runs, in the order of the page, and shows what is said to be shown."""
     follower = Follower(tmp_path, {**upstreams, **servers})
+    if name == "testing-with-cassettes.md":
+        follower.environ |= recordable(upstreams)
     try:
         for block in blocks(BY_NAME[name]):
             follower.follow(block)

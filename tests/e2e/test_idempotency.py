@@ -5,10 +5,10 @@ import asyncio
 import pytest
 
 from antiphon.drivers.simulator import Answer, Fault
-from antiphon.settings import Idempotency, Key, Secret, Size
+from antiphon.settings import Idempotency, Key, Log, Secret, Size
 from e2e.plain_client import plain_client
 from e2e.samples import PATHS, REQUESTS, answer_of, chat_body, chat_frames
-from e2e.scenes import play, scene
+from e2e.scenes import play, read_rows, scene
 from waiting import eventually
 
 KEY = {"Idempotency_Key": '"8e03978e-40d5-43e8-bc93-6894a57f9324"'}
@@ -202,7 +202,6 @@ def test_what_was_not_begun_leaves_the_key_as_it_was(tmp_path, refusal):
         async with scene(tmp_path, refusal, Answer(body=chat_body()), cache=None) as there:
             refused = await there.client.post(CHAT, ASKED, **KEY)
             assert refused.status == refusal.status
-            await settled(there)
             again = await there.client.post(CHAT, ASKED, **KEY)
             assert (again.status, REPLAYED in again.headers, there.calls) == (200, False, 2)
 
@@ -267,5 +266,73 @@ def test_an_answer_that_is_too_large_is_passed_on_and_said_not_to_be_kept(tmp_pa
             again = await there.client.post(CHAT, STREAM, **KEY)
             assert (again.status, again.json()["error"]["code"]) == (410, "idempotency_answer_not_kept")
             assert there.calls == 1
+
+    play(run())
+
+
+def test_more_than_may_be_held_is_not_begun(tmp_path):
+    """While it runs; whoever comes for what is running is told, and others are asked to come back."""
+    gate = asyncio.Event()
+
+    async def run():
+        little = Idempotency(max_live_bytes=Size(10))
+        held = Answer(body=chat_body(), gate=gate)
+        async with scene(tmp_path, held, cache=None, idempotency=little) as there:
+            there.client.send("POST", CHAT, ASKED, **KEY)
+            await eventually(lambda: there.calls)
+            async with plain_client(there.gateway.port) as other, plain_client(there.gateway.port) as late:
+                late.send("POST", CHAT, ASKED, **KEY)
+                refused = await other.post(CHAT, ASKED, Idempotency_Key="another")
+                assert (refused.status, refused.headers["retry-after"]) == (503, "5")
+                assert refused.json()["error"]["code"] == "idempotency_busy"
+                gate.set()
+                assert (await late.answer()).status == (await there.client.answer()).status == 200
+                await settled(there)
+                assert (await other.post(CHAT, ASKED, Idempotency_Key="another")).status == 200
+
+    play(run())
+
+
+def test_what_is_told_again_is_no_turn(tmp_path):
+    """The ledger has one row, and `/metrics` counts those who were told."""
+
+    async def run():
+        async with scene(tmp_path, Answer(body=chat_body())) as there:
+            for _ in range(3):
+                await there.client.post(CHAT, ASKED, **KEY)
+                await settled(there)
+            assert [row["cache"] for row in await there.rows()] == ["miss"]
+            page = (await there.client.get("/metrics")).body
+            assert b"antiphon_idempotency_replayed_requests 2.0" in page
+
+    play(run())
+
+
+def test_a_key_is_shown_nowhere(tmp_path, caplog):
+    """Neither in the log nor in the file."""
+    secret = "who-knows-this-key-knows-an-answer"
+
+    async def run():
+        async with scene(tmp_path, Answer(body=chat_body()), log=Log(requests=True, level="debug")) as there:
+            for asked in (ASKED, ASKED, ASKED | {"n": 2}):
+                await there.client.post(CHAT, asked, Idempotency_Key=f'"{secret}"')
+            await settled(there)
+            assert secret not in str(there.simulator.calls[0].headers)
+
+    caplog.set_level("DEBUG")
+    play(run())
+    assert secret not in caplog.text
+    for file in tmp_path.iterdir():
+        assert secret.encode() not in file.read_bytes()
+
+
+def test_a_file_of_no_keys_is_none_the_slower_for_it(tmp_path):
+    """Requests without a key do not touch storage for one."""
+
+    async def run():
+        async with scene(tmp_path, Answer(body=chat_body()), cache=None) as there:
+            assert (await there.client.post(CHAT, ASKED)).status == 200
+            assert read_rows(there.folder, "SELECT * FROM idempotency") == []
+            assert there.gateway.application.idempotency.running == 0
 
     play(run())

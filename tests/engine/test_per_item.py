@@ -7,7 +7,7 @@ import random
 import pytest
 
 from antiphon.drivers.simulator import Answer, Fault
-from antiphon.settings import Key, Provider, Secret
+from antiphon.settings import Duration, Key, Provider, Secret
 from embedder import Embedder, score, tokens, vector
 from engine.scene import SHARING, SMALL, gateway, run, scene, upstream
 from serving import Clock
@@ -124,6 +124,21 @@ def test_members_that_may_tie_inputs_together_keep_the_list_whole(tmp_path):
     run(test())
 
 
+def test_a_cassette_is_asked_for_the_lists_that_it_has(tmp_path):
+    """It answers nothing else, so its lists are cached whole."""
+
+    async def test():
+        async with upstream(Embedder()) as simulator:
+            tape = Provider(type="playback", cassette="builtin:demo", pace="instant")
+            async with gateway(tmp_path, simulator, providers={"tape": tape}) as there:
+                for inputs in (["a", "b"], ["b", "c"], "a"):
+                    for expected in (False, True):
+                        got = await there.ask(EMBEDDINGS, model="tape/demo", input=inputs)
+                        assert (got.status, got.is_hit) == (200, expected)
+
+    run(test())
+
+
 def test_what_passes_untouched_is_passed_byte_for_byte(tmp_path):
     """Nothing to merge: the request as it came, and the answer as it was sent."""
     embedder = Embedder()
@@ -229,6 +244,73 @@ def test_each_input_has_the_tags_of_its_request(tmp_path):
             await embed(there, "a", "b", headers={"X_Antiphon_Cache_Tag": "red"})
             assert [entry.tags for entry in there.entries()] == [("red",), ("red",)]
             assert [entry.origin.prompt for entry in there.entries()] == ["a", "b"]
+
+    run(test())
+
+
+def test_expired_inputs_answer_while_they_alone_are_refreshed(tmp_path):
+    """All at once and in the background; each keeps its tags, and nobody has saved anything by that."""
+    embedder, clock = Embedder(), Clock()
+    lifetimes = {"ttl": Duration(60), "stale_while_revalidate": Duration(30)}
+
+    async def test():
+        async with scene(tmp_path, embedder, clock=clock, cache=lifetimes) as there:
+            await embed(there, "a", "b", headers={"X_Antiphon_Cache_Tag": "red"})
+            clock.now += 50
+            await embed(there, "c")
+            clock.now += 20
+            stale = await embed(there, "c", "b", "a", "b")
+            assert status_of(stale) == "hit; ttl=-10"
+            await eventually(lambda: len(embedder.asked) == 3 and there.application.producing.count == 0)
+            assert status_of(await embed(there, "a", "b", "c")) == "hit; ttl=40"
+            clock.now += 62
+            assert status_of(await embed(there, "a", "d")) == "fwd=stale; stored"
+            rows = await there.rows()
+            assert embedder.asked == [["a", "b"], ["c"], ["b", "a"], ["a", "d"]]
+            assert [(row.cache, row.input_tokens) for row in rows[2:4]] in (
+                [("stale", 4), ("refresh", 2)],
+                [("refresh", 2), ("stale", 4)],
+            )
+            assert sorted(entry.tags for entry in there.entries()) == [(), (), (), ("red",)]
+
+    run(test())
+
+
+def test_where_something_is_fetched_anyway_expired_inputs_are_fetched_with_it(tmp_path):
+    """In the one call."""
+    embedder, clock = Embedder(), Clock()
+    lifetimes = {"ttl": Duration(60), "stale_while_revalidate": Duration(30)}
+
+    async def test():
+        async with scene(tmp_path, embedder, clock=clock, cache=lifetimes) as there:
+            await embed(there, "a")
+            clock.now += 50
+            await embed(there, "b")
+            clock.now += 20
+            assert status_of(await embed(there, "a", "b", "c")) == 'fwd=partial; stored; detail="1/3"'
+        assert embedder.asked == [["a"], ["b"], ["a", "c"]]
+
+    run(test())
+
+
+@pytest.mark.parametrize("headers", [{}, {"Cache_Control": "no-cache, stale-if-error=600"}])
+def test_expired_inputs_stand_in_where_the_upstream_fails(tmp_path, headers):
+    """If all of them are there: otherwise the fault is told."""
+    embedder, clock = Embedder(), Clock()
+    lifetimes = {"ttl": Duration(60), "stale_if_error": Duration(600)}
+
+    def answer(received):
+        return embedder(received) if clock.now < Clock().now + 70 else Answer(fault=Fault.SERVER_ERROR)
+
+    async def test():
+        async with scene(tmp_path, answer, clock=clock, cache=lifetimes) as there:
+            await embed(there, "a", "b")
+            clock.now += 50
+            await embed(there, "c")
+            clock.now += 20
+            got = await embed(there, "c", "a", headers=headers)
+            assert status_of(got) == "hit; ttl=-10; detail=stale-if-error"
+            assert (await embed(there, "c", "a", "n", headers=headers)).status == 503
 
     run(test())
 

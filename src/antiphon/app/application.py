@@ -8,6 +8,13 @@ import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 
 from antiphon.app.outside import deck_of, flights_of, hints_of, hooks_of, redis_cache_of, sources_of
+from antiphon.app.semantic import (
+    check_semantic,
+    embedding_of,
+    semantic_gauges,
+    semantic_level,
+    semantic_routes,
+)
 from antiphon.cache.lifetimes import Lifetimes
 from antiphon.drivers.download import Downloader
 from antiphon.drivers.memory import MemoryCache
@@ -19,6 +26,8 @@ from antiphon.engine.compacting import Compacting
 from antiphon.engine.contexts import Contexts, Limits
 from antiphon.engine.conversations import Conversations
 from antiphon.engine.counting import Counting
+from antiphon.engine.decisions import Decisions
+from antiphon.engine.explaining import Explaining
 from antiphon.engine.flights.sharing import Sharing
 from antiphon.engine.idempotency.idempotency import Idempotency
 from antiphon.engine.producing import Producing, Shelves
@@ -34,7 +43,8 @@ from antiphon.engine.webhooks import Webhooks
 from antiphon.gateway.around import Around
 from antiphon.gateway.cache_admin import CacheAdmin
 from antiphon.gateway.conversations import ConversationRoutes
-from antiphon.gateway.gateway import RESPONSES_ROUTE, Gateway
+from antiphon.gateway.explain import Explain
+from antiphon.gateway.gateway import EMBEDDINGS_ROUTE, RESPONSES_ROUTE, Gateway
 from antiphon.gateway.idempotent import Idempotent
 from antiphon.gateway.kept import KeptResponses
 from antiphon.gateway.keys import Keyring
@@ -81,7 +91,8 @@ class Application:
         self._worker = secrets.token_hex(8)
         self._tasks = Tasks()
         cache = settings.cache
-        self.memory = MemoryCache(cache.memory.max_bytes if cache else 0)
+        self.memory = MemoryCache(cache.memory.max_bytes if cache else 0, wall_clock)
+        decisions = Decisions(cache.explain_bytes if cache else 0)
         self.deck = deck_of(settings)
         self._sources = sources_of(settings, environ, self.deck)
         prices = Prices()
@@ -98,6 +109,7 @@ class Application:
             log_requests=settings.log.requests,
             tasks=self._tasks,
             wall_clock=wall_clock,
+            note=decisions.note if cache else None,
         )
         self.redis_cache = redis_cache_of(settings, wall_clock)
         kept_in = self.redis_cache or storage.cache
@@ -113,6 +125,9 @@ class Application:
             tasks=self._tasks,
             now=wall_clock,
         )
+        self.semantic = semantic_level(
+            settings, storage, self.memory, self.second_level, self._tasks, wall_clock
+        )
         self.conversations = Conversations(storage.conversations, self._tasks)
         lifetimes = Lifetimes(cache, settings.models)
         self.producing = Producing(
@@ -123,6 +138,7 @@ class Application:
             translate=translating.send,
             conversations=self.conversations,
             tasks=self._tasks,
+            on_stored=None if self.semantic is None else self.semantic.stored,
             wall_clock=wall_clock,
             clock=time.monotonic,
         )
@@ -192,6 +208,7 @@ class Application:
             accept=self.runs.accept,
             finish=self.runs.finishing.take,
             check=translating.check,
+            semantic=self.semantic,
             placing=Placing(settings.responses.background, settings.providers, settings.models),
             tasks=self._tasks,
             wall_clock=wall_clock,
@@ -229,6 +246,16 @@ class Application:
             Compacting(turns, RESPONSES_ROUTE, self.sealer, wall_clock=wall_clock),
             time.monotonic,
         )
+        explain = Explain(
+            Explaining(
+                turns, shelves, decisions, cache, secret=secrets.token_bytes(16), wall_clock=wall_clock
+            ),
+            turns,
+            keyring,
+            settings.admin.key,
+            self._tasks,
+            self.accounts.flush,
+        )
         if settings.server.is_api:
             handlers = {
                 **operations.handlers(),
@@ -237,10 +264,16 @@ class Application:
                 **conversations.handlers(),
                 **around.handlers(),
                 **CacheAdmin(self.memory, self.second_level, settings.admin.key, self._tasks).handlers(),
+                **explain.handlers(),
+                **semantic_routes(self.semantic, settings, self._tasks),
             }
-            idempotent = Idempotent(self.idempotency, keyring, settings.admin.key, kept.tell)
+            idempotent = Idempotent(self.idempotency, keyring, settings.admin.key, kept)
             self.gateway = Gateway(
-                turns, keyring, handlers, idempotent=idempotent if settings.idempotency.enabled else None
+                turns,
+                keyring,
+                handlers,
+                idempotent=idempotent if settings.idempotency.enabled else None,
+                explain=explain.answer,
             )
         else:
             self.gateway = Gateway(turns, keyring, operations.handlers(), ())
@@ -264,6 +297,7 @@ class Application:
     ) -> "Application":
         """Open storage and build everything. Raises ConfigurationError for what only shows when it is used."""
         settings = checked(settings)
+        check_semantic(settings)
         environ = os.environ if environ is None else environ
         try:
             storage = await open_storage(settings, wall_clock)
@@ -282,6 +316,12 @@ class Application:
         self.conversations.start()
         self.idempotency.start()
         self._webhooks.start()
+        if self.semantic is not None and self.settings.cache is not None:
+            self.semantic.start(
+                embedding_of(
+                    self.settings, self.settings.cache.semantic, EMBEDDINGS_ROUTE, self._turns.answer
+                )
+            )
         if self.producing.sharing is not None:
             self.producing.sharing.start()
         self._tasks.start(self._sweep(), "sweep")
@@ -384,6 +424,7 @@ class Application:
     def _gauges(self) -> Iterable[Gauge]:
         storage = self.storage
         return (
+            *semantic_gauges(self.semantic),
             Gauge("runs_queued", "Background answers that wait to be begun.", self.runs.queued, across="max"),
             Gauge("runs_in_progress", "Background answers that are being made.", self.runs.running),
             Gauge(

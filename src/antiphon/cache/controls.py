@@ -3,7 +3,7 @@
 import math
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from antiphon.wire.errors import ClientFault
@@ -18,7 +18,8 @@ _DIRECTIVE = re.compile(r'\s*([^\s=,"]+)\s*(?:=\s*("(?:[^"\\]|\\.)*"|[^,"]*))?\s
 _MALFORMED = re.compile(r"([^,=]*)(?:=([^,]*))?(?:,|\Z)")
 _QUOTED = re.compile(r'"(?:[^"\\]|\\.)*"')
 _NUMBER = re.compile(r"\d+(?:\.\d+)?", re.ASCII)
-_SWITCH = {b"on": True, b"true": True, b"1": True, b"off": False, b"false": False, b"0": False}
+_EXACT = b"exact"
+_SWITCH = {_EXACT: True, b"on": True, b"true": True, b"1": True, b"off": False, b"false": False, b"0": False}
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +28,8 @@ class Controls:
 
     bypass: str | None = None
     """Why the cache is not looked into, or None: `no-store`, `no-cache`, `opt-in`, `opt-out`."""
+    said_by: str = field(default="", compare=False)
+    """What says so: a header with its value, a member of the body, a setting."""
     write: bool = True
     max_age: float | None = None
     min_fresh: float = 0.0
@@ -37,12 +40,15 @@ class Controls:
     """Seconds after its expiry for which an entry may answer where the upstream cannot; None: as configured."""
     only_if_cached: bool = False
     ttl: float | None = None
+    is_exact: bool = False
+    """Whether only what was asked in the same words will do."""
     namespace: str = ""
     tags: tuple[str, ...] = ()
 
 
 PLAIN = Controls()
-NOT_OPTED_IN = Controls(bypass="opt-in", write=False)
+_OPT_IN = "cache.mode: opt-in"
+NOT_OPTED_IN = Controls(bypass="opt-in", said_by=_OPT_IN, write=False)
 
 
 def read_controls(
@@ -63,7 +69,12 @@ def read_controls(
     no_store = "no-store" in directives or _flag(member, "no-store")
     no_cache = "no-cache" in directives or _flag(member, "no-cache")
     controls = Controls(
-        bypass="no-store" if no_store else "no-cache" if no_cache else None,
+        bypass=(bypass := "no-store" if no_store else "no-cache" if no_cache else None),
+        said_by=""
+        if bypass is None
+        else f"Cache-Control: {bypass}"
+        if bypass in directives
+        else f"cache.{bypass}",
         write=not no_store,
         max_age=_least(
             _seconds(directives, "max-age"),
@@ -76,14 +87,17 @@ def read_controls(
         stale_if_error=_told(directives, member, "stale-if-error"),
         only_if_cached="only-if-cached" in directives,
         ttl=_member_seconds(member, "ttl"),
+        is_exact=switch is not None and switch.strip().lower() == _EXACT,
         namespace=_namespace(member),
         tags=_tags(tags.decode("utf-8", "replace")) if tags else (),
     )
     switched = _switched(switch)
     opted = opted or bool(switched) or _flag(member, "use-cache")
     if switched is False or (opt_in and not opted):
-        why = "opt-out" if switched is False else "opt-in"
-        return replace(controls, bypass=controls.bypass or why, write=False)
+        why, said_by = ("opt-out", "X-Antiphon-Cache: off") if switched is False else ("opt-in", _OPT_IN)
+        if controls.bypass is not None:
+            why, said_by = controls.bypass, controls.said_by
+        return replace(controls, bypass=why, said_by=said_by, write=False)
     return PLAIN if controls == PLAIN else controls
 
 
@@ -109,7 +123,7 @@ def _switched(value: bytes | None) -> bool | None:
     switched = _SWITCH.get(value.strip().lower())
     if switched is None:
         raise ClientFault(
-            f"X-Antiphon-Cache is `on` or `off`, not {value.decode('latin-1')[:40]!r}.",
+            f"X-Antiphon-Cache is `on`, `exact` or `off`, not {value.decode('latin-1')[:40]!r}.",
             code="invalid_value",
             param="X-Antiphon-Cache",
         )

@@ -3,6 +3,7 @@
 _Header = tuple[bytes, bytes]
 
 _HIT = (b"x-cache", b"HIT (exact)")
+_SEMANTIC_HIT = (b"x-cache", b"HIT (semantic)")
 
 
 def hit_headers(shown_key: bytes, age: float, remaining: float, detail: bytes = b"") -> tuple[_Header, ...]:
@@ -16,6 +17,14 @@ def hit_headers(shown_key: bytes, age: float, remaining: float, detail: bytes = 
     if detail:
         status += b"; detail=" + detail
     return ((b"cache-status", status), (b"age", b"%d" % max(0, age)), _HIT)
+
+
+def semantic_hit_headers(
+    shown_key: bytes, age: float, remaining: float, similarity: float
+) -> tuple[_Header, ...]:
+    """Headers of an answer to a request that was so alike."""
+    said = b'"semantic %.4f"' % similarity
+    return (*hit_headers(shown_key, age, remaining, said)[:2], _SEMANTIC_HIT)
 
 
 def forward_header(

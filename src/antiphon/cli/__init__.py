@@ -115,6 +115,49 @@ def replay(cassette: str, strict: bool, port: int, command: Any, **options: Any)
 
 
 @cli.group()
+def cache() -> None:
+    """Look after the entries of the cache."""
+
+
+@cache.command()
+@click.option("--config", type=click.Path(dir_okay=False, path_type=Path), help="The configuration file.")
+@click.option("--model", metavar="NAME", help="Only entries of this model.")
+@click.option("--tag", metavar="TAG", help="Only entries with this tag.")
+@click.argument("folder", type=click.Path(file_okay=False, path_type=Path))
+def export(folder: Path, config: Path | None, **given: str | None) -> None:
+    """Write the entries of the cache into FOLDER, one file each."""
+    from antiphon.cache.selecting import Selector
+    from antiphon.cli.cache_files import export_entries
+
+    try:
+        sys.exit(export_entries(folder, config, Selector(model=given["model"], tag=given["tag"])))
+    except (ConfigurationError, OSError) as error:
+        _fail(str(error))
+
+
+@cache.command("import")
+@click.option("--config", type=click.Path(dir_okay=False, path_type=Path), help="The configuration file.")
+@click.option(
+    "--ttl", metavar="DURATION", help="How long they are fresh from now, instead of until when they say."
+)
+@click.argument("folder", type=click.Path(exists=True, file_okay=False, path_type=Path))
+def import_cache(folder: Path, config: Path | None, ttl: str | None) -> None:
+    """Put the entries in FOLDER into the cache."""
+    from antiphon.cli.cache_files import import_entries
+    from antiphon.recording.cassette import UnreadableCassetteError
+    from antiphon.settings import Timeout
+
+    try:
+        seconds = None if ttl is None else Timeout.parse(ttl)
+    except ValueError:
+        _fail(f"--ttl: {ttl!r} is no duration such as 12h or 30d")
+    try:
+        sys.exit(import_entries(folder, config, seconds))
+    except (ConfigurationError, UnreadableCassetteError, ValueError, OSError) as error:
+        _fail(str(error))
+
+
+@cli.group()
 def cassette() -> None:
     """Look after cassettes."""
 

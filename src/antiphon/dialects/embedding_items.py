@@ -6,7 +6,7 @@ from typing import Any, Final
 import msgspec
 
 from antiphon.dialects.chat.usage import read_usage
-from antiphon.dialects.items import ItemForm, ItemList, Part
+from antiphon.dialects.items import MOST_ITEMS, ItemForm, ItemList, Part
 from antiphon.turn.usage import NO_USAGE, Usage
 from antiphon.wire.json import Members
 from antiphon.wire.objects import DECODE_FAULTS
@@ -35,11 +35,11 @@ class _EmbeddingItems:
     def read(self, members: Members) -> ItemList | None:
         """Read the items; a list of numbers is one input, and no list at all."""
         given = members.get(_MEMBER)
-        if given is None or not _SEPARABLE.issuperset(members):
+        if given is None or not bytes(given).startswith(b"[") or not _SEPARABLE.issuperset(members):
             return None
         try:
             items = _raws(given)
-            if not items:
+            if not 0 < len(items) <= MOST_ITEMS:
                 return None
             if bytes(memoryview(items[0])[:1]) == b'"':
                 texts = _texts(given)

@@ -7,6 +7,7 @@ that count (in `usage` and `meta`) its share, of everything else a copy. Vectors
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Final, Protocol
 
 import msgspec
@@ -15,6 +16,8 @@ from antiphon.turn.usage import Usage
 from antiphon.wire.json import Members, write_members
 from antiphon.wire.objects import DECODE_FAULTS
 
+MOST_ITEMS: Final = 2048
+"""As many as OpenAI takes. What is done for each of them holds up other clients: longer lists are one thing."""
 _LISTS: Final = ("data", "results")
 """What the list of entries is called."""
 _COUNTED: Final = ("usage", "meta")
@@ -22,10 +25,14 @@ _COUNTED: Final = ("usage", "meta")
 _INDEX: Final = "index"
 _EMPTY: Final = msgspec.Raw(b"[]")
 
+_LARGE: Final = 256
+"""Bytes from which on a value is not copied before the whole answer is written."""
+
 _Piece = bytes | msgspec.Raw
 
 _members = msgspec.json.Decoder(Members).decode
 _entries = msgspec.json.Decoder(list[Members]).decode
+_float = msgspec.json.Decoder(float).decode
 _any = msgspec.json.Decoder().decode
 _encode = msgspec.json.Encoder().encode
 
@@ -61,8 +68,7 @@ class ItemList:
         return write_members({**self.alone, self.member: wanted})
 
 
-@dataclass(frozen=True, slots=True)
-class Part:
+class Part(msgspec.Struct, frozen=True, gc=False):
     """One entry of an answer, ready to be put among others."""
 
     before: tuple[_Piece, ...]
@@ -104,12 +110,13 @@ def take_apart(body: bytes, weights: Sequence[int]) -> list[Part]:
     around, name, entries = _read(body)
     places = _places(entries, len(weights))
     counted: dict[str, Any] = {each: _any(around[each]) for each in _COUNTED if each in around}
-    shares = _shares(counted, weights)
+    shares = [counted] if len(entries) == 1 else _shares(counted, weights)
     around = {**around, name: _EMPTY}
-    parts: list[Part | None] = [None] * len(entries)
-    for place, entry in zip(places, entries, strict=True):
-        parts[place] = Part(*_pieces(entry), _score(entry), name, around, shares[place])
-    return [part for part in parts if part is not None]
+    by_place = dict(zip(places, entries, strict=True))
+    return [
+        Part(*_pieces(by_place[place]), _score(by_place[place]), name, around, shares[place])
+        for place in range(len(entries))
+    ]
 
 
 def put_together(parts: Sequence[Part], places: Sequence[int], around: Part | None = None) -> bytes:
@@ -124,16 +131,28 @@ def put_together(parts: Sequence[Part], places: Sequence[int], around: Part | No
         if name == model.list_name:
             _write_entries(pieces, parts, places)
         elif name in _COUNTED:
-            pieces.append(_encode(_total([part.counted.get(name) for part in (model, *parts)], skip=1)))
+            pieces.append(_encode(_counted(name, parts, model)))
         else:
             pieces.append(value)
     pieces.append(b"}")
     return b"".join(pieces)
 
 
+def counted(parts: Sequence[Part]) -> dict[str, Any]:
+    """Return what several entries have used together."""
+    names = dict.fromkeys(name for part in parts for name in part.counted)
+    return {name: _counted(name, parts, parts[0]) for name in names}
+
+
 def alone(part: Part) -> bytes:
     """Write the answer to a request for this one item."""
     return put_together((part,), (0,))
+
+
+def _counted(name: str, parts: Sequence[Part], model: Part) -> Any:
+    if len(parts) == 1:
+        return parts[0].counted.get(name)
+    return _total([part.counted.get(name) for part in (model, *parts)], skip=1)
 
 
 def _write_entries(pieces: list[_Piece], parts: Sequence[Part], places: Sequence[int]) -> None:
@@ -174,28 +193,38 @@ def _places(entries: Sequence[Members], count: int) -> Sequence[int]:
 
 
 def _pieces(entry: Members) -> tuple[tuple[_Piece, ...], tuple[_Piece, ...]]:
-    """Cut an entry at the value of its index."""
-    if _INDEX not in entry:
-        return (write_members(entry),), ()
+    """Cut an entry at the value of its index; only what is large stays a piece of its own."""
     before: list[_Piece] = []
     after: list[_Piece] = []
-    pieces = before
-    separator = b"{"
-    for name, value in entry.items():
-        pieces.append(b"%b%b:" % (separator, _encode(name)))
+    pieces, small = before, b"" if entry else b"{"
+    for start, (name, value) in zip(_starts(tuple(entry)), entry.items(), strict=True):
+        small += start
         if name == _INDEX:
-            pieces = after
+            pieces.append(small)
+            pieces, small = after, b""
+        elif len(view := memoryview(value)) < _LARGE:
+            small += view
         else:
-            pieces.append(value)
-        separator = b","
-    after.append(b"}")
+            pieces += (small, value)
+            small = b""
+    pieces.append(small + b"}")
     return tuple(before), tuple(after)
 
 
+@lru_cache(maxsize=64)
+def _starts(names: tuple[str, ...]) -> tuple[bytes, ...]:
+    """Return what stands before the value of each member."""
+    written = [_encode(name) for name in names]
+    return tuple((b",%b:" if place else b"{%b:") % name for place, name in enumerate(written))
+
+
 def _score(entry: Members) -> float:
+    told = entry.get("relevance_score")
+    if told is None:
+        return 0.0
     try:
-        return float(msgspec.json.decode(entry["relevance_score"], type=float))
-    except (KeyError, *DECODE_FAULTS):
+        return _float(told)
+    except DECODE_FAULTS:
         return 0.0
 
 

@@ -5,7 +5,7 @@ from typing import Any, Final
 
 import msgspec
 
-from antiphon.dialects.items import ItemForm, ItemList, Part
+from antiphon.dialects.items import MOST_ITEMS, ItemForm, ItemList, Part
 from antiphon.dialects.rerank import usage_of
 from antiphon.turn.usage import Usage
 from antiphon.wire.json import Members, canonical_value
@@ -30,7 +30,7 @@ class _RerankItems:
             is_cut = _most(members) is not None
         except DECODE_FAULTS:
             return None
-        if not items:
+        if not 0 < len(items) <= MOST_ITEMS:
             return None
         alone = {name: value for name, value in members.items() if name not in (_MEMBER, *_MOST)}
         canonical = [canonical_value(item) for item in items]

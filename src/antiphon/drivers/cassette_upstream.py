@@ -20,6 +20,7 @@ from antiphon.drivers.tape import Asked, model_of, read_body
 from antiphon.ports.upstream import AnswerSink, Call, Upstream, UpstreamRequest
 from antiphon.recording import Head, Recording
 from antiphon.recording.cassette import Exchange
+from antiphon.recording.faults import Kind
 from antiphon.recording.pace import INSTANT
 from antiphon.settings import Provider
 from antiphon.wire.errors import ClientFault, UpstreamFault, error_body
@@ -50,6 +51,8 @@ class CassetteUpstream:
                 return self._upstream.send(request, sink)
             return self._play(made_up(200, models_list(self._deck.models())), sink)
         fault = self._deck.fault()
+        if fault is not None and fault.kind is Kind.STATUS:
+            return self._play(made_up(fault.status, fault.body(), fault.headers()), sink, is_answer=False)
         faulty = None if fault is None else FaultySink(sink, fault)
         sink = faulty or sink
         content_type = dict(request.headers).get(b"content-type", b"")
@@ -61,7 +64,7 @@ class CassetteUpstream:
             path=request.path,
         )
         try:
-            recorded = self._deck.take(asked)
+            recorded = self._deck.take(asked, fails=faulty is not None)
         except NotRecordedError as miss:
             fault_told = ClientFault(
                 str(miss), code="no_recording", param="model" if not asked.model else None
@@ -70,7 +73,8 @@ class CassetteUpstream:
         if recorded is not None:
             return self._play(recorded, sink)
         assert self._upstream is not None
-        recorder = _Recorder(self, request, asked, read_body(request.body, content_type), sink)
+        order = self._deck.begin(asked, fails=faulty is not None)
+        recorder = _Recorder(self, order, request, asked, read_body(request.body, content_type), sink)
         call = self._upstream.send(request, recorder)
         return _RecordedCall(call, recorder, faulty)
 
@@ -90,13 +94,19 @@ class _Recorder:
     """Implements `ports.upstream.AnswerSink`: what comes is passed on, and written when it is over."""
 
     def __init__(
-        self, source: CassetteUpstream, request: UpstreamRequest, asked: Asked, body: object, sink: AnswerSink
+        self,
+        source: CassetteUpstream,
+        order: int,
+        request: UpstreamRequest,
+        asked: Asked,
+        body: object,
+        sink: AnswerSink,
     ) -> None:
         self._deck = source._deck
         self._sink = sink
         self._clock = source._loop.time
         self._sent_at = self._clock()
-        self._order = self._deck.begin()
+        self._order = order
         self._frames: AnswerFrames | None = None
         self._is_over = False
         self._recording = Recording(

@@ -12,7 +12,7 @@ Equal requests are answered in the order in which they were recorded.
 
 import logging
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -74,6 +74,7 @@ class Deck:
         self._tape = Tape(_read(settings.record) if self._mode in _OFFLINE or self._mode == "new" else {})
         self._begun = 0 if self._mode == "record" else last_order(self._folder)
         self._times: Counter[str] = Counter()
+        self._failing: dict[Hashable, int] = {}
         self._old: dict[str, bytes] | None = None
 
     @property
@@ -94,8 +95,11 @@ class Deck:
         self._requests += 1
         return fault_for(self._requests, self._faults)
 
-    def take(self, asked: Asked) -> Recording | None:
-        """Return what answers a request; None: it is to be asked and recorded. Raises NotRecordedError."""
+    def take(self, asked: Asked, *, fails: bool = False) -> Recording | None:
+        """Return what answers a request; None: it is to be asked and recorded. Raises NotRecordedError.
+
+        An answer that `fails` by a planned fault is not used up: whoever tries again is to get it.
+        """
         if not self.is_offline and self._mode != "new":
             return None
         answers = self._tape.answers(asked)
@@ -103,7 +107,7 @@ class Deck:
             first = answers[0].name
             times = self._times[first]
             if times < len(answers) or self._mode == "replay":
-                self._times[first] += 1
+                self._times[first] += not fails
                 self.played += 1
                 answer = answers[min(times, len(answers) - 1)]
                 answer.was_played = True
@@ -112,10 +116,16 @@ class Deck:
             return None
         raise NotRecordedError(self._miss(asked, len(answers), answers[-1].name if answers else ""))
 
-    def begin(self) -> int:
-        """Return the number of an exchange that is to be recorded."""
-        self._begun += 1
-        return self._begun
+    def begin(self, asked: Asked, *, fails: bool = False) -> int:
+        """Return the number of an exchange that is to be recorded; who tries again after a fault has that of before."""
+        key = (asked.dialect, asked.mode, asked.model, tuple(sorted(asked.members.items())))
+        again = self._failing.pop(key, None)
+        if again is None:
+            self._begun += 1
+            again = self._begun
+        if fails:
+            self._failing[key] = again
+        return again
 
     def write(self, order: int, exchange: Exchange) -> None:
         """Record an exchange. What cannot be written is told in the log, and the traffic goes on."""

@@ -1,14 +1,28 @@
 """The first level of the cache: entries in the memory of this process, bounded in bytes, least used out first."""
 
+import time
 from collections import OrderedDict
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable, Iterator
 from dataclasses import dataclass
+from itertools import islice
+from typing import Literal, NamedTuple
 
 from antiphon.cache.entry import Entry
 from antiphon.cache.selecting import Selector
 
 _SHORTCUT_OVERHEAD_BYTES = 512
 _SHORTCUTS_PER_ENTRY = 16
+_GONE = 4096
+_LOOKED_AT = 10_000
+
+
+class Gone(NamedTuple):
+    """What became of an entry."""
+
+    how: Literal["evicted", "removed"]
+    """To make room, or on purpose."""
+    at: float
+    """Seconds since the epoch."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,8 +37,10 @@ class Shortcut:
 class MemoryCache:
     """Entries by digest, and shortcuts to them by the exact bytes of a request."""
 
-    def __init__(self, max_bytes: int) -> None:
+    def __init__(self, max_bytes: int, wall_clock: Callable[[], float] = time.time) -> None:
         """Hold at most about `max_bytes`."""
+        self._now = wall_clock
+        self._gone: OrderedDict[bytes, Gone] = OrderedDict()
         self._max_bytes = max_bytes
         self._entries: OrderedDict[bytes, Entry] = OrderedDict()
         self._shortcuts: dict[Hashable, Shortcut] = {}
@@ -45,9 +61,13 @@ class MemoryCache:
         self._entries.move_to_end(digest)
         return entry
 
+    def peek(self, digest: bytes) -> Entry | None:
+        """Return the entry, whatever the request was; nobody has used it by that."""
+        return self._entries.get(digest)
+
     def put(self, entry: Entry) -> None:
         """Add an entry, in the place of one with the same digest; one that would not fit is left out."""
-        self.remove(entry.digest)
+        self._take_out(entry.digest)
         if entry.size > self._max_bytes:
             return
         self._entries[entry.digest] = entry
@@ -58,6 +78,20 @@ class MemoryCache:
 
     def remove(self, digest: bytes) -> None:
         """Remove an entry and its shortcuts, if it is there."""
+        self._take_out(digest)
+        self._note(digest, "removed")
+
+    def gone(self, digest: bytes) -> Gone | None:
+        """Return what became of an entry that was here not long ago; it may be here again."""
+        return self._gone.get(digest)
+
+    def _note(self, digest: bytes, how: Literal["evicted", "removed"]) -> None:
+        self._gone[digest] = Gone(how, self._now())
+        self._gone.move_to_end(digest)
+        if len(self._gone) > _GONE:
+            self._gone.popitem(last=False)
+
+    def _take_out(self, digest: bytes) -> None:
         entry = self._entries.pop(digest, None)
         if entry is None:
             return
@@ -81,6 +115,11 @@ class MemoryCache:
         """Return what is meant, newest first."""
         found = [entry for entry in self._entries.values() if selector.matches(entry)]
         return sorted(found, key=lambda entry: entry.stored_at, reverse=True)
+
+    def latest(self, selector: Selector, limit: int) -> list[Entry]:
+        """Return some of what is meant, the last used first, at little cost however many there are."""
+        looked_at: Iterator[Entry] = islice(reversed(self._entries.values()), _LOOKED_AT)
+        return list(islice(filter(selector.matches, looked_at), limit))
 
     def add_rendition(self, entry: Entry, form: object, rendition: object, size: int) -> None:
         """Keep a form of the entry for further replays, as long as the entry is kept."""
@@ -119,5 +158,7 @@ class MemoryCache:
 
     def _make_room(self) -> None:
         while self.size > self._max_bytes and self._entries:
-            self.remove(next(iter(self._entries)))
+            oldest = next(iter(self._entries))
+            self._take_out(oldest)
+            self._note(oldest, "evicted")
             self.evictions += 1

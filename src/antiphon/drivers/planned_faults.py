@@ -12,7 +12,7 @@ class FaultySink:
     """Implements `ports.upstream.AnswerSink` in front of another, which hears of the answer only until the fault."""
 
     def __init__(self, sink: AnswerSink, fault: PlannedFault) -> None:
-        """Let `fault` happen."""
+        """Let `fault` happen, which is in the course of the answer and not another status."""
         self._sink = sink
         self._fault = fault
         self._left = fault.frames
@@ -21,14 +21,7 @@ class FaultySink:
         """Whether the fault has happened, so that nothing more is passed on."""
 
     def head(self, status: int, headers: Sequence[tuple[bytes, bytes]]) -> None:
-        """Pass on the head, or the planned status."""
-        fault = self._fault
-        if fault.kind is Kind.STATUS:
-            self.has_failed = True
-            self._sink.head(fault.status, fault.headers())
-            self._sink.data(fault.body())
-            self._sink.end()
-            return
+        """Pass on the head."""
         content_type = dict(headers).get(b"content-type", b"")
         self._frames = AnswerFrames(content_type, status)
         self._sink.head(status, headers)

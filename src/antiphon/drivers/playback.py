@@ -80,9 +80,9 @@ def playback(provider: Provider, *, loop: asyncio.AbstractEventLoop | None = Non
     )
 
 
-def made_up(status: int, body: bytes) -> Recording:
+def made_up(status: int, body: bytes, headers: tuple[tuple[bytes, bytes], ...] = ()) -> Recording:
     """Return an answer that nobody has recorded."""
-    recording = Recording("", "", Mode.JSON, "playback", "", 0.0, head=Head(status))
+    recording = Recording("", "", Mode.JSON, "playback", "", 0.0, head=Head(status, headers=headers))
     recording.extend([body], 0)
     recording.outcome = Outcome(State.COMPLETED)
     return recording

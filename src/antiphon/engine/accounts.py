@@ -47,8 +47,12 @@ class Accounts:
         tasks: Tasks,
         wall_clock: Callable[[], float] = time.time,
         clock: Callable[[], float] = time.monotonic,
+        note: Callable[[Sequence[_Ended], float], None] | None = None,
     ) -> None:
-        """Write rows to `ledger` and show them to `observe`; `price` is called on another thread."""
+        """Write rows to `ledger` and show them to `observe`; `price` and `note` are called on another thread.
+
+        `note` is given what has ended, and what makes seconds since the epoch of its times.
+        """
         self._ledger = ledger
         self._price = price
         self._observe = observe
@@ -56,6 +60,7 @@ class Accounts:
         self._tasks = tasks
         self._now = wall_clock
         self._clock = clock
+        self._note = note
         self._ended: list[_Ended] = []
         self._held = 0
         self._unwritten: list[UsageRow] = []
@@ -117,6 +122,8 @@ class Accounts:
         offset = self._now() - self._clock()
         costs: dict[str, float | None] = {}
         rows = [self._row(*each, offset, costs) for each in ended]
+        if self._note is not None:
+            self._note(ended, offset)
         if self._log_requests:
             sys.stderr.buffer.write(b"".join(map(_line, rows)))
             sys.stderr.buffer.flush()

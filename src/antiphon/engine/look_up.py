@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 import msgspec
 
 from antiphon.cache.controls import Controls, read_controls
-from antiphon.cache.entry import Entry, Verdict
+from antiphon.cache.entry import Entry, Verdict, judge
 from antiphon.cache.key import CacheKey, Circumstance, cache_key
 from antiphon.engine.live import LiveRecording
 from antiphon.engine.per_item.items import items_of
@@ -17,6 +17,7 @@ from antiphon.engine.per_item.per_item import PerItem
 from antiphon.engine.producing import Producing, Shelves
 from antiphon.engine.refusals import internal_error, not_cached
 from antiphon.engine.replaying import Replaying
+from antiphon.engine.semantic.level import SemanticLevel
 from antiphon.engine.source import Source
 from antiphon.engine.staleness import Staleness, stands_in_on_request
 from antiphon.engine.tasks import Tasks
@@ -43,8 +44,12 @@ class LookUp:
         tasks: Tasks,
         per_item: PerItem,
         wall_clock: Callable[[], float],
+        semantic: SemanticLevel | None = None,
     ) -> None:
-        """Answer from `sources`, or from `shelves`; `per_item` answers lists of items."""
+        """Answer from `sources`, or from `shelves`; `per_item` answers lists of items.
+
+        `semantic` finds what was asked in other words.
+        """
         self._per_item = per_item
         self._sources = sources
         self._cache = cache
@@ -54,13 +59,13 @@ class LookUp:
         self._replaying = replaying
         self._tasks = tasks
         self._now = wall_clock
+        self._semantic = semantic
         if producing.sharing is not None:
             producing.sharing.look_again = self._look_again
 
     def answer(self, turn: Turn, headers: Mapping[bytes, bytes], shortcut_key: object) -> None:
         """Answer a turn from the cache, from a live recording, or from its upstream. Raises GatewayError."""
         source = self._sources[turn.ask.target.provider]
-        stateful = turn.ask.request.stateful_member
         responses = self._shelves.responses
         if turn.keeps and responses is not None and responses.is_full:
             raise StoreFault(
@@ -73,11 +78,12 @@ class LookUp:
         if cache is None:
             self._produce(turn, source, None)
             return
-        controls = self._controls(turn, headers, cache, stateful)
+        controls = self._controls(turn, headers, cache)
         turn.controls = controls
         key = self._key(turn, source, cache, controls.namespace) if controls.write else None
         if controls.bypass is not None or key is None:
             turn.result, turn.detail = "bypass", controls.bypass or ""
+            self._ask_meaning(turn, source, key, cache)
             if controls.only_if_cached:
                 self._refuse_uncached(turn, source)
             elif turn.items is not None:
@@ -101,34 +107,85 @@ class LookUp:
             if verdict is Verdict.REFRESH:
                 self._staleness.refresh(turn, entry, source, key)
             return
-        turn.stand_in = self._staleness.stand_in
+        turn.stand_in, turn.entry = self._staleness.stand_in, entry
         turn.result, turn.detail = "miss", verdict.reason
         flight = None if controls.only_if_cached else self._producing.flight(turn, key)
         if flight is not None:
             turn.result = "collapsed"
             self._producing.join(turn, flight)
-        elif self._shelves.level is not None and self._shelves.level.may_hold(key.digest):
+            return
+        self._ask_meaning(turn, source, key, cache)
+        level = self._shelves.level
+        if level is not None and (level.may_hold(key.digest) or self._may_answer(turn)):
             # Who only takes what is cached leads nobody: its fault would be that of all who had joined.
             live = self._producing.begin(turn, source, key, shared=not controls.only_if_cached)
             live.spare = entry
-            self._start_search(turn, live, source, key, self._shelves.level)
+            self._start_search(turn, live, source, key, level)
         elif controls.only_if_cached:
             self._refuse_uncached(turn, source)
         else:
             self._produce(turn, source, key, shared=True, spare=entry)
 
+    async def foretell(self, turn: Turn, headers: Mapping[bytes, bytes]) -> None:
+        """Find out what would be done with `turn`, and do nothing of it. Raises GatewayError."""
+        cache = self._cache
+        if cache is None:
+            return
+        turn.controls = self._controls(turn, headers, cache)
+        source = self._sources[turn.ask.target.provider]
+        key = self._key(turn, source, cache, turn.controls.namespace)
+        if turn.controls.bypass is not None:
+            turn.result, turn.detail = "bypass", turn.controls.bypass
+            return
+        turn.key = key
+        if turn.items is not None:
+            await self._per_item.foretell(turn)
+            return
+        level, now = self._shelves.level, self._now()
+        entry = self._shelves.memory.get(key.digest, key.identity)
+        verdict = self._staleness.judge(entry, turn, now)
+        if not verdict.answers and level is not None and level.may_hold(key.digest):
+            found = await level.get(key.digest)
+            if found is not None and found.identity == key.identity:
+                entry, verdict = found, self._staleness.judge(found, turn, now)
+        turn.entry = entry
+        if entry is not None and verdict.answers:
+            turn.result = "hit" if verdict is Verdict.HIT and entry.expires_at > now else "stale"
+            return
+        turn.result, turn.detail = "miss", verdict.reason
+        if self._producing.flight(turn, key) is not None:
+            turn.result = "collapsed"
+
     @staticmethod
-    def _controls(turn: Turn, headers: Mapping[bytes, bytes], cache: Cache, stateful: str | None) -> Controls:
+    def _controls(turn: Turn, headers: Mapping[bytes, bytes], cache: Cache) -> Controls:
+        stateful = turn.ask.request.stateful_member
         if turn.context is not None and turn.context.conversation is not None:
             stateful = "conversation"
         if stateful in {"conversation", "background"}:
-            return Controls(bypass=stateful, write=False)
+            return Controls(bypass=stateful, said_by=stateful, write=False)
         request = turn.ask.request
         return read_controls(
             headers, request.cache_member, opt_in=cache.mode == "opt-in", opted=request.opted_in
         )
 
-    def _key(self, turn: Turn, source: Source, cache: Cache, namespace: str) -> CacheKey:
+    def _ask_meaning(self, turn: Turn, source: Source, key: CacheKey | None, cache: Cache) -> None:
+        if self._semantic is not None and key is not None:
+            turn.question = self._semantic.question(
+                turn, key, lambda members: self._key(turn, source, cache, turn.controls.namespace, members)
+            )
+
+    def _may_answer(self, turn: Turn) -> bool:
+        return self._semantic is not None and self._semantic.may_answer(turn.question)
+
+    def _key(
+        self,
+        turn: Turn,
+        source: Source,
+        cache: Cache,
+        namespace: str,
+        members: Mapping[str, msgspec.Raw] | None = None,
+    ) -> CacheKey:
+        """Return the key of a request, or of what it would be with other members."""
         owner, scope = turn.ask.owner, cache.scope
         is_apart = cache.stream == "separate" or turn.ask.request.is_apart
         named = {"key": f"key:{owner.name}", "project": f"project:{owner.project}", "global": ""}[scope]
@@ -148,7 +205,7 @@ class LookUp:
                 return items.keys[0]
             turn.items = items
             return items.whole
-        members = turn.ask.request.members
+        members = turn.ask.request.members if members is None else members
         if turn.context is not None and turn.context.inherited:
             # Entries keep what their key was made from: with the whole history in each, a chain would cost its square.
             head = head_of(owner.name, turn.context.before, turn.context.new)
@@ -179,19 +236,48 @@ class LookUp:
         if found is not None and (entry is None or entry.stored_at < found.stored_at):
             entry = found
         now = self._now()
-        live.spare = entry
+        live.spare = turn.entry = entry
         verdict = self._staleness.judge(entry, turn, now)
         if entry is not None and verdict.answers:
             if entry is found:
                 self._shelves.memory.put(entry)
             self._answer_all(self._producing.withdraw(turn, live, key), entry, source, key, now)
             return
+        if self._semantic is not None and turn.question is not None and self._may_answer(turn):
+            match = await self._semantic.search(turn, turn.question)
+            if not live.recording.is_live:
+                return
+            if match is not None and match.entry is not None:
+                waiting = self._producing.withdraw(turn, live, key)
+                self._answer_in_other_words(waiting, match.entry, match.similarity, source, key)
+                return
         if verdict is not Verdict.MISS:
             turn.detail = verdict.reason
         if turn.controls.only_if_cached:
             live.fail(not_cached())
         else:
-            self._producing.send(turn, live, source)
+            self._send(turn, live, source)
+
+    def _answer_in_other_words(
+        self, turns: Sequence[Turn], entry: Entry, similarity: float, source: Source, key: CacheKey
+    ) -> None:
+        """Replay `entry`, which answered another request, to those who take it; ask the upstream for the others."""
+        live: LiveRecording | None = None
+        for turn in turns:
+            turn.similarity = similarity
+            if judge(entry, turn.controls, self._now()) is Verdict.HIT and self._replaying.hit(
+                turn, entry, turn.pace
+            ):
+                continue
+            turn.similarity = 0.0
+            if turn.controls.only_if_cached:
+                self._refuse_uncached(turn, source)
+            elif live is not None:
+                turn.result = "collapsed"
+                self._producing.join(turn, live)
+            else:
+                live = self._producing.begin(turn, source, key, shared=True)
+                self._send(turn, live, source)
 
     def _look_again(self, turns: Sequence[Turn], source: Source, key: CacheKey) -> None:
         """Answer turns that had waited for another process together."""
@@ -225,7 +311,7 @@ class LookUp:
             else:
                 live = self._producing.begin(turn, source, key, shared=True)
                 live.spare = entry
-                self._producing.send(turn, live, source)
+                self._send(turn, live, source)
 
     def _refuse_uncached(self, turn: Turn, source: Source) -> None:
         self._producing.begin(turn, source, None, shared=False).fail(not_cached())
@@ -241,7 +327,12 @@ class LookUp:
     ) -> None:
         live = self._producing.begin(turn, source, key, shared=shared)
         live.spare = spare
+        self._send(turn, live, source)
+
+    def _send(self, turn: Turn, live: LiveRecording, source: Source) -> None:
         self._producing.send(turn, live, source)
+        if self._semantic is not None:
+            self._semantic.begin(turn)
 
 
 def _pace(headers: Mapping[bytes, bytes]) -> Pace:

@@ -1,10 +1,12 @@
 """Producing a recording: ask the upstream, and when the answer has ended put it where it was promised."""
 
+import asyncio
 import itertools
 import secrets
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from antiphon.cache.controls import MOST_TAGS
 from antiphon.cache.entry import STALE_SECONDS, Entry, Origin, is_storable
 from antiphon.cache.key import CacheKey
 from antiphon.cache.lifetimes import Lifetimes
@@ -68,12 +70,13 @@ class Producing:
         translate: Translate,
         tasks: Tasks,
         conversations: Conversations | None = None,
+        on_stored: Callable[[Turn, Entry], None] | None = None,
         wall_clock: Callable[[], float],
         clock: Callable[[], float],
     ) -> None:
         """Put recordings on `shelves` and count them in `accounts`; `clock` is monotonic.
 
-        Answers that become part of `conversations` are added to them.
+        Answers that become part of `conversations` are added to them. `on_stored` is told of each new cache entry.
         """
         self._cache = cache
         self._lifetimes = lifetimes
@@ -82,6 +85,7 @@ class Producing:
         self._translate = translate
         self._conversations = conversations
         self._tasks = tasks
+        self._on_stored = on_stored
         self._now = wall_clock
         self._clock = clock
         self._recording_ids = _recording_ids()
@@ -286,25 +290,37 @@ class Producing:
         recording = live.recording
         if not is_storable(recording.outcome, limited=turn.ask.request.limited):
             return False
-        if turn.items is not None:
+        if turn.items is None:
+            parts: Sequence[tuple[CacheKey, Members, Recording]] = (
+                (key, turn.ask.request.members, recording),
+            )
+        else:
             parts = turn.items.recorded(recording, self._recording_ids)
-            stored = [self._put(turn, live, *part, cache) for part in parts]
-            return bool(stored) and all(stored)
-        return self._put(turn, live, key, turn.ask.request.members, recording, cache)
+        entries = [self._entry(turn, live, *part) for part in parts]
+        kept = [entry for entry in entries if entry.size <= cache.max_entry_bytes]
+        for entry in kept:
+            self._shelves.memory.put(entry)
+            if self._on_stored is not None:
+                self._on_stored(turn, entry)
+        if len(kept) > 1:
+            # That takes a while, in which the answer can begin.
+            asyncio.get_running_loop().call_soon(self._write, kept)
+        else:
+            self._write(kept)
+        return bool(kept) and len(kept) == len(entries)
 
-    def _put(
-        self,
-        turn: Turn,
-        live: LiveRecording,
-        key: CacheKey,
-        members: Members,
-        recording: Recording,
-        cache: Cache,
-    ) -> bool:
+    def _write(self, entries: Sequence[Entry]) -> None:
+        if self._shelves.level is not None:
+            for entry in entries:
+                self._shelves.level.put(entry)
+
+    def _entry(
+        self, turn: Turn, live: LiveRecording, key: CacheKey, members: Members, recording: Recording
+    ) -> Entry:
         lifetime = self._lifetimes.of(turn.ask.target.alias)
         if turn.controls.ttl is not None:
             lifetime = replace(lifetime, ttl=turn.controls.ttl)
-        entry = Entry(
+        return Entry(
             digest=key.digest,
             identity=key.identity,
             recording=recording,
@@ -312,16 +328,10 @@ class Producing:
             echo=live.echo,
             stored_at=recording.ended_at,
             expires_at=recording.ended_at + lifetime.ttl,
-            tags=turn.controls.tags,
+            tags=_tags(turn, key),
             origin=_origin(turn, key, members),
             keep_until=recording.ended_at + max(lifetime.ttl + STALE_SECONDS, lifetime.longest),
         )
-        if entry.size > cache.max_entry_bytes:
-            return False
-        self._shelves.memory.put(entry)
-        if self._shelves.level is not None:
-            self._shelves.level.put(entry)
-        return True
 
     def keep(
         self, turn: Turn, recording: Recording, recorded_echo: Mapping[str, bytes], created_at: int | None
@@ -349,6 +359,13 @@ class Producing:
             return
         # Who pays has left while others listen: what it cost is known when the answer has ended.
         self._unpaid.setdefault(recording.id, []).append((turn, ending))
+
+
+def _tags(turn: Turn, key: CacheKey) -> tuple[str, ...]:
+    tags = turn.controls.tags
+    if turn.items is None or not turn.items.tags:
+        return tags
+    return tuple(dict.fromkeys((*tags, *turn.items.tags.get(key.identity, ()))))[:MOST_TAGS]
 
 
 def _origin(turn: Turn, key: CacheKey, members: Members) -> Origin:
@@ -404,7 +421,8 @@ def _headers(turn: Turn, live: LiveRecording) -> tuple[Header, ...]:
     elif turn.result == "partial":
         reason, detail = "partial", f'"{turn.detail}"'
     else:
-        reason, detail = turn.detail or "miss", ""
+        note = "" if turn.question is None else turn.question.note
+        reason, detail = turn.detail or "miss", f'"{note}"' if note else ""
     header = forward_header(
         reason,
         stored=ended and live.stored and turn.pays,

@@ -29,6 +29,10 @@ _LONGEST_PAUSE_SECONDS: Final = 60.0
 _MOST_FAILED: Final = 10_000
 
 
+Send = Callable[[Turn, LiveRecording, Source], None]
+"""Asks the upstream for a turn."""
+
+
 class Refreshing:
     """All refreshes of this process."""
 
@@ -56,17 +60,19 @@ class Refreshing:
         """How many go on."""
         return len(self._under_way)
 
-    def refresh(self, turn: Turn, entry: Entry, source: Source, key: CacheKey) -> None:
-        """Fetch a fresh answer to what `turn` has asked, unless that is done already or has failed just now."""
+    def refresh(self, turn: Turn, entry: Entry, source: Source, key: CacheKey, send: Send) -> None:
+        """Fetch by `send` a fresh answer to what `turn` has asked, unless that is done already or has failed just now."""
         digest = key.digest
         if digest in self._under_way or len(self._under_way) >= _AT_ONCE:
             return
         if digest in self._failed and self._clock() < self._failed[digest][1]:
             return
         self._under_way.add(digest)
-        self._tasks.start(self._refresh(turn, entry, source, key), f"refresh {turn.request_id.decode()}")
+        self._tasks.start(
+            self._refresh(turn, entry, source, key, send), f"refresh {turn.request_id.decode()}"
+        )
 
-    async def _refresh(self, turn: Turn, entry: Entry, source: Source, key: CacheKey) -> None:
+    async def _refresh(self, turn: Turn, entry: Entry, source: Source, key: CacheKey, send: Send) -> None:
         try:
             if await self._is_done_elsewhere(entry, key) or self._producing.flight(turn, key) is not None:
                 return
@@ -74,7 +80,7 @@ class Refreshing:
             live = self._producing.begin(refreshing, source, key, shared=True)
             live.spare = entry
             try:
-                self._producing.send(refreshing, live, source)
+                send(refreshing, live, source)
             except BaseException:
                 live.fail(internal_error())
                 raise

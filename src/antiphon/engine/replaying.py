@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from antiphon.cache.controls import PLAIN
 from antiphon.cache.entry import Entry
 from antiphon.cache.key import CacheKey
-from antiphon.cache.status import hit_headers
+from antiphon.cache.status import hit_headers, semantic_hit_headers
 from antiphon.dialects.native import changed_echo
 from antiphon.drivers.memory import MemoryCache
 from antiphon.engine.answers import CLIENT_CLOSED, Ending, OnEnding
@@ -128,7 +128,9 @@ class Replaying:
         failure: str | None = None,
     ) -> None:
         remaining = entry.expires_at - now
-        turn.result, turn.pays = "hit" if remaining > 0 else "stale", False
+        turn.result, turn.pays, turn.entry = "hit" if remaining > 0 else "stale", False, entry
+        if turn.similarity:
+            turn.result = "semantic"
         turn.first_byte_at = self._clock()
         body = rendition.body
         if not isinstance(body, bytes):
@@ -142,7 +144,11 @@ class Replaying:
         headers = (
             *rendition.headers,
             (b"x-request-id", turn.request_id),
-            *hit_headers(entry.shown_key, now - entry.stored_at, remaining, _STANDS_IN if failure else b""),
+            *(
+                hit_headers(entry.shown_key, now - entry.stored_at, remaining, _STANDS_IN if failure else b"")
+                if not turn.similarity
+                else semantic_hit_headers(entry.shown_key, now - entry.stored_at, remaining, turn.similarity)
+            ),
         )
         replay = Replay(turn, entry.recording, self._on_ending, failure)
         turn.reply.watch(replay)

@@ -13,6 +13,7 @@ from antiphon.dialects.dialect import Dialect
 from antiphon.dialects.native import NativeRequest
 from antiphon.engine.carriage import Carriage
 from antiphon.engine.per_item.items import Items
+from antiphon.engine.semantic.question import Question
 from antiphon.engine.variant import NO_VARIANT, Variant
 from antiphon.ports.reply import Reply
 from antiphon.recording import Mode
@@ -91,11 +92,17 @@ class Turn:
     controls: Controls = PLAIN
     pace: Pace = INSTANT
     key: CacheKey | None = None
+    entry: Entry | None = None
+    """What was found under the key, whether it answers or not."""
     result: str = "off"
     """What the cache did: hit, stale, partial, miss, collapsed, bypass, refresh, off."""
     detail: str = ""
     stand_in: "StandIn | None" = None
     """Answers it from an expired entry, where its upstream fails before it has begun to answer."""
+    question: Question | None = None
+    """What is looked for by its meaning."""
+    similarity: float = 0.0
+    """How alike the request was whose answer this is, where it was not this one's."""
     first_byte_at: float = 0.0
     items: Items | None = None
     """Where each item of the request has a cache entry of its own: these."""

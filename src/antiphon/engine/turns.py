@@ -21,6 +21,7 @@ from antiphon.engine.per_item.per_item import PerItem
 from antiphon.engine.producing import Producing, Shelves
 from antiphon.engine.refusals import internal_error, refuse
 from antiphon.engine.replaying import Replaying
+from antiphon.engine.semantic.level import SemanticLevel
 from antiphon.engine.source import Source
 from antiphon.engine.staleness import Staleness
 from antiphon.engine.tasks import Tasks
@@ -59,6 +60,7 @@ class Turns:
         finish: Finish,
         placing: Placing,
         check: Callable[[Ask, Source], None],
+        semantic: SemanticLevel | None = None,
         tasks: Tasks,
         wall_clock: Callable[[], float] = time.time,
         clock: Callable[[], float] = time.monotonic,
@@ -90,6 +92,7 @@ class Turns:
             tasks=tasks,
             per_item=PerItem(
                 shelves=shelves,
+                staleness=staleness,
                 producing=producing,
                 replaying=replaying,
                 tasks=tasks,
@@ -97,6 +100,7 @@ class Turns:
                 clock=clock,
             ),
             wall_clock=wall_clock,
+            semantic=semantic,
         )
 
     def answer(self, incoming: Incoming) -> None:
@@ -116,6 +120,21 @@ class Turns:
             )
             return
         self._look_up.answer(self._turn(incoming, request, target), incoming.headers, shortcut_key)
+
+    async def foretell(self, incoming: Incoming) -> Turn:
+        """Return the turn that a request would become, and what the cache would do. Nobody is asked or answered.
+
+        Raises GatewayError.
+        """
+        request = _read(incoming)
+        target = self._catalogue.resolve(request.model) or await self._catalogue.resolve_listed(request.model)
+        context = None
+        if _is_stateful(request) and not self._is_passed_on(incoming, target):
+            request, context = await self._contexts.resolve(request, incoming.owner.name, incoming.parent)
+        turn = self._turn(incoming, request, target)
+        turn.context = turn.context or context
+        await self._look_up.foretell(turn, incoming.headers)
+        return turn
 
     async def is_spoken(self, model: str, dialect: str) -> bool:
         """Whether the provider of `model` has the route of `dialect` itself. Raises ClientFault."""

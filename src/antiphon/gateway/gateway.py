@@ -36,11 +36,12 @@ Handler = Callable[[Request, bytes, Reply], None]
 _SHOWN = 200
 
 RESPONSES_ROUTE = Route("/v1/responses", "/responses", RESPONSES)
+EMBEDDINGS_ROUTE = Route("/v1/embeddings", "/embeddings", EMBEDDINGS)
 ROUTES = (
     RESPONSES_ROUTE,
     Route("/v1/chat/completions", "/chat/completions", CHAT),
     Route("/v1/completions", "/completions", COMPLETIONS),
-    Route("/v1/embeddings", "/embeddings", EMBEDDINGS),
+    EMBEDDINGS_ROUTE,
     Route("/v1/rerank", "/rerank", RERANK, read_rerank),
     Route("/v2/rerank", "/rerank", RERANK, read_rerank),  # where Cohere's own client asks
     Route(
@@ -54,6 +55,10 @@ ROUTES = (
 )
 
 
+CACHE_DEBUG = b"x-antiphon-cache-debug"
+"""Asks to be told what the cache does with a request."""
+
+
 class Gateway:
     """Handles requests, whatever server they came through."""
 
@@ -64,13 +69,16 @@ class Gateway:
         handlers: Mapping[tuple[str, str], Handler],
         routes: Sequence[Route] = ROUTES,
         idempotent: Idempotent | None = None,
+        explain: Callable[[Incoming], None] | None = None,
     ) -> None:
         """Serve the model routes `routes`, and `handlers` by (method, path).
 
         Each `{}` in a path stands for an identifier; `handlers` see the whole request. `idempotent` takes those with
-        an idempotency key, and brings them back, unless they were answered before.
+        an idempotency key, and brings them back, unless they were answered before. `explain` answers those that want
+        to know what the cache does with them.
         """
         self._idempotent = idempotent
+        self._explain = explain
         self._turns = turns
         self._keyring = keyring
         self._exact: dict[bytes, dict[bytes, Handler]] = {}
@@ -92,24 +100,28 @@ class Gateway:
         request_id = next(self._request_ids)
         try:
             route = self._models.get(request.path)
-            if IDEMPOTENCY_KEY in request.headers and self._is_for_once(request):
+            has_key = IDEMPOTENCY_KEY in request.headers
+            if has_key and self._is_for_once(request):
                 assert self._idempotent is not None
                 self._idempotent.answer(request, request_id, reply, self.handle)
             elif route is not None and request.method == b"POST":
                 owner = self._keyring.owner(request.headers)
-                self._turns.answer(
-                    Incoming(
-                        route,
-                        owner,
-                        request_id,
-                        request.headers,
-                        request.body,
-                        reply,
-                        time.monotonic(),
-                        request.query,
-                        reserved_id=request.answer_id,
-                    )
+                incoming = Incoming(
+                    route,
+                    owner,
+                    request_id,
+                    request.headers,
+                    request.body,
+                    reply,
+                    time.monotonic(),
+                    request.query,
                 )
+                if has_key and request.claim is not None:
+                    incoming.reserved_id = request.claim.answer_id.encode()
+                if CACHE_DEBUG in request.headers and self._explain is not None:
+                    self._explain(incoming)
+                else:
+                    self._turns.answer(incoming)
             else:
                 self._handler(request)(request, request_id, reply)
         except GatewayError as fault:

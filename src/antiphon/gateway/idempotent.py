@@ -1,8 +1,7 @@
 """Requests with an idempotency key: whose key it is, what it was sent with, and how their clients are told."""
 
 import hashlib
-from collections.abc import Awaitable, Callable, Iterable
-from dataclasses import replace
+from collections.abc import Callable, Iterable
 from typing import Final, Protocol
 
 import msgspec
@@ -11,7 +10,7 @@ from antiphon.engine.idempotency.idempotency import Idempotency, Keyed
 from antiphon.engine.refusals import refuse
 from antiphon.gateway.error_forms import error_form
 from antiphon.gateway.keys import Keyring, is_admin
-from antiphon.gateway.request import Request
+from antiphon.gateway.request import ClaimedRequest, Request
 from antiphon.ports.idempotency import Claimed
 from antiphon.ports.reply import Reply
 from antiphon.wire.errors import ClientFault
@@ -24,26 +23,29 @@ _COUNTED: Final = (b"anthropic-version", b"anthropic-beta", b"cache-control", b"
 """Headers that say what is asked, beside the body. All others may differ from attempt to attempt."""
 
 
-class TellResponse(Protocol):
-    """Tells the owner's response as it stands now, if there is one; see `gateway.kept`."""
+class Attempts(Protocol):
+    """What earlier attempts at a response have left; see `gateway.kept`. Everything raises StoreFault."""
 
-    def __call__(
+    async def tell(
         self, response_id: str, owner: str, reply: Reply, request_id: bytes, *, is_stream: bool
-    ) -> Awaitable[bool]:
-        """Return whether it was told. Raises StoreFault."""
+    ) -> bool:
+        """Tell the owner's response as it stands, or all its events; False if there is none."""
+
+    async def follow(self, response_id: str, owner: str, reply: Reply, request_id: bytes) -> bool:
+        """Tell all events of an answer that is a run; False if it is none."""
 
 
 class Idempotent:
     """Hands requests to `Idempotency`, and lets the gateway have back those that are to be answered."""
 
     def __init__(
-        self, idempotency: Idempotency, keyring: Keyring, admin_key: str | None, tell: TellResponse
+        self, idempotency: Idempotency, keyring: Keyring, admin_key: str | None, attempts: Attempts
     ) -> None:
-        """`tell` finds what an earlier attempt at a response has left."""
+        """Keep what is answered in `idempotency`; `attempts` are those at responses."""
         self._idempotency = idempotency
         self._keyring = keyring
         self._admin_key = admin_key
-        self._tell = tell
+        self._attempts = attempts
 
     def answer(
         self, request: Request, request_id: bytes, reply: Reply, handle: Callable[[Request, Reply], None]
@@ -52,14 +54,16 @@ class Idempotent:
         key = read_key(request.headers[IDEMPOTENCY_KEY])
         owner = self._owner(request)
 
-        async def find(reply: Reply, answer_id: str) -> bool:
+        async def find(reply: Reply, answer_id: str, *, is_under_way: bool) -> bool:
             if request.path != _RESPONSES or owner is None:
                 return False
             is_stream = _asks_for_stream(request.body)
-            return await self._tell(answer_id, owner, reply, request_id, is_stream=is_stream)
+            if is_under_way:
+                return is_stream and await self._attempts.follow(answer_id, owner, reply, request_id)
+            return await self._attempts.tell(answer_id, owner, reply, request_id, is_stream=is_stream)
 
         def handle_claimed(reply: Reply, claim: Claimed) -> None:
-            handle(replace(request, claim=claim), reply)
+            handle(ClaimedRequest.of(request, claim), reply)
 
         self._idempotency.answer(
             Keyed(

@@ -79,11 +79,15 @@ class KeptResponses:
             KeptReplay(kept, _FROM_THE_FIRST, reply, request_id)
             return True
         if is_stream:
-            return await self._runs.tail(response_id, owner, _FROM_THE_FIRST, reply, request_id)
+            return await self.follow(response_id, owner, reply, request_id)
         body = await self._runs.body(response_id, owner) if kept is None else body_of(kept)
         if body is not None:
             reply.send(200, (JSON_TYPE, (b"x-request-id", request_id)), body)
         return body is not None
+
+    async def follow(self, response_id: str, owner: str, reply: Reply, request_id: bytes) -> bool:
+        """Tell all events of the owner's run, and those to come; False if there is none. Raises StoreFault."""
+        return await self._runs.tail(response_id, owner, _FROM_THE_FIRST, reply, request_id)
 
     def _later(self, body_for: Callable[["_Asked"], Awaitable[bytes | None]]) -> Handler:
         def handler(request: Request, request_id: bytes, reply: Reply) -> None:

@@ -36,6 +36,21 @@ class Keyring:
         """Whether a key is asked for."""
         return bool(self._owners)
 
+    def named(self, name: str | None) -> Owner:
+        """Return the owner whose key has this name; None where there are no keys. Raises ClientFault 400."""
+        if name is None and not self._owners:
+            return ANYBODY
+        for owner in self._owners.values():
+            if owner.name == name:
+                return owner
+        raise ClientFault(
+            "Say with the name of which key it is asked."
+            if name is None
+            else "There is no key of this name.",
+            code="missing_required_parameter" if name is None else "invalid_value",
+            param="key",
+        )
+
     def owner(self, headers: Mapping[bytes, bytes]) -> Owner:
         """Return who asks. Raises ClientFault 401."""
         if not self._owners:

@@ -16,10 +16,27 @@ class Request:
     body: bytes
     peer: str
     """The client's address, "" where there is none."""
-    claim: Claimed | None = None
-    """What its idempotency key has brought; None where it has none."""
 
     @property
-    def answer_id(self) -> bytes:
-        """The id that a response to it is to have; empty where any will do."""
-        return b"" if self.claim is None else self.claim.answer_id.encode()
+    def claim(self) -> Claimed | None:
+        """What its idempotency key has brought; None where it has none, or nobody has looked yet."""
+        return None
+
+
+@dataclass(frozen=True, slots=True)
+class ClaimedRequest(Request):
+    """A request that is answered now, once for its idempotency key."""
+
+    held: Claimed
+
+    @property
+    def claim(self) -> Claimed:
+        """What its idempotency key has brought."""
+        return self.held
+
+    @classmethod
+    def of(cls, request: Request, held: Claimed) -> "ClaimedRequest":
+        """Let `request` have what it has claimed."""
+        return cls(
+            request.method, request.path, request.query, request.headers, request.body, request.peer, held
+        )

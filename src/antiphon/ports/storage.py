@@ -12,6 +12,7 @@ from antiphon.ports.idempotency import ClaimStore
 from antiphon.ports.ledger import Ledger
 from antiphon.ports.runs import RunStore
 from antiphon.ports.stores import CacheLevel, ResponseStore
+from antiphon.ports.vectors import VectorStore
 from antiphon.ports.webhooks import Outbox
 
 
@@ -75,6 +76,10 @@ class Storage(Protocol):
     @property
     def cache(self) -> CacheLevel | None:
         """The second level of the cache; None where the settings want none here."""
+
+    @property
+    def vectors(self) -> VectorStore | None:
+        """Vectors for the semantic level of the cache; None where the settings want none."""
 
     @property
     def flights(self) -> Flights | None:

@@ -68,6 +68,8 @@ class Exchange:
     """Its host, where that is a public one that makes a difference."""
     names: tuple[str, ...] = ()
     """Other names under which clients asked for the model."""
+    cache: dict[str, Any] | None = None
+    """What makes it an entry of the cache, as JSON."""
 
 
 class _Request(msgspec.Struct):
@@ -109,6 +111,7 @@ class _File(msgspec.Struct, kw_only=True):
     request: _Request
     head: _Head
     outcome: _Outcome
+    cache: dict[str, Any] | msgspec.UnsetType = msgspec.UNSET
     frames: list[tuple[int, str | _Bytes]] = msgspec.field(default_factory=list)
 
 
@@ -140,6 +143,7 @@ def to_json(exchange: Exchange) -> bytes:
         ),
         head=_Head(head.status, head.content_type.decode("latin-1"), _shown(head.headers)),
         outcome=_Outcome(outcome.state, outcome.reason, outcome.response_id, outcome.model, outcome.usage),
+        cache=exchange.cache or msgspec.UNSET,
     )
     pretty = msgspec.json.format(msgspec.json.encode(file), indent=2)
     assert pretty.endswith(b'"frames": []\n}')
@@ -184,6 +188,7 @@ def from_json(data: bytes) -> Exchange:
         file.provider_type or "",
         file.provider_host or "",
         file.names or (),
+        file.cache or None,
     )
 
 

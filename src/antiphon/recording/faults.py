@@ -50,9 +50,8 @@ class PlannedFault:
         return msgspec.json.encode({"error": {"message": message, "type": kind, "param": None, "code": code}})
 
     def headers(self) -> tuple[tuple[bytes, bytes], ...]:
-        """Return what comes with a status beside its body."""
-        head = (b"content-type", b"application/json")
-        return (head, (b"retry-after", b"0")) if self.status == _TOO_MANY else (head,)
+        """Return what comes with a status beside its type and body."""
+        return ((b"retry-after", b"0"),) if self.status == _TOO_MANY else ()
 
 
 def parse_fault(text: str) -> PlannedFault:

@@ -72,6 +72,7 @@ def problems(settings: Settings) -> Iterator[Problem]:
     yield from _of_keys(settings.keys)
     yield from _of_responses(settings.responses)
     yield from _of_background(settings)
+    yield from _of_semantic(settings)
     yield from _of_cassette(settings)
     for i, webhook in enumerate(settings.webhooks):
         yield from _of_webhook(("webhooks", i), webhook)
@@ -230,6 +231,26 @@ def _of_background(settings: Settings) -> Iterator[Problem]:
                 f"{at}: neither a provider that is configured nor a type of provider; "
                 f"there is {', '.join(settings.providers) or 'none'}",
             )
+
+
+def _of_semantic(settings: Settings) -> Iterator[Problem]:
+    cache = settings.cache
+    if cache is None or not cache.semantic.enabled:
+        return
+    path, at = ("cache", "semantic"), "cache.semantic"
+    if cache.store == "none":
+        yield Problem(
+            (*path, "enabled"), f"{at}: it finds answers in the second level, and `cache.store` is none"
+        )
+    model = cache.semantic.embedding_model
+    provider = model.partition("/")[0]
+    if provider != "local" and provider not in settings.providers and model not in settings.models:
+        known = ", ".join(settings.providers) or "none"
+        yield Problem(
+            (*path, "embedding_model"),
+            f"{at}.embedding_model: neither an alias, nor a model of a provider that is configured (there is {known}), "
+            "nor local/NAME",
+        )
 
 
 def _of_cassette(settings: Settings) -> Iterator[Problem]:

@@ -159,6 +159,36 @@ class MemoryLevel(Struct, forbid_unknown_fields=True, frozen=True, kw_only=True)
     """Bound of entries and of the forms made of them; the least used go first."""
 
 
+class Semantic(Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):
+    """Answers to requests whose last user text means the same as one that was asked before. See docs/semantic-cache.md."""
+
+    enabled: bool = False
+    """Whether there is such a level."""
+    mode: Literal["on", "shadow"] = "on"
+    """Whether anything is served from it, or only what would have been is compared with what the upstream says."""
+    embedding_model: str = "local/all-minilm"
+    """`provider/model` or an alias, asked like any embeddings model; `local/NAME`, where no provider is named `local`,
+    is a model in this process."""
+    threshold: Literal["learned"] | Annotated[float, Meta(ge=0, le=1)] = "learned"
+    """How alike two texts must be: a cosine, or what was learned for each model to keep `max_error`."""
+    max_error: Annotated[float, Meta(gt=0, lt=1)] = 0.01
+    """The share of wrong answers among hits that is accepted."""
+    verify: Annotated[float, Meta(ge=0, le=1)] = 0.02
+    """The share of would-be hits for which the upstream is asked all the same, so that it goes on learning."""
+    gates: bool = True
+    """Whether texts must agree in numbers, names, negations, code and the like, however alike they are."""
+    max_turns: PositiveInt = 1
+    """Requests in which the user has said more take no part."""
+    max_characters: PositiveInt = 1000
+    """Bound of the last user text."""
+    timeout: Timeout = Timeout(0.5)
+    """Seconds that a request may be held up by the look-up."""
+    max_vectors: PositiveInt = 1_000_000
+    """Bound of the texts in storage; the oldest go first."""
+    memory: Size = Size(256 * 1024 * 1024)
+    """Bound of what each worker has at hand to compare with."""
+
+
 class Cache(Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):
     """The response cache."""
 
@@ -182,6 +212,8 @@ class Cache(Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):
     `redis` that of `redis.url`."""
     lookup_timeout: Timeout = Timeout(0.05)
     """Seconds that a request waits for the second level at most; then it is a miss."""
+    explain_bytes: Size = Size(8 * 1024 * 1024)
+    """Bound of the last requests and answers that each worker remembers, to explain what the cache did with them."""
     in_flight: Literal["shared", "worker"] = "shared"
     """Whether equal requests in flight share one upstream call across all workers and hosts that share a second level,
     or only within each worker."""
@@ -189,6 +221,7 @@ class Cache(Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):
     """Bound of the second level in `storage`; the oldest entries go first. Redis has its own: `maxmemory`."""
     max_entry_bytes: Size = Size(16 * 1024 * 1024)
     """Larger answers are passed on but not kept."""
+    semantic: Semantic = Semantic()
 
 
 class Cassette(Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):
@@ -357,6 +390,8 @@ class Idempotency(Struct, forbid_unknown_fields=True, frozen=True, kw_only=True)
     """Bound of all outcomes in storage; the oldest go first."""
     max_live_bytes: Size = Size(256 * 1024 * 1024)
     """Bound of the requests and answers under way in each worker's memory; beyond it new ones are refused."""
+    lease: Timeout = Timeout(15)
+    """Seconds after which a request whose worker says nothing may be begun again."""
     wait: Duration = Duration(60)
     """Seconds for which a request waits for the outcome of the first, where that is answered by another worker."""
 

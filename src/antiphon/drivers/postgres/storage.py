@@ -22,6 +22,7 @@ from antiphon.drivers.postgres.responses import PostgresResponses
 from antiphon.drivers.postgres.runs import PostgresRuns
 from antiphon.drivers.postgres.worker_metrics import PostgresWorkerMetrics
 from antiphon.ports.storage import StorageUnusable
+from antiphon.ports.vectors import VectorStore
 from antiphon.settings import Settings
 
 
@@ -38,6 +39,7 @@ class PostgresStorage:
             if cache is not None and cache.store == "storage"
             else None
         )
+        self.vectors = _vectors(database, settings)
         self.responses = PostgresResponses(database, wall_clock, max_bytes=settings.responses.max_bytes)
         self.runs = PostgresRuns(database, settings.responses.background.lease, wall_clock)
         self.flights = PostgresFlights(database, self.runs.hints)
@@ -96,6 +98,8 @@ class PostgresStorage:
         """Delete, in the background, what has expired and what is beyond a bound."""
         if self.cache is not None:
             self.cache.sweep(now)
+        if self.vectors is not None:
+            self.vectors.sweep(now)
         self.responses.sweep(now)
         self.conversations.sweep(now)
         self.claims.sweep()
@@ -110,6 +114,15 @@ class PostgresStorage:
     async def close(self) -> None:
         """Finish all writes, and leave the database."""
         await self.database.close()
+
+
+def _vectors(database: Database, settings: Settings) -> VectorStore | None:
+    if settings.cache is None or not settings.cache.semantic.enabled:
+        return None
+    from antiphon.drivers.postgres.vectors import PostgresVectors  # it needs NumPy, which not everybody has
+
+    semantic = settings.cache.semantic
+    return PostgresVectors(database, max_vectors=semantic.max_vectors, memory=semantic.memory)
 
 
 async def inspect_storage(settings: Settings) -> str:

@@ -12,9 +12,11 @@ import signal
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import cast
 
 import httptools
+import msgspec
 import uvloop
 
 from antiphon.drivers.simulator import samples
@@ -145,6 +147,9 @@ class _Connection(asyncio.Protocol):
             if pieces is not None:
                 self._stream(pieces)
                 return
+        if path == _EMBEDDINGS and (count := _inputs(body)) > 1:
+            self._transport.write(_embeddings(count, base64=_BASE64 in body))
+            return
         self._transport.write(self._served.bodies.get(path, _NOT_FOUND))
 
     def _stream(self, pieces: list[bytes]) -> None:
@@ -164,6 +169,31 @@ _COUNTED = b"/chat/completions?usage"
 _NOT_FOUND = Answer(status=404, body=b'{"error":{"message":"unknown path"}}').head() + (
     b'{"error":{"message":"unknown path"}}'
 )
+
+
+class _Embeddings(msgspec.Struct):
+    input: msgspec.Raw
+
+
+_EMBEDDINGS = b"/embeddings"
+_BASE64 = b'"base64"'
+_DIMENSIONS = 1536
+"""Of the vectors of a list, as OpenAI's small model has them."""
+
+
+def _inputs(body: bytes) -> int:
+    try:
+        return len(
+            msgspec.json.decode(msgspec.json.decode(body, type=_Embeddings).input, type=list[msgspec.Raw])
+        )
+    except msgspec.DecodeError:
+        return 1
+
+
+@lru_cache(maxsize=8)
+def _embeddings(count: int, *, base64: bool) -> bytes:
+    body = samples.embeddings_body(count, _DIMENSIONS, base64=base64)
+    return Answer(body=body).head() + body
 
 
 async def _serve(host: str, port: int, served: Served) -> None:

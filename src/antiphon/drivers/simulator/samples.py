@@ -1,6 +1,8 @@
 """Answers of a chosen size, made once: what the simulator serves as a program of its own."""
 
+from base64 import b64encode
 from collections.abc import Iterator
+from struct import pack
 from typing import Any
 
 import msgspec
@@ -249,15 +251,18 @@ def count_tokens_body() -> bytes:
     return b'{"input_tokens":12}'
 
 
-def embeddings_body() -> bytes:
-    """Return one embedding of 256 numbers."""
-    vector = [round((index * 37 % 256 - 128) / 256, 6) for index in range(256)]
+def embeddings_body(count: int = 1, dimensions: int = 256, *, base64: bool = False) -> bytes:
+    """Return `count` embeddings of so many numbers, as numbers or in base64."""
+    vector: Any = [round((index * 37 % 256 - 128) / 256, 6) for index in range(dimensions)]
+    if base64:
+        vector = b64encode(pack(f"<{dimensions}f", *vector)).decode()
+    entries = [{"object": "embedding", "index": index, "embedding": vector} for index in range(count)]
     return msgspec.json.encode(
         {
             "object": "list",
-            "data": [{"object": "embedding", "index": 0, "embedding": vector}],
+            "data": entries,
             "model": _MODEL,
-            "usage": {"prompt_tokens": 8, "total_tokens": 8},
+            "usage": {"prompt_tokens": 8 * count, "total_tokens": 8 * count},
         }
     )
 

@@ -20,6 +20,7 @@ from antiphon.drivers.sqlite.responses import SqliteResponses
 from antiphon.drivers.sqlite.runs import SqliteRuns
 from antiphon.drivers.sqlite.worker_metrics import SqliteWorkerMetrics
 from antiphon.ports.storage import StorageUnusable
+from antiphon.ports.vectors import VectorStore
 from antiphon.settings import Settings
 from antiphon.wire.errors import StoreFault
 
@@ -39,6 +40,7 @@ class SqliteStorage:
             if cache is not None and cache.store == "storage"
             else None
         )
+        self.vectors = _vectors(database, settings)
         self.responses = SqliteResponses(database, wall_clock, max_bytes=settings.responses.max_bytes)
         self.runs = SqliteRuns(database, settings.responses.background.lease, wall_clock)
         self.conversations = SqliteConversations(
@@ -96,6 +98,8 @@ class SqliteStorage:
         """Delete, in the background, what has expired and what is beyond a bound."""
         if self.cache is not None:
             self.cache.sweep(now)
+        if self.vectors is not None:
+            self.vectors.sweep(now)
         self.responses.sweep(now)
         self.conversations.sweep(now)
         self.claims.sweep(now)
@@ -112,6 +116,15 @@ class SqliteStorage:
         """Finish all writes, and close the file."""
         await self.database.close()
         self.claims.leave()
+
+
+def _vectors(database: Database, settings: Settings) -> VectorStore | None:
+    if settings.cache is None or not settings.cache.semantic.enabled:
+        return None
+    from antiphon.drivers.sqlite.vectors import SqliteVectors  # it needs NumPy, which not everybody has
+
+    semantic = settings.cache.semantic
+    return SqliteVectors(database, max_vectors=semantic.max_vectors, memory=semantic.memory)
 
 
 def inspect_storage(settings: Settings) -> str:

@@ -14,9 +14,9 @@ was to have is there.
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
-from typing import Final
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Final, Protocol
 
 from antiphon.engine.idempotency.keeping import Deed, deed_of
 from antiphon.engine.idempotency.recorded import Follower, RecordedReply
@@ -30,10 +30,19 @@ from antiphon.wire.errors import ClientFault, GatewayError, StoreFault
 
 _log = logging.getLogger(__name__)
 
-_LEASE_SECONDS: Final = 15.0
 _SHORTEST_PAUSE, _LONGEST_PAUSE = 0.02, 0.5
 _COME_BACK: Final = (b"retry-after", b"5")
 _PARAM: Final = "Idempotency-Key"
+
+
+class Find(Protocol):
+    """Tells what an earlier attempt has left, or where it is."""
+
+    async def __call__(self, reply: Reply, answer_id: str, *, is_under_way: bool) -> bool:
+        """Tell the response with this id, if it is there; one that is under way only where it can be followed.
+
+        Raises StoreFault.
+        """
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,8 +55,7 @@ class Keyed:
     """A digest of what is asked."""
     handle: Callable[[Reply, Claimed], None]
     """Answers it."""
-    find: Callable[[Reply, str], Awaitable[bool]]
-    """Tells the response with this id that an earlier attempt has left; False if there is none. Raises StoreFault."""
+    find: Find
     refuse: Callable[[Reply, GatewayError], None]
     """Tells a fault in the client's dialect."""
     size: int
@@ -68,6 +76,10 @@ class _Live:
     is_held: bool = False
     is_outcome: bool = True
     """Whether what it is answered with says anything about the request itself."""
+    is_given_up: bool = False
+    """Whether its claim is being released, since it was not done: the next request is another attempt."""
+    noted: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set when storage knows what has become of it."""
 
 
 class Idempotency:
@@ -78,15 +90,12 @@ class Idempotency:
         store: ClaimStore,
         tasks: Tasks,
         settings: Settings,
-        *,
-        lease: float = _LEASE_SECONDS,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """Keep claims in `store`; `clock` is monotonic."""
         self._store = store
         self._tasks = tasks
         self._settings = settings
-        self._lease = lease
         self._clock = clock
         self._live: dict[bytes, _Live] = {}
         self._is_ending = False
@@ -125,8 +134,8 @@ class Idempotency:
     def answer(self, keyed: Keyed, reply: Reply) -> None:
         """Answer a request. Raises GatewayError; faults that come later reach the reply."""
         live = self._live.get(keyed.identity)
-        if live is None:
-            self._begin(keyed, reply)
+        if live is None or live.is_given_up:
+            self._begin(keyed, reply, live)
         elif live.keyed.fingerprint != keyed.fingerprint:
             raise _reused()
         elif not live.recorded.may_be_joined:
@@ -135,7 +144,7 @@ class Idempotency:
             self.replayed += 1
             live.recorded.follow(reply, is_late=True)
 
-    def _begin(self, keyed: Keyed, reply: Reply) -> None:
+    def _begin(self, keyed: Keyed, reply: Reply, earlier: _Live | None) -> None:
         if self.size > self._settings.max_live_bytes:
             raise GatewayError(
                 "Too much is under way for requests with an idempotency key.",
@@ -149,14 +158,17 @@ class Idempotency:
         )
         recorded.follow(reply)
         self._tasks.start(
-            self._claim(live),
+            self._claim(live, earlier),
             "claim an idempotency key",
             on_death=lambda: self._refuse(live, internal_error()),
         )
 
-    async def _claim(self, live: _Live) -> None:
-        """Find out what there is to be told, and tell it, or let it be made."""
+    async def _claim(self, live: _Live, earlier: _Live | None) -> None:
+        """Find out what there is to be told, and tell it, or let it be made; after `earlier` was released."""
         try:
+            if earlier is not None:
+                async with asyncio.timeout(self._settings.wait):
+                    await earlier.noted.wait()
             while not await self._is_settled(live):
                 if self._clock() >= live.give_up_at or not live.recorded.followers:
                     raise _outstanding()
@@ -164,15 +176,19 @@ class Idempotency:
                 live.pause = min(live.pause * 1.5, _LONGEST_PAUSE)
         except GatewayError as fault:
             self._refuse(live, fault)
+        except TimeoutError:
+            self._refuse(live, _outstanding())
 
     async def _is_settled(self, live: _Live) -> bool:
         """Look once; returns whether the answer is told, or made, from now on. Raises GatewayError."""
         keyed, recorded = live.keyed, live.recorded
-        found = await self._store.claim(keyed.identity, keyed.fingerprint, live.answer_id, self._lease)
+        found = await self._store.claim(
+            keyed.identity, keyed.fingerprint, live.answer_id, self._settings.lease
+        )
         match found:
             case Claimed():
                 live.is_held = True
-                if not (found.is_again and await self._finds(live, found.answer_id)):
+                if not (found.is_again and await self._finds(live, found.answer_id, is_under_way=False)):
                     keyed.handle(recorded, found)
                 return True
             case Ended():
@@ -182,14 +198,14 @@ class Idempotency:
                 recorded.tell(found.outcome)
                 return True
             case Held():
-                return await self._finds(live, found.answer_id)
+                return await self._finds(live, found.answer_id, is_under_way=True)
             case Reused():
                 raise _reused()
 
-    async def _finds(self, live: _Live, answer_id: str) -> bool:
-        """Tell the response that an earlier attempt has left, if there is one. Raises GatewayError."""
+    async def _finds(self, live: _Live, answer_id: str, *, is_under_way: bool) -> bool:
+        """Tell what an earlier attempt has left, if it has left anything. Raises GatewayError."""
         marked = self._mark(live)
-        if await live.keyed.find(live.recorded, answer_id):
+        if await live.keyed.find(live.recorded, answer_id, is_under_way=is_under_way):
             return True
         self._unmark(marked)
         return False
@@ -227,9 +243,11 @@ class Idempotency:
         if deed is Deed.DONE:
             self._store.finish(identity, outcome, lambda: self._forget(live))
         else:
+            live.is_given_up = True
             self._store.release(identity, lambda: self._forget(live), was_begun=deed is not Deed.NOT_BEGUN)
 
     def _forget(self, live: _Live) -> None:
+        live.noted.set()
         if self._live.get(live.keyed.identity) is live:
             del self._live[live.keyed.identity]
         if not self._live:
@@ -237,12 +255,12 @@ class Idempotency:
 
     async def _prolong(self) -> None:
         while True:
-            await asyncio.sleep(self._lease / 3)
+            await asyncio.sleep(self._settings.lease / 3)
             held = [identity for identity, live in self._live.items() if live.is_held]
             if not held:
                 continue
             try:
-                await self._store.prolong(held, self._lease)
+                await self._store.prolong(held, self._settings.lease)
             except StoreFault as fault:
                 _log.warning("idempotency keys are not prolonged: %s", fault.message)
 

@@ -7,7 +7,7 @@ asked --all entries there--> put together, recorded
 
 from collections.abc import Callable, Sequence
 
-from antiphon.dialects.items import NotSeparableError, Part, put_together, take_apart
+from antiphon.dialects.items import NotSeparableError, Part, counted, put_together, take_apart
 from antiphon.dialects.native import read_request
 from antiphon.engine.live import LiveRecording
 from antiphon.engine.per_item.found import Found
@@ -15,7 +15,7 @@ from antiphon.engine.producing import native_request
 from antiphon.engine.source import Source
 from antiphon.engine.turn import Turn
 from antiphon.recording import Mode, State
-from antiphon.turn.usage import less, total_usage
+from antiphon.turn.usage import less
 from antiphon.wire.errors import UpstreamFault
 
 _ERROR = 300
@@ -91,7 +91,7 @@ class Fetching:
         self._fetched |= {keys[at].identity: part for at, part in zip(self._asked, parts, strict=True)}
         if self._is_of_another_model(parts[0]):
             self._is_again = True
-            self._found = Found({}, {})
+            self._found = Found()
             self.begin()
         else:
             self._record(parts[0])
@@ -118,10 +118,10 @@ class Fetching:
         parts = [all_parts[key.identity] for key in items.keys]
         items.fetched = self._fetched
         there = sum(key.identity in self._found.parts for key in items.keys)
-        if there:
+        if there and turn.result == "miss":
             turn.result, turn.detail = "partial", f"{there}/{len(items.keys)}"
-        paid = total_usage(items.form.usage(part.counted) for part in self._fetched.values())
-        turn.saved = less(total_usage(items.form.usage(part.counted) for part in parts), paid)
+        paid = items.form.usage(counted(list(self._fetched.values())))
+        turn.saved = less(items.form.usage(counted(parts)), paid)
         self._tell(put_together(parts, items.form.order(parts, turn.ask.request.members), around))
 
     def _tell(self, body: bytes) -> None:

@@ -1,6 +1,7 @@
 """The items of one request: under which keys they are kept, and what the upstream said of those it was asked for."""
 
-from collections.abc import Iterator, Sequence
+import hashlib
+from collections.abc import Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final
 
@@ -9,7 +10,7 @@ from antiphon.dialects.embedding_items import EMBEDDING_ITEMS
 from antiphon.dialects.items import ItemForm, ItemList, NotSeparableError, Part, alone, take_apart
 from antiphon.dialects.native import NativeRequest
 from antiphon.dialects.rerank_items import RERANK_ITEMS
-from antiphon.recording import Recording
+from antiphon.recording import Outcome, Recording
 from antiphon.settings import Provider
 from antiphon.wire.json import Members
 
@@ -26,16 +27,35 @@ class Items:
     """What equal requests in flight know each other by; nothing is kept under it."""
     keys: list[CacheKey]
     """Under which each is kept."""
+    tags: Mapping[bytes, tuple[str, ...]] = field(default_factory=dict, init=False)
+    """Tags beside those of the request, by identities of keys."""
     fetched: dict[bytes, Part] | None = field(default=None, init=False)
     """By identities of keys what the upstream was asked for; None: for all, and its answer is passed as it came."""
 
-    def missing(self, found: "dict[bytes, Part]") -> list[int]:
-        """Return where those stand that are not among `found`, each only once."""
+    def missing(self, found: Container[bytes]) -> list[int]:
+        """Return where those stand whose keys' identities are not among `found`, each only once."""
         places: dict[bytes, int] = {}
         for place, key in enumerate(self.keys):
             if key.identity not in found:
                 places.setdefault(key.identity, place)
         return list(places.values())
+
+    def only(self, tags: Mapping[bytes, tuple[str, ...]]) -> "Items":
+        """Return those alone that `tags` names by the identities of their keys, each with its tags."""
+        places = {key.identity: place for place, key in enumerate(self.keys) if key.identity in tags}.values()
+        keys = [self.keys[place] for place in places]
+        listed = replace(
+            self.listed,
+            items=[self.listed.items[place] for place in places],
+            canonical=[self.listed.canonical[place] for place in places],
+            weights=[self.listed.weights[place] for place in places],
+        )
+        # No request has this key: who asks for the whole list must not join what fetches but a part of it.
+        identity = b"part of " + self.whole.digest + b"".join([key.digest for key in keys])
+        whole = CacheKey(hashlib.sha256(identity).digest()[:16], identity, self.whole.scope)
+        made = Items(self.form, listed, whole, keys)
+        made.tags = tags
+        return made
 
     def recorded(
         self, recording: Recording, ids: Iterator[str]
@@ -59,15 +79,21 @@ class Items:
         ]
 
     def _one(self, recording: Recording, part: Part, recording_id: str) -> Recording:
-        body = alone(part)
-        outcome = replace(recording.outcome, usage=self.form.usage(part.counted))
-        return replace(
-            recording,
+        body, outcome = alone(part), recording.outcome
+        usage = self.form.usage(part.counted)
+        return Recording(
             id=recording_id,
+            dialect=recording.dialect,
+            mode=recording.mode,
+            provider=recording.provider,
+            model=recording.model,
+            started_at=recording.started_at,
+            head=recording.head,
             frames=[body],
             times=recording.times[-1:],
             size=len(body),
-            outcome=outcome,
+            outcome=Outcome(outcome.state, outcome.reason, usage, outcome.response_id, outcome.model),
+            ended_at=recording.ended_at,
         )
 
 

@@ -5,8 +5,9 @@ is: then the request goes upstream as it came, the answer passes as it comes, an
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 
-from antiphon.cache.entry import Entry, Verdict, judge
+from antiphon.cache.entry import Entry
 from antiphon.cache.key import CacheKey
 from antiphon.cache.status import timing_header
 from antiphon.dialects.items import NotSeparableError, Part, put_together, take_apart
@@ -18,6 +19,7 @@ from antiphon.engine.refusals import internal_error, not_cached
 from antiphon.engine.rendition import JSON_TYPE, Rendition
 from antiphon.engine.replaying import Replaying
 from antiphon.engine.source import Source
+from antiphon.engine.staleness import Staleness
 from antiphon.engine.tasks import Tasks
 from antiphon.engine.turn import Turn
 from antiphon.ports.stores import CacheLevel
@@ -35,6 +37,7 @@ class PerItem:
         self,
         *,
         shelves: Shelves,
+        staleness: Staleness,
         producing: Producing,
         replaying: Replaying,
         tasks: Tasks,
@@ -43,6 +46,7 @@ class PerItem:
     ) -> None:
         """Answer from `shelves`; `clock` is monotonic."""
         self._shelves = shelves
+        self._staleness = staleness
         self._producing = producing
         self._replaying = replaying
         self._tasks = tasks
@@ -53,11 +57,26 @@ class PerItem:
         """Answer a turn."""
         self._answer(turn, source, {}, self._shelves.level)
 
+    async def foretell(self, turn: Turn) -> None:
+        """Find out of how many items there are entries, and do nothing else."""
+        items, level = turn.items, self._shelves.level
+        assert items is not None
+        entries = {} if level is None else await level.get_many([key.digest for key in items.keys])
+        found = self._find(turn, {entry.identity: entry for entry in entries.values()})
+        missing = len(items.missing(found.parts))
+        turn.result, turn.detail = ("miss", found.why) if missing else ("hit", "")
+        if missing < len(items.keys) and missing:
+            turn.result, turn.detail = "partial", f"{len(items.keys) - missing}/{len(items.keys)}"
+
     def refresh(self, turn: Turn, source: Source) -> None:
         """Ask the upstream for everything, and keep it."""
         assert turn.items is not None
+        found = Found()
+        if self._staleness.may_stand_in(turn):
+            turn.stand_in = self._staleness.stand_in
+            found.others = self._find(turn, {}).whatever_there_is()
         live = self._producing.begin(turn, source, turn.items.whole, shared=False)
-        self._fetch(turn, live, source, Found({}, {}))
+        self._fetch(turn, live, source, found)
 
     def _answer(
         self, turn: Turn, source: Source, read: Mapping[bytes, Entry], level: CacheLevel | None
@@ -66,10 +85,14 @@ class PerItem:
         items = turn.items
         assert items is not None
         found = self._find(turn, read)
-        missing = items.missing(found.parts)
-        if not missing:
-            self._hit(turn, found)
+        if not items.missing(found.parts):
+            self._replaying.hit(turn, self._whole(turn, found), turn.pace)
+            if found.expired:
+                self._renew(turn, found, source)
             return
+        found = found.fresh()
+        missing = items.missing(found.parts)
+        turn.stand_in = self._staleness.stand_in
         turn.result, turn.detail = "miss", found.why
         key, only_cached = items.whole, turn.controls.only_if_cached
         flight = None if only_cached else self._producing.flight(turn, key)
@@ -113,6 +136,7 @@ class PerItem:
         elif turn.controls.only_if_cached:
             live.fail(not_cached())
         else:
+            found = found.fresh()
             turn.detail = found.why
             self._fetch(turn, live, source, found)
 
@@ -120,18 +144,14 @@ class PerItem:
         """Return the entries in memory, or among those `read`, that may answer the turn now."""
         items, now = turn.items, self._now()
         assert items is not None
-        found = Found({}, {})
+        found = Found()
         for key in items.keys:
             if key.identity in found.parts:
                 continue
             entry = self._newest(key, read)
-            verdict = judge(entry, turn.controls, now)
-            if entry is None or verdict is not Verdict.HIT:
-                found.note(verdict)
-                continue
-            part = self._part(entry)
-            if part is not None:
-                found.add(entry, part)
+            part = None if entry is None else self._part(entry)
+            if entry is not None and part is not None:
+                found.add(entry, part, self._staleness.judge(entry, turn, now))
         found.keep_one_model()
         return found
 
@@ -151,7 +171,8 @@ class PerItem:
             self._shelves.memory.add_rendition(entry, _PART, part, _OF_A_PART)
         return part
 
-    def _hit(self, turn: Turn, found: Found) -> None:
+    def _whole(self, turn: Turn, found: Found) -> Entry:
+        """Make what is replayed of an entry for each item."""
         items = turn.items
         assert items is not None
         parts = [found.parts[key.identity] for key in items.keys]
@@ -160,11 +181,27 @@ class PerItem:
         entry = found_entry(items.whole, entries, self._producing.new_recording_id(), body)
         headers = (JSON_TYPE, timing_header(self._clock() - turn.received_at))
         entry.renditions[turn.ask.asked] = Rendition(body, headers, len(body))
-        self._replaying.hit(turn, entry, turn.pace, None)
+        return entry
+
+    def _renew(self, turn: Turn, found: Found, source: Source) -> None:
+        """Fetch fresh answers to the items that have expired, and to no others, in the background."""
+        assert turn.items is not None
+        expired = [found.entries[identity] for identity in found.expired]
+        items = turn.items.only({entry.identity: entry.tags for entry in expired})
+
+        def send(renewing: Turn, live: LiveRecording, source: Source) -> None:
+            renewing.items = items
+            Fetching(renewing, live, source, Found(), self._clock).begin()
+
+        oldest = min(expired, key=lambda entry: entry.expires_at)
+        self._staleness.refresh(turn, replace(oldest, tags=()), source, items.whole, send)
 
     def _fetch(self, turn: Turn, live: LiveRecording, source: Source, found: Found) -> None:
         items = turn.items
         assert items is not None
+        spare = found.whatever_there_is()
+        if not items.missing(spare.parts) and self._staleness.may_stand_in(turn):
+            live.spare = self._whole(turn, spare)
         is_whole = len(items.missing(found.parts)) == len(items.keys) and not items.listed.is_cut
         if is_whole:
             self._producing.send(turn, live, source)

@@ -1,0 +1,1 @@
+"""The semantic level decides here: what two texts must agree in, and how alike is alike enough."""

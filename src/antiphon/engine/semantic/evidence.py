@@ -1,0 +1,74 @@
+"""What was learned so far, for each model: read from storage, and added to."""
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Callable
+from typing import Final
+
+from antiphon.cache.semantic.learning import Learned, learn
+from antiphon.ports.vectors import MOST_EVIDENCE, Evidence, VectorStore
+from antiphon.wire.errors import StoreFault
+
+_log = logging.getLogger(__name__)
+
+MOST_PAIRS: Final = 20_000
+"""For each model; older ones say nothing any more."""
+NOTHING: Final = learn((), 0.0)
+
+
+class LearnedThresholds:
+    """The threshold of each model."""
+
+    def __init__(
+        self, vectors: VectorStore, max_error: float, fixed: float | None, now: Callable[[], float]
+    ) -> None:
+        """Learn to keep `max_error`; a `fixed` threshold is taken whatever was learned."""
+        self._vectors = vectors
+        self._max_error = max_error
+        self._fixed = fixed
+        self._now = now
+        self._pairs: dict[str, deque[tuple[float, bool]]] = {}
+        self._learned: dict[str, Learned] = {}
+
+    def threshold(self, model: str) -> float | None:
+        """Return what a hit needs; None: nothing is known that would be enough."""
+        if self._fixed is not None:
+            return self._fixed
+        return self._learned.get(model, NOTHING).threshold
+
+    def note(self, model: str, similarity: float, *, agreed: bool, source: str) -> None:
+        """Remember a pair."""
+        self._vectors.note(Evidence(model, similarity, agreed, source, self._now()))
+        self._add(model, similarity, agreed=agreed)
+        self._learn(model)
+
+    async def refresh(self) -> None:
+        """Read what all workers have noted."""
+        try:
+            read = await self._vectors.evidence(MOST_EVIDENCE)
+        except StoreFault as fault:
+            _log.warning("what was learned for the semantic cache cannot be read: %s", fault)
+            return
+        self._pairs = {}
+        for each in reversed(read):
+            self._add(each.model, each.similarity, agreed=each.agreed)
+        pairs = {model: tuple(noted) for model, noted in self._pairs.items()}
+        self._learned = await asyncio.to_thread(
+            lambda: {model: learn(noted, self._max_error) for model, noted in pairs.items()}
+        )
+
+    def models(self) -> dict[str, Learned]:
+        """Return what was learned for each model."""
+        return dict(self._learned)
+
+    def pairs(self, model: str) -> dict[str, int]:
+        """Return how many pairs of a model are known, and how many of them agreed."""
+        noted = self._pairs.get(model, ())
+        return {"known": len(noted), "agreed": sum(agreed for _, agreed in noted)}
+
+    def _add(self, model: str, similarity: float, *, agreed: bool) -> None:
+        self._pairs.setdefault(model, deque(maxlen=MOST_PAIRS)).append((similarity, agreed))
+
+    def _learn(self, model: str) -> None:
+        self._learned[model] = learn(self._pairs[model], self._max_error)
