@@ -22,7 +22,7 @@ def place_of(request, kind):
 
 
 @contextlib.asynccontextmanager
-async def hosts(folder: Path, simulator, place, count=2, *, cache=(), **changes):
+async def hosts(folder: Path, simulator, place, count=2, *, cache=(), clock=None, **changes):
     """Serve with so many gateways."""
     store = "redis" if "redis" in place else "storage"
     cache = Cache(**{"store": store, "lookup_timeout": UNHURRIED, **dict(cache)})
@@ -32,7 +32,7 @@ async def hosts(folder: Path, simulator, place, count=2, *, cache=(), **changes)
             own = folder / f"host-{number}"
             own.mkdir()
             settings = settings_for(own, simulator.base_url, **{**place, "cache": cache, **changes})
-            running = await stack.enter_async_context(serving(settings))
+            running = await stack.enter_async_context(serving(settings, clock))
             client = await stack.enter_async_context(plain_client(running.port))
             made.append(Scene(own, running, simulator, client))
         yield made

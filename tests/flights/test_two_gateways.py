@@ -11,6 +11,7 @@ from e2e.plain_client import plain_client
 from engine.scene import ASKED, CHAT, RESPONSES, run, send, upstream, usage_frame
 from engine.test_coalescing import answer_for, frames_for, frames_from, plain, text_in
 from flights.hosts import ask_later, following, hosts, is_told, place_of, sharing_of
+from serving import Clock
 from waiting import eventually
 
 MIXES = {
@@ -171,6 +172,37 @@ def test_what_was_purged_is_told_to_nobody(tmp_path, place):
             await first.ask()
             first.application.memory.clear()
             assert (await second.ask()).cache_status == "antiphon; fwd=miss; stored"
+            assert len(simulator.calls) == 2
+
+    run(test())
+
+
+def test_what_has_expired_is_told_to_nobody(tmp_path, place):
+    clock = Clock()
+
+    async def test():
+        async with (
+            upstream() as simulator,
+            hosts(tmp_path, simulator, place, clock=clock) as (first, second),
+        ):
+            first.application.second_level.put = lambda entry: None
+            await first.ask(cache={"ttl": 1})
+            clock.now += 2
+            assert (await second.ask()).cache_status == "antiphon; fwd=miss; stored"
+            assert len(simulator.calls) == 2
+
+    run(test())
+
+
+def test_who_wants_no_old_answer_follows_nobody(tmp_path, place):
+    """What is followed may have ended just now."""
+
+    async def test():
+        async with upstream() as simulator, hosts(tmp_path, simulator, place) as (first, second):
+            first.application.second_level.put = lambda entry: None
+            await first.ask()
+            got = await second.ask(headers={"Cache_Control": "max-age=0"})
+            assert got.cache_status == "antiphon; fwd=miss; stored"
             assert len(simulator.calls) == 2
 
     run(test())

@@ -171,6 +171,7 @@ class Application:
                 self.memory,
                 self._tasks,
                 time.monotonic,
+                wall_clock,
                 timeout=cache.lookup_timeout,
                 max_bytes=cache.max_entry_bytes,
             )
@@ -384,6 +385,8 @@ class Application:
         for source in self._sources.values():
             await source.upstream.close()
         await self._webhooks.close()
+        if self.semantic is not None:
+            self.semantic.close()
         if drained is not None:
             await drained()
         await self.accounts.stop()
@@ -477,6 +480,7 @@ class Application:
                 across="max",
             ),
             *(() if self.second_level is None else _gauges_of(self.second_level)),
+            *(() if self.producing.sharing is None else _flight_gauges_of(self.producing.sharing)),
             Gauge("ledger_queued_rows", "Usage rows that are not written yet.", self.accounts.queued),
             Gauge("ledger_lost_rows", "Usage rows lost because storage was gone.", self.accounts.lost),
             Gauge("storage_queued_writes", "Writes that wait for storage.", storage.queued),
@@ -499,6 +503,13 @@ def _gauges_of(level: SecondLevel) -> Iterable[Gauge]:
     yield Gauge("cache_level_dropped_writes", help_, level.dropped)
     help_ = "Stored entries that counted as misses because they cannot be read."
     yield Gauge("cache_unreadable_entries", help_, level.unreadable)
+
+
+def _flight_gauges_of(sharing: Sharing) -> Iterable[Gauge]:
+    yield Gauge("flights_led", "Requests in flight that other workers and hosts may follow.", sharing.led)
+    yield Gauge("flights_followed", "Requests that follow another worker's or host's.", sharing.followed)
+    help_ = "Requests that asked the upstream since it was not said in time whether another worker does."
+    yield Gauge("flights_alone", help_, sharing.alone)
 
 
 async def _sealer(settings: Settings, storage: Storage) -> Sealer:

@@ -131,9 +131,11 @@ async def opened(place: Place, clock: Clock | None = None, **responses: Any) -> 
     if isinstance(place, RedisPlace):
         cache = RedisCache(place.settings, clock or Clock(NOW))
         changes = RedisChanges(place.settings)
-        yield CacheAlone(cache, changes)  # type: ignore[misc]
-        await changes.close()
-        await cache.close()
+        try:
+            yield CacheAlone(cache, changes)  # type: ignore[misc]
+        finally:
+            await changes.close()
+            await cache.close()
         return
     settings = Settings(
         storage=StorageSettings(url=place.url),

@@ -216,7 +216,7 @@ def test_entries_are_made_stale_pinned_and_counted(place):
             # A new answer in its place is pinned too, and what was unpinned stays so.
             cache.put(entry_of("a", stored_at=NOW + 1))
             await cache.pin(entry_of("b").digest, is_pinned=False)
-            cache.put(entry_of("b", is_pinned=True))
+            cache.put(entry_of("b", stored_at=NOW + 2))
             await committed(storage)
             (a,), (b,) = [await cache.select(Selector(digest=entry_of(name).digest), 1) for name in "ab"]
             assert (a.is_pinned, a.stored_at, b.is_pinned) == (True, NOW + 1, False)

@@ -1,10 +1,11 @@
 """The flights that this process leads: kept as long as their answers are made, told to others as soon as some follow.
 
-An answer that was stored is led a little longer than it takes: until everybody finds it in the second level, who comes
-late follows what is complete.
+An answer that was stored is led until its lease runs out: who comes before it is found in the second level follows what
+is complete. So most flights cost one claim and no more.
 """
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -22,7 +23,8 @@ from antiphon.wire.errors import StoreFault
 _log = logging.getLogger(__name__)
 
 _RENEW_SECONDS: Final = LEASE_SECONDS / 4
-_LINGER_SECONDS: Final = 1.0
+_GATHER_SECONDS: Final = 0.01
+"""Between two looks at all flights, however many hints come."""
 _CLOSE_SECONDS: Final = 1.0
 
 
@@ -34,8 +36,8 @@ class Lead:
     live: LiveRecording
     key: CacheKey
     renewed_at: float
-    ends_at: float | None = None
-    """When it is let go; None: its answer is still made."""
+    is_over: bool = False
+    """Whether its answer has ended."""
     publisher: Publisher | None = None
     is_hinted: bool = False
     """Whether somebody has perhaps begun to follow, or left."""
@@ -52,14 +54,16 @@ class Leading:
         memory: MemoryCache,
         tasks: Tasks,
         clock: Callable[[], float],
+        wall_clock: Callable[[], float],
         *,
         max_bytes: int,
     ) -> None:
-        """Lead in `place`, and tell up to `max_bytes` of an answer there."""
+        """Lead in `place`, and tell up to `max_bytes` of an answer there; `clock` is monotonic."""
         self._place = place
         self._memory = memory
         self._tasks = tasks
         self._clock = clock
+        self._now = wall_clock
         self._max_bytes = max_bytes
         self._leads: dict[bytes, Lead] = {}
         self._by_live: dict[LiveRecording, Lead] = {}
@@ -80,9 +84,11 @@ class Leading:
     def again(self, flight: bytes, live: LiveRecording, key: CacheKey) -> bool:
         """Lead a flight with another answer, if it is still led here and nobody is told of the one before."""
         lead = self._leads.get(flight)
-        if lead is None or lead.ends_at is None or lead.publisher is not None or lead.is_given_up:
+        if lead is None or not lead.is_over or lead.publisher is not None or lead.is_given_up:
             return False
-        lead.live, lead.key, lead.ends_at = live, key, None
+        lead.live, lead.key, lead.is_over = live, key, False
+        lead.is_hinted = True
+        self._wanted.set()
         self._by_live[live] = lead
         return True
 
@@ -98,7 +104,7 @@ class Leading:
         if lead is None:
             return
         lead.is_given_up = lead.is_given_up or not may_be_told(live)
-        lead.ends_at = self._clock() + (_LINGER_SECONDS if live.stored else 0.0)
+        lead.is_over = True
         if lead.publisher is not None:
             lead.publisher.on_end()  # also where it listens no more, since nobody follows
         if not live.stored:
@@ -126,12 +132,12 @@ class Leading:
                 _log.warning("flights are not shared with other processes: %s", fault.message)
                 self._drop_unheld()
                 await asyncio.sleep(_RENEW_SECONDS)
+            await asyncio.sleep(_GATHER_SECONDS)
 
     def _drop_unheld(self) -> None:
         """Forget what is over, and is let go by its lease as well."""
-        before = self._clock() - LEASE_SECONDS
         for lead in tuple(self._leads.values()):
-            if lead.publisher is None and lead.ends_at is not None and lead.ends_at < before:
+            if lead.is_over and lead.publisher is None and self._clock() > lead.renewed_at + LEASE_SECONDS:
                 self._drop(lead)
 
     async def close(self) -> None:
@@ -139,16 +145,16 @@ class Leading:
         held = [lead.claim for lead in self._leads.values()]
         if not held:
             return
-        try:
+        with contextlib.suppress(StoreFault, TimeoutError):  # then their leases run out
             async with asyncio.timeout(_CLOSE_SECONDS):
                 await self._place.release(held, even_if_followed=True)
-        except (StoreFault, TimeoutError):
-            pass  # their leases run out
 
     async def _renew(self) -> None:
         now = self._clock()
         due = [
-            lead for lead in self._leads.values() if lead.is_hinted or now - lead.renewed_at >= _RENEW_SECONDS
+            lead
+            for lead in self._leads.values()
+            if lead.is_hinted or (now - lead.renewed_at >= _RENEW_SECONDS and not lead.is_over)
         ]
         if not due:
             return
@@ -182,7 +188,7 @@ class Leading:
         if lead.publisher is not None:
             lead.publisher.attend()
             return
-        if lead.ends_at is not None and not self._may_still_be_told(lead):
+        if lead.is_over and not self._may_still_be_told(lead):
             lead.is_given_up = True
             self._wanted.set()
             return
@@ -193,28 +199,31 @@ class Leading:
         self._tasks.start(self._publish(lead, publisher), "tell an answer to other processes")
 
     def _may_still_be_told(self, lead: Lead) -> bool:
-        """Whether an answer that has ended is still what an equal request would get: it may have been purged."""
+        """Whether an answer that has ended is what an equal request gets: it may have been purged, or expired."""
         if not may_be_told(lead.live):
             return False
         if not lead.live.stored:
             return True
+        if lead.live.parts:
+            return all(part.is_current and part.expires_at > self._now() for part in lead.live.parts)
         entry = self._memory.get(lead.key.digest, lead.key.identity)
-        return entry is not None and entry.recording is lead.live.recording
+        is_there = entry is not None and entry.recording is lead.live.recording
+        return is_there and entry is not None and entry.expires_at > self._now()
 
     async def _publish(self, lead: Lead, publisher: Publisher) -> None:
         is_told = await publisher.run()
         lead.publisher = None
-        lead.claim = publisher.claim
+        lead.claim, lead.renewed_at = publisher.claim, self._clock()
         lead.is_given_up = lead.is_given_up or not is_told
         publisher.leave()
         self._wanted.set()
 
     async def _let_go(self) -> None:
-        now = self._clock()
+        self._drop_unheld()
         silent = [lead for lead in self._leads.values() if lead.publisher is None]
         await self._release([lead for lead in silent if lead.is_given_up], even_if_followed=True)
-        over = [lead for lead in silent if lead.ends_at is not None and lead.ends_at <= now]
-        await self._release([lead for lead in over if not lead.is_given_up], even_if_followed=False)
+        over = [lead for lead in silent if lead.is_over and not lead.live.stored and not lead.is_given_up]
+        await self._release(over, even_if_followed=False)
 
     async def _release(self, leads: Sequence[Lead], *, even_if_followed: bool) -> None:
         if not leads:

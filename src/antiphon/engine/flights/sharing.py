@@ -59,6 +59,7 @@ class Sharing:
         memory: MemoryCache,
         tasks: Tasks,
         clock: Callable[[], float],
+        wall_clock: Callable[[], float],
         *,
         timeout: float,
         max_bytes: int,
@@ -70,7 +71,7 @@ class Sharing:
         self._clock = clock
         self._timeout = timeout
         self._rests_until = 0.0
-        self._leading = Leading(place, memory, tasks, clock, max_bytes=max_bytes)
+        self._leading = Leading(place, memory, tasks, clock, wall_clock, max_bytes=max_bytes)
         self._following = Following(place, tasks, clock, relabel=producer.relabel, lost=self._lost)
         self.look_again: Callable[[Sequence[Turn], Source, CacheKey], None] | None = None
         """Answers turns whose leader is gone: perhaps it has left an answer in the cache."""
@@ -99,6 +100,10 @@ class Sharing:
 
     def depart(self, turn: Turn, live: LiveRecording, source: Source, key: CacheKey) -> None:
         """Ask the upstream, or let `live` follow whoever does."""
+        if turn.controls.max_age is not None or turn.controls.min_fresh:
+            # It wants what is made now, and a flight may be over.
+            self._producer.ask(turn, live, source)
+            return
         flight = flight_of(turn.ask.owner, key, turn.era)
         if self._leading.again(flight, live, key) or self._clock() < self._rests_until:
             self._producer.ask(turn, live, source)
