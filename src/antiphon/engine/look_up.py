@@ -155,6 +155,10 @@ class LookUp:
         turn.result, turn.detail = "miss", verdict.reason
         if self._producing.flight(turn, key) is not None:
             turn.result = "collapsed"
+            return
+        self._ask_meaning(turn, source, key, cache)
+        if self._semantic is not None and await self._semantic.foretell(turn):
+            turn.result, turn.detail = "semantic", ""
 
     @staticmethod
     def _controls(turn: Turn, headers: Mapping[bytes, bytes], cache: Cache) -> Controls:
@@ -288,6 +292,7 @@ class LookUp:
             return
         first.result = "miss"
         live = self._producing.begin(first, source, key, shared=True)
+        live.spare = first.entry
         for turn in others:
             self._producing.join(turn, live)
         if self._shelves.level is None:
