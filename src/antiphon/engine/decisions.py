@@ -5,7 +5,7 @@ somebody asks.
 """
 
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -43,6 +43,8 @@ class Decision:
     recording: Recording | None = None
     """What the request was answered from; None: it is not sent."""
     ending: Ending | None = None
+    meaning: Mapping[str, str | float | None] | None = None
+    """What was found by its meaning, where that was looked for."""
 
 
 def decision_of(turn: Turn, time: float) -> Decision:
@@ -106,6 +108,7 @@ _Noted = tuple[
     bool,
     Recording | None,
     Ending | None,
+    Mapping[str, str | float | None] | None,
 ]
 
 
@@ -126,6 +129,8 @@ def _noted(turn: Turn, time: float, recording: Recording | None, ending: Ending 
         turn.pays,
         recording,
         ending,
+        # Not the question itself, which holds entries.
+        None if turn.question is None else turn.question.told(),
     )
 
 

@@ -109,6 +109,8 @@ class Explaining:
         }
         if decision.result == "bypass":
             told["rule"] = {"name": decision.detail, "said_by": decision.controls.said_by}
+        if decision.meaning is not None:
+            told["semantic"] = decision.meaning
         if decision.items:
             told["items"] = decision.items
         if entry is not None:
