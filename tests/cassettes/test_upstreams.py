@@ -364,6 +364,29 @@ def test_a_gateway_that_serves_records_too(tmp_path):
     assert [name[:4] for name in recordings(tape)] == ["0001", "0002"]
 
 
+def test_what_cannot_be_written_is_told_in_the_log_and_passes_on(tape, caplog):
+    """The answer matters more than its recording."""
+    with upstreams() as upstream, upstream.scripted.playing(scenarios.plain):
+
+        def ask(gateway):
+            tape.write_text("not a folder")
+            return say(gateway), gateway.recorded
+
+        assert record(tape, upstream, ask) == (scenarios.TEXT, 0)
+    assert "exchange 1 is not recorded: Not a directory" in caplog.text or "File exists" in caplog.text
+
+
+def test_one_file_is_a_cassette_too(tape):
+    """With an exchange a line; `once` does not record over it."""
+    with upstreams() as upstream, upstream.scripted.playing(scenarios.plain):
+        record(tape, upstream, say)
+    (file,) = tape.iterdir()
+    lines = tape.with_suffix(".jsonl")
+    lines.write_text(json.dumps(json.loads(file.read_text())) + "\n")
+    with antiphon.cassettes.use(lines, mode="once") as gateway:
+        assert say(gateway) == scenarios.TEXT
+
+
 def test_a_cassette_with_a_broken_file_says_which(tape):
     """Before anything is asked."""
     tape.mkdir()
