@@ -122,6 +122,30 @@ def test_a_request_that_is_nested_deeply_is_recorded_and_found_again(tape):
         assert asyncio.run(ask(gateway)) == (status, told)
 
 
+def test_chains_and_background_answers_are_played(tape):
+    """What the gateway keeps itself is not in the cassette: ids that it makes anew lead to the same requests."""
+
+    def ask(gateway):
+        client = gateway.openai(max_retries=0)
+        stream = client.responses.create(model="gpt-5.2", input="One", background=True, stream=True)
+        first = list(stream)[-1].response
+        second = client.responses.create(
+            model="gpt-5.2", input="Two", previous_response_id=first.id, instructions="Be brief."
+        )
+        told = client.responses.retrieve(second.id)
+        return first.id, [first.status, first.output_text, told.output_text]
+
+    def answer(asked, _turn):
+        return Says(texts=(" and ".join(text for _, text in asked.texts),))
+
+    with upstreams() as upstream, upstream.scripted.playing(answer):
+        first_id, told = record(tape, upstream, ask)
+    assert told == ["completed", "One", "One and One and Two"]
+    with antiphon.cassettes.use(tape, mode="strict") as gateway:
+        again_id, again = ask(gateway)
+    assert (again, again_id != first_id) == (told, True)
+
+
 def test_models_keep_the_names_that_a_configuration_gave_them(tape, tmp_path):
     """Without the configuration too."""
     with upstreams() as upstream, upstream.scripted.playing(scenarios.plain):
