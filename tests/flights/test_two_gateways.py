@@ -53,17 +53,20 @@ def test_two_hosts_share_one_call(tmp_path, place, path, mix):
     run(test())
 
 
-def test_the_nodes_of_a_cluster_will_do(tmp_path, request):
+@pytest.mark.parametrize("kind", ["cluster", "sqlite"])
+def test_the_nodes_of_a_cluster_and_the_file_of_one_host_will_do(tmp_path, request, kind):
+    """Also for who comes in the middle."""
     gate = asyncio.Event()
 
     async def test():
-        place = place_of(request, "cluster")
-        answer = answer_for(CHAT, stream=True, gate=gate)
+        place = place_of(request, kind)
+        answer = answer_for(CHAT, stream=True, gate=gate, gate_at=4)
         async with upstream([answer]) as simulator, hosts(tmp_path, simulator, place) as (first, second):
             ask_later(first, stream=True)
             await simulator.wait_for_calls(1)
+            await eventually(lambda: simulator.calls[0].parts_sent == 4)
             ask_later(second, stream=True)
-            await following(second)
+            await eventually(lambda: told_to(second) == 4)
             gate.set()
             assert (await second.client.answer()).body == (await first.client.answer()).body
             assert len(simulator.calls) == 1
@@ -99,6 +102,11 @@ def test_fifty_requests_on_three_hosts(tmp_path, place):
             assert sorted(rows) == ["collapsed"] * 49 + ["miss"]
 
     run(test())
+
+
+def told_to(host):
+    """How many frames a host has that it follows."""
+    return sum(len(live.recording.frames) for live in host.application.producing._live if live.is_followed)
 
 
 class Counted:
