@@ -96,6 +96,32 @@ def test_asynchronous_clients_are_handed_out(tape):
         assert asyncio.run(ask(gateway)) == said == (scenarios.TEXT, scenarios.TEXT)
 
 
+def test_a_cassette_that_was_written_by_hand_plays_too():
+    """It says of no provider what type it is; what is there in a dialect answers in it."""
+    with antiphon.cassettes.use("builtin:demo", mode="replay") as gateway:
+        answer = gateway.openai().responses.create(model="demo", input="What is this?")
+        assert answer.output_text.startswith("Hello! This is Antiphon's demo cassette")
+        assert answer.output[0].type == "reasoning"
+        assert say(gateway, "demo", content="What is this?") == answer.output_text
+
+
+def test_a_request_that_is_nested_deeply_is_recorded_and_found_again(tape):
+    """As a text, if it is not to be read."""
+    deep = "[" * 600 + "]" * 600
+    body = f'{{"model": "gpt-5.2", "messages": {json.dumps(QUESTION)}, "deep": {deep}}}'.encode()
+
+    async def ask(gateway):
+        async with plain_client(int(gateway.url.rpartition(":")[2])) as client:
+            answer = await client.post("/v1/chat/completions", body)
+            return answer.status, answer.body
+
+    with upstreams(Answer(body=chat_answer("Deep."))) as upstream:
+        status, told = record(tape, upstream, lambda gateway: asyncio.run(ask(gateway)))
+    assert (status, b"Deep." in told) == (200, True)
+    with antiphon.cassettes.use(tape, mode="strict") as gateway:
+        assert asyncio.run(ask(gateway)) == (status, told)
+
+
 def test_models_keep_the_names_that_a_configuration_gave_them(tape, tmp_path):
     """Without the configuration too."""
     with upstreams() as upstream, upstream.scripted.playing(scenarios.plain):

@@ -1,5 +1,6 @@
 """Answers that are lists: taken apart by item, and put together again."""
 
+import contextlib
 import json
 
 import pytest
@@ -127,6 +128,43 @@ def test_an_answer_that_does_not_fit_is_not_taken_apart(answer):
 def test_what_cannot_be_read_is_not_taken_apart(body):
     with pytest.raises(NotSeparableError):
         take_apart(body, (1,))
+
+
+loose = st.one_of(values, st.sampled_from([10**30, 1e308, float("1e-320"), "\ud83d", {"a": {"b": 1.5}}]))
+answers = st.fixed_dictionaries(
+    {
+        "data": st.lists(
+            st.fixed_dictionaries(
+                {}, optional={"index": st.sampled_from([0, 1, 2, -1, 0.0, "0"]), "x": loose}
+            ),
+            max_size=3,
+        )
+    },
+    optional={"usage": st.dictionaries(st.sampled_from(["a", "b"]), loose), "meta": loose, "model": loose},
+)
+
+
+@given(st.lists(answers, min_size=1, max_size=3), st.lists(st.integers(0, 10**12), max_size=3))
+def test_whatever_upstreams_answer_it_is_put_together_or_refused(bodies, weights):
+    """Numbers beyond any count, halves of characters, usage of any shape: no other fault comes out of it."""
+    parts = []
+    for body in bodies:
+        with contextlib.suppress(NotSeparableError):
+            parts += apart(body, weights)
+    if parts:
+        assert len(whole(parts, parts[-1])["data"]) == len(parts)
+
+
+@pytest.mark.parametrize("depth", [20, 300, 970, 5000])
+def test_usage_may_be_nested_as_deeply_as_anybody_likes(depth):
+    nested = b'{"a":' * depth + b"1" + b"}" * depth
+    body = b'{"data":[{"index":0},{"index":1}],"usage":%b}' % nested
+    try:
+        parts = take_apart(body, (1, 1))
+    except NotSeparableError:
+        assert depth > 300
+    else:
+        assert nested in put_together(parts, (0, 1))
 
 
 def test_entries_without_any_index_are_in_the_order_of_the_items():

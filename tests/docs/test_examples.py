@@ -160,7 +160,7 @@ def check_commands(line):
                 assert result.exit_code == 0, result.output
             case ["pip", "install", what]:
                 assert (
-                    re.fullmatch(r"antiphon(\[(demo|postgres,redis)\])?", what)
+                    re.fullmatch(r"antiphon(\[(demo|postgres,redis|semantic)\])?", what)
                     or what.partition("[")[0] in CLIENTS
                 )
             case _:

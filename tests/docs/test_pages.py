@@ -74,7 +74,7 @@ def test_every_dialect_has_its_samples():
 def test_the_readme_gives_a_reason_for_each_dependency():
     """The tables name what pyproject.toml names, in the same order."""
     expected = requirement_names(PROJECT["project"]["dependencies"])
-    for extra in ("demo", "postgres", "redis", "tokens"):
+    for extra in ("demo", "postgres", "redis", "tokens", "semantic"):
         expected += requirement_names(PROJECT["project"]["optional-dependencies"][extra])
     section = BY_NAME["README.md"].read_text().partition("## Dependencies")[2].partition("\n## ")[0]
 

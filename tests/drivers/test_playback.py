@@ -187,6 +187,22 @@ def test_a_strict_playback_names_the_nearest_recording():
     ) in error["message"]
 
 
+@pytest.mark.parametrize(
+    ("recorded", "asked", "told"),
+    [
+        ("x" * 99 + "one", "x" * 99 + "two", 'recorded "…xxxxxxxxxxxxxxxxone", asked "…xxxxxxxxxxxxxxxxtwo"'),
+        ("a" * 61, "b", 'recorded "' + "a" * 60 + '…", asked "b"'),
+        (None, True, "recorded null, asked true"),
+        ([1, 2], {"a": 1, "b": 2}, "recorded a list of 2, asked {a, b}"),
+        ({"k" * 40: 1, "l" * 40: 2}, 1.5, "recorded {" + "k" * 40 + ", " + "l" * 17 + "…, asked 1.5"),
+    ],
+)
+def test_what_differs_is_told_in_few_words(recorded, asked, told):
+    """Long texts are cut where they begin to differ."""
+    sink = play([taped({"messages": recorded})], request({"messages": asked}), strict=True)
+    assert f"differs in `messages` ({told})." in msgspec.json.decode(sink.body)["error"]["message"]
+
+
 def test_a_dialect_that_was_never_recorded_is_not_found():
     """Also where the playback is not strict."""
     sink = play([HELLO], request({"input": "x"}, dialect="responses"))

@@ -25,7 +25,7 @@ def listing(*names):
 class Known:
     """A catalogue over providers at these addresses, each `None` or the models that the settings name."""
 
-    def __init__(self, clock=None, **providers):
+    def __init__(self, clock=None, others=None, **providers):
         self.clock = clock or Clock()
         settings = {
             name: Provider(type="openai-chat", base_url=base_url, models=models)
@@ -37,7 +37,7 @@ class Known:
             )
             for name, provider in settings.items()
         }
-        aliases = {"fast": Model(target="one/llama")}
+        aliases = {"fast": Model(target="one/llama")} | ({"*": Model(target=others)} if others else {})
         self.catalogue = Catalogue(Resolver(settings, aliases), self.sources, self.clock)
 
     async def __aenter__(self):
@@ -105,6 +105,22 @@ def test_an_upstream_is_asked_when_a_name_needs_it():
                 assert len(simulator.calls) == 2
 
     run(test())
+
+
+def test_what_no_list_has_goes_where_all_others_go():
+    """Only when the upstreams were asked, or could not be."""
+
+    async def test():
+        async with (
+            Simulator(listing("gpt-x")) as simulator,
+            Known(one=(simulator.base_url, None), two=(simulator.base_url, ()), others="two/*") as catalogue,
+        ):
+            assert catalogue.resolve("gpt-y") is None
+            assert target_of(await catalogue.resolve_listed("gpt-y")) == "two/gpt-y"
+            assert target_of(catalogue.resolve("gpt-y")) == "two/gpt-y"
+            assert target_of(catalogue.resolve("gpt-x")) == "one/gpt-x"
+
+    asyncio.run(test())
 
 
 def test_many_who_ask_at_once_share_one_list():

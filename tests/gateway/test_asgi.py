@@ -183,6 +183,28 @@ def test_a_server_that_refuses_to_send_ends_the_upstream_call(tmp_path):
     play(tmp_path, scenario, Answer(frames=chat_frames(6), gate=asyncio.Event(), gate_at=3))
 
 
+def test_a_client_with_an_idempotency_key_may_leave_and_come_back(tmp_path):
+    """The answer goes on without it."""
+    gate = asyncio.Event()
+    frames = responses_frames(20)
+    body = b'{"model":"up/gpt-test","input":"Hi","stream":true}'
+    headers = [(b"content-type", b"application/json"), (b"idempotency-key", b'"one"')]
+
+    async def scenario(app, upstream):
+        leaving = Caller(app, path="/v1/responses", body=body, headers=headers)
+        await eventually(lambda: leaving.body)
+        leaving.leave()
+        await leaving.task
+        gate.set()
+        told = await Caller(app, path="/v1/responses", body=body, headers=headers).answer()
+        assert told.headers[b"idempotency-replayed"] == b"true"
+        assert told.body.startswith(leaving.body)
+        assert b"response.completed" in told.body
+        assert len(upstream.calls) == 1
+
+    play(tmp_path, scenario, Answer(frames=frames, gate=gate, gate_at=5))
+
+
 def test_a_client_that_leaves_in_its_request_is_not_answered(tmp_path):
     """Half a body is no request."""
 

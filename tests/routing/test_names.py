@@ -86,3 +86,18 @@ def test_names_are_aliases_and_then_everything_listed():
         "local/org/thing",
         "openai/gpt-5",
     ]
+
+
+@pytest.mark.parametrize(
+    ("target", "expected"),
+    [("openai/*", Target("openai", "new", "new")), ("local/one", Target("local", "one", "new"))],
+)
+def test_the_alias_for_all_other_names_keeps_the_name_or_replaces_it(target, expected):
+    """It is no name of a model itself, and is not shown as one."""
+    everything = Resolver(PROVIDERS, {**MODELS, "*": Model(target=target)})
+    assert everything.other("new") == expected
+    assert everything.other("") is None
+    assert resolver.other("new") is None
+    assert "*" not in everything.names({})
+    with pytest.raises(ClientFault):
+        everything.resolve("*", {})

@@ -44,6 +44,8 @@ class ScriptedUpstream:
     def __call__(self, received: Received) -> Answer:
         """Answer a request."""
         _, kind, path = received.path.split("/", 2)
+        if received.method == "GET" and path.endswith("models"):
+            return Answer(body=b'{"object":"list","data":[],"models":[]}')
         dialect, model = _dialect_of(path)
         self.calls.append(received)
         body = json.loads(received.body)

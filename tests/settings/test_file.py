@@ -177,6 +177,14 @@ log: {level: debug, requests: false}
         ),
         ("providers: {a: {type: openai, pace: quick}}", "1:37: providers.a.pace: expected instant, recorded"),
         ("providers: {a: {type: openai, headers: {'x y': z}}}", "1:48: providers.a.headers: not a header"),
+        ("cassette: {pace: quick}", "1:18: cassette.pace: expected instant, recorded"),
+        ("cassette: {redact: [a..b]}", "1:21: cassette.redact[0]: expected a path such as metadata.email"),
+        ("cassette: {redact_text: ['(']}", "1:26: cassette.redact_text[0] is no regular expression"),
+        ("cassette: {faults: ['503', break]}", "1:28: cassette.faults[1]: expected break@3"),
+        (
+            "{cassette: {record: x}, server: {workers: 2}}",
+            "1:21: cassette.record: a cassette is recorded by one process",
+        ),
         (
             "providers: {a: {type: openai, base_url: ftp://x}}",
             "1:41: providers.a.base_url: expected http(s)://",

@@ -118,3 +118,13 @@ def test_texts_have_as_much_in_common_as_they_begin_with(common, one, other):
         length in {len(common + one), len(common + other)}
         or (common + one)[length] != (common + other)[length]
     )
+
+
+def test_another_measure_may_find_things_the_same():
+    """At every level."""
+
+    def has_b(mine, _theirs):
+        return isinstance(mine, dict) and "b" in mine
+
+    found = differences({"a": {"b": 1}, "c": [2]}, {"a": 3, "c": [4]}, same=has_b)
+    assert [difference.path for difference in found] == ["c[0]"]

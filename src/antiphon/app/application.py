@@ -348,6 +348,8 @@ class Application:
         for source in self._sources.values():
             await source.upstream.close()
         await self._webhooks.close()
+        if self.semantic is not None:
+            self.semantic.close()
         if drained is not None:
             await drained()
         await self.accounts.stop()

@@ -22,7 +22,6 @@ from antiphon.settings import (
     Model,
     Provider,
     ProviderType,
-    Server,
     Settings,
     Storage,
     checked,
@@ -39,6 +38,7 @@ _TYPE_OF_DIALECT: Final = {
     "gemini": "gemini",
     "ollama": "ollama",
 }
+_HOST: Final = "127.0.0.1"
 _NOWHERE: Final = "http://recorded.invalid/v1"
 """The address of providers that are not asked."""
 
@@ -80,7 +80,7 @@ def settings_for(wanted: Wanted, environ: Mapping[str, str], cwd: Path, scratch:
     return checked(
         replace(
             settings,
-            server=Server(port=settings.server.port),
+            server=replace(settings.server, host=_HOST, workers=1, role="api,worker"),
             cache=None,  # an answer from the cache would be missing in the cassette
             cassette=Cassette(
                 record=wanted.cassette,
@@ -107,8 +107,13 @@ def _without_file(wanted: Wanted, recorded: list[Exchange], environ: Mapping[str
         known = providers.get(name)
         if known is None:
             providers[name] = _recorded_provider(exchange)
-        elif known.models is not None and model not in known.models:
-            providers[name] = replace(known, models=(*known.models, model))
+        elif known.models is not None:
+            models_of = dict.fromkeys((*known.models, model))
+            # Of a provider whose type nobody has written down the richest dialect tells most.
+            is_guessed = not exchange.provider_type and exchange.recording.dialect == "responses"
+            providers[name] = replace(
+                known, models=tuple(models_of), type="openai" if is_guessed else known.type
+            )
         models.update({alias: Model(target=f"{name}/{model}") for alias in exchange.names if alias != "*"})
     if not providers and wanted.is_offline:
         # A program that asks for nothing needs no recordings; who asks is told that there are none.

@@ -16,7 +16,6 @@ from antiphon.cli.serve import serve
 from antiphon.drivers.cassette_files import last_order, write_exchange
 from antiphon.drivers.vcr import read_vcr
 from antiphon.recording.redaction import Redaction
-from antiphon.settings import Server
 
 
 def run(command: Sequence[str], cassette: str, mode: str, **options: Any) -> int:
@@ -55,7 +54,7 @@ def serve_cassette(cassette: str, mode: str, port: int, **options: Any) -> int:
     """Serve from a cassette until told to stop. Raises ConfigurationError, OSError."""
     with tempfile.TemporaryDirectory(prefix="antiphon-") as scratch:
         settings = settings_for(Wanted(cassette, mode, **options), os.environ, Path.cwd(), Path(scratch))
-        settings = replace(settings, server=Server(port=port))
+        settings = replace(settings, server=replace(settings.server, port=port))
 
         def greet(bound: int) -> None:
             url = f"http://{settings.server.host}:{bound}"

@@ -4,7 +4,6 @@ An entry names in `index` the item that it is for. What stands around the list i
 that count (in `usage` and `meta`) its share, of everything else a copy. Vectors are never read: they stay bytes.
 """
 
-import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -14,7 +13,7 @@ import msgspec
 
 from antiphon.turn.usage import Usage
 from antiphon.wire.json import Members, write_members
-from antiphon.wire.objects import DECODE_FAULTS
+from antiphon.wire.objects import DECODE_FAULTS, write_text
 
 MOST_ITEMS: Final = 2048
 """As many as OpenAI takes. What is done for each of them holds up other clients: longer lists are one thing."""
@@ -22,6 +21,8 @@ _LISTS: Final = ("data", "results")
 """What the list of entries is called."""
 _COUNTED: Final = ("usage", "meta")
 """Members that say what the whole list has used."""
+_DEEPEST: Final = 8
+"""Objects in them that may count."""
 _INDEX: Final = "index"
 _EMPTY: Final = msgspec.Raw(b"[]")
 
@@ -109,7 +110,7 @@ def take_apart(body: bytes, weights: Sequence[int]) -> list[Part]:
     """
     around, name, entries = _read(body)
     places = _places(entries, len(weights))
-    counted: dict[str, Any] = {each: _any(around[each]) for each in _COUNTED if each in around}
+    counted = _read_counted(around)
     shares = [counted] if len(entries) == 1 else _shares(counted, weights)
     around = {**around, name: _EMPTY}
     by_place = dict(zip(places, entries, strict=True))
@@ -131,7 +132,7 @@ def put_together(parts: Sequence[Part], places: Sequence[int], around: Part | No
         if name == model.list_name:
             _write_entries(pieces, parts, places)
         elif name in _COUNTED:
-            pieces.append(_encode(_counted(name, parts, model)))
+            pieces.append(write_text(_counted(name, parts, model)).encode())
         else:
             pieces.append(value)
     pieces.append(b"}")
@@ -177,6 +178,13 @@ def _read(body: bytes) -> tuple[Members, str, list[Members]]:
     except DECODE_FAULTS as error:
         raise NotSeparableError(f"it cannot be read: {error}") from error
     raise NotSeparableError("it has no list of entries")
+
+
+def _read_counted(around: Members) -> dict[str, Any]:
+    try:
+        return {name: _any(around[name]) for name in _COUNTED if name in around}
+    except DECODE_FAULTS as error:
+        raise NotSeparableError(f"what it has used cannot be read: {error}") from error
 
 
 def _places(entries: Sequence[Members], count: int) -> Sequence[int]:
@@ -229,22 +237,21 @@ def _score(entry: Members) -> float:
 
 
 def _shares(counted: Mapping[str, Any], weights: Sequence[int]) -> list[dict[str, Any]]:
+    weights = weights if any(weights) else [1] * len(weights)
     divided = {name: _divide(value, weights) for name, value in counted.items()}
     return [{name: shares[place] for name, shares in divided.items()} for place in range(len(weights))]
 
 
-def _divide(value: Any, weights: Sequence[int]) -> list[Any]:
+def _divide(value: Any, weights: Sequence[int], depth: int = 0) -> list[Any]:
     """Divide what counts in `value` by `weights`, so that the shares of whole numbers add up to exactly the same."""
-    if isinstance(value, dict):
-        members = {name: _divide(member, weights) for name, member in value.items()}
+    if isinstance(value, dict) and depth < _DEEPEST:
+        members = {name: _divide(member, weights, depth + 1) for name, member in value.items()}
         return [{name: shares[place] for name, shares in members.items()} for place in range(len(weights))]
     total = sum(weights)
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         return [value] * len(weights)
-    if not total:
-        return _divide(value, [1] * len(weights))
     if isinstance(value, float):
-        return [value * weight / total for weight in weights]
+        return [value * (weight / total) for weight in weights]
     shares = [value * weight // total for weight in weights]
     # By largest remainder; of equal ones the first.
     rest = sorted(range(len(weights)), key=lambda place: -(value * weights[place] % total))
@@ -253,16 +260,16 @@ def _divide(value: Any, weights: Sequence[int]) -> list[Any]:
     return shares
 
 
-def _total(values: Sequence[Any], skip: int = 0) -> Any:
+def _total(values: Sequence[Any], skip: int = 0, depth: int = 0) -> Any:
     """Add up what counts in `values` but for the first `skip`, which only say what else stands there."""
     first = next((value for value in values if value is not None), None)
-    if isinstance(first, dict):
+    if isinstance(first, dict) and depth < _DEEPEST:
         names = dict.fromkeys(name for value in values if isinstance(value, dict) for name in value)
         objects = [value if isinstance(value, dict) else {} for value in values]
-        return {name: _total([each.get(name) for each in objects], skip) for name in names}
+        return {name: _total([each.get(name) for each in objects], skip, depth + 1) for name in names}
     if isinstance(first, bool) or not isinstance(first, (int, float)):
         return first
     counts = [each for each in values[skip:] if isinstance(each, (int, float)) and not isinstance(each, bool)]
     if all(isinstance(each, int) for each in counts):
         return sum(counts)
-    return float(f"{math.fsum(counts):.15g}")  # without the dust of divisions
+    return float(f"{sum(counts):.15g}")  # without the dust of divisions

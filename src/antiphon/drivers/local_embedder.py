@@ -1,6 +1,6 @@
 """A model in this process that makes vectors of texts, with fastembed: ONNX or static, downloaded or from a folder.
 
-Implements `ports.embedder.Embedder`. The model is loaded when it is first needed, and works on a thread of its own.
+Implements `ports.embedder.Embedder`. The model works on a thread of its own.
 """
 
 import asyncio
@@ -31,18 +31,24 @@ class LocalEmbedder:
     """One model."""
 
     def __init__(self, name: str) -> None:
-        """Know the model's name, or the folder that it is in; a name that is not known shows when it is needed."""
+        """Begin to load a model by its name, or from the folder that it is in; what is wrong with it stands in the log."""
         self._name = name
         self._model: TextEmbedding | None = None
         self._is_broken = False
+        self._is_closed = False
         self._pool = ThreadPoolExecutor(1, "antiphon-embed")
+        # So that the first who asks does not wait for the model, and what is wrong with it is told at the start.
+        self._pool.submit(self._vector, "begin")
 
     async def vector(self, text: str) -> bytes | None:
         """Return the vector of a text; None if the model cannot be used."""
+        if self._is_closed:
+            return None
         return await asyncio.get_running_loop().run_in_executor(self._pool, self._vector, text)
 
     def close(self) -> None:
         """Forget the model."""
+        self._is_closed = True
         self._pool.shutdown(wait=False, cancel_futures=True)
 
     def _vector(self, text: str) -> bytes | None:

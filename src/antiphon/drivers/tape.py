@@ -11,13 +11,18 @@ import msgspec
 from antiphon.dialects.forms import described
 from antiphon.recording import Mode, Recording
 from antiphon.recording.cassette import REDACTED, Exchange, comparable, is_agreed
-from antiphon.wire.differences import ABSENT, Difference, differences
+from antiphon.wire.difference import ABSENT, Difference, common_length, differences
 from antiphon.wire.errors import ClientFault
 from antiphon.wire.multipart import is_form, read_form
 
 _NEAREST_OF = 200
 _NEAREST_LENGTH = 4000
 _NAMED_DIFFERENCES = 3
+_DEEPEST = 100
+_SHOWN = 60
+"""Characters of a value that are shown, …"""
+_SHOWN_BEFORE = 16
+"""… of these so many before the first that differs."""
 _REDACTED = REDACTED.encode()
 
 
@@ -137,7 +142,7 @@ class Tape:
         same = [
             taped
             for taped in self._of_dialect(asked)
-            if taped.asked.model == asked.model and taped.answers(asked)
+            if (taped.asked.model or "") == (asked.model or "") and taped.answers(asked)
         ]
         return [taped for taped in same if taped.recording.mode is asked.mode] or same
 
@@ -157,8 +162,8 @@ class Tape:
                 return f"{message} It is empty."
             return f"{message} There are only recordings of {', '.join(self.dialects())} in it."
         found = list(islice(nearest.differences(asked), _NAMED_DIFFERENCES + 1))
-        if by_model and nearest.asked.model != asked.model:
-            found.insert(0, Difference("model", nearest.asked.model, asked.model or ABSENT))
+        if by_model and (nearest.asked.model or "") != (asked.model or ""):
+            found.insert(0, Difference(("model",), nearest.asked.model, asked.model or ABSENT))
         told = "; ".join(map(_told, found[:_NAMED_DIFFERENCES]))
         more = "; and more" if len(found) > _NAMED_DIFFERENCES else ""
         return f"{message} The nearest is {nearest.name}, which differs in {told}{more}."
@@ -188,8 +193,24 @@ def _members(body: Any, path: str) -> dict[str, bytes]:
 
 
 def _told(difference: Difference) -> str:
-    recorded, asked = difference.shown()
-    return f"`{difference.path}` (recorded {recorded}, asked {asked})"
+    """Say what differs, both values cut so that the difference is seen."""
+    recorded, asked = difference.mine, difference.theirs
+    start = 0
+    if isinstance(recorded, str) and isinstance(asked, str) and max(len(recorded), len(asked)) > _SHOWN:
+        start = max(0, common_length(recorded, asked) - _SHOWN_BEFORE)
+    return f"`{difference.path}` (recorded {_shown(recorded, start)}, asked {_shown(asked, start)})"
+
+
+def _shown(value: Any, start: int) -> str:
+    if value is ABSENT:
+        return "nothing"
+    if isinstance(value, str):
+        end = start + _SHOWN
+        return f'"{"…" if start else ""}{value[start:end]}{"…" if end < len(value) else ""}"'
+    if isinstance(value, list):
+        return f"a list of {len(value)}"
+    told = f"{{{', '.join(value)}}}" if isinstance(value, dict) else msgspec.json.encode(value).decode()
+    return told if len(told) <= _SHOWN else told[:_SHOWN] + "…"
 
 
 def _parsed_form(content_type: bytes, body: bytes) -> Any:
@@ -201,6 +222,22 @@ def _parsed_form(content_type: bytes, body: bytes) -> Any:
 
 def _parsed(body: bytes) -> Any:
     try:
-        return msgspec.json.decode(body) if body else None
-    except (msgspec.DecodeError, UnicodeDecodeError):
+        parsed = msgspec.json.decode(body) if body else None
+        return body.decode() if _is_deep(parsed) else parsed
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return body.decode("utf-8", "replace")
+
+
+def _is_deep(value: Any) -> bool:
+    """Whether a value is nested so deeply that it is better compared as a text."""
+    level = [value]
+    for _ in range(_DEEPEST):
+        level = [
+            entry
+            for each in level
+            if isinstance(each, list | dict)
+            for entry in (each.values() if isinstance(each, dict) else each)
+        ]
+        if not level:
+            return False
+    return True

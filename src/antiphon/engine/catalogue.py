@@ -46,14 +46,23 @@ class Catalogue:
         try:
             return self._resolver.resolve(name, self._listed)
         except ClientFault as fault:
-            if fault.code == "model_not_found" and self._overdue():
-                return None
+            if fault.code == "model_not_found":
+                if self._overdue():
+                    return None
+                if (other := self._resolver.other(name)) is not None:
+                    return other
             raise
 
     async def resolve_listed(self, name: str) -> Target:
         """Return the target of a name after asking the upstreams. Raises ClientFault."""
         await self._refresh()
-        return self._resolver.resolve(name, self._listed)
+        try:
+            return self._resolver.resolve(name, self._listed)
+        except ClientFault as fault:
+            other = self._resolver.other(name) if fault.code == "model_not_found" else None
+            if other is None:
+                raise
+            return other
 
     async def names(self) -> list[str]:
         """Return the names that clients may use."""

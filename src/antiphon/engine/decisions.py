@@ -5,7 +5,7 @@ somebody asks.
 """
 
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -37,10 +37,14 @@ class Decision:
     """What was found under the key, whether it answered or not."""
     items: int = 0
     """Of how many items each has an entry of its own; 0: it is one."""
+    similarity: float = 0.0
+    """Of a semantic hit."""
     pays: bool = False
     recording: Recording | None = None
     """What the request was answered from; None: it is not sent."""
     ending: Ending | None = None
+    meaning: Mapping[str, str | float | None] | None = None
+    """What was found by its meaning, where that was looked for."""
 
 
 def decision_of(turn: Turn, time: float) -> Decision:
@@ -100,9 +104,11 @@ _Noted = tuple[
     CacheKey | None,
     Entry | None,
     int,
+    float,
     bool,
     Recording | None,
     Ending | None,
+    Mapping[str, str | float | None] | None,
 ]
 
 
@@ -119,9 +125,12 @@ def _noted(turn: Turn, time: float, recording: Recording | None, ending: Ending 
         key if items is None else items.keys[0],
         turn.entry,
         0 if items is None else len(items.keys),
+        turn.similarity,
         turn.pays,
         recording,
         ending,
+        # Not the question itself, which holds entries.
+        None if turn.question is None else turn.question.told(),
     )
 
 

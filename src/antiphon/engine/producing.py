@@ -160,6 +160,9 @@ class Producing:
 
     def ask(self, turn: Turn, live: LiveRecording, source: Source) -> None:
         """Ask the upstream."""
+        if turn.fetch is not None:
+            turn.fetch(live)
+            return
         if turn.ask.upstream_dialect is not None:
             self._translate(turn, live, source)
             return
@@ -302,6 +305,8 @@ class Producing:
             self._shelves.memory.put(entry)
             if self._on_stored is not None:
                 self._on_stored(turn, entry)
+        if turn.items is not None:
+            live.parts = (*turn.items.found, *kept)
         if len(kept) > 1:
             # That takes a while, in which the answer can begin.
             asyncio.get_running_loop().call_soon(self._write, kept)

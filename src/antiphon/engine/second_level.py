@@ -50,6 +50,7 @@ class SecondLevel:
         self._tasks = tasks
         self._strikes = 0
         self._is_paused = False
+        self._last_fault = ""
         self._under_way = 0
         self._purged: list[Selector] = []
         """What was purged while look-ups were under way, or is just being purged."""
@@ -146,7 +147,7 @@ class SecondLevel:
         loop = asyncio.get_running_loop()
         answer: asyncio.Future[T | Failed] = loop.create_future()
         # A task of its own: who breaks off a look-up in a driver may have to wait for the driver to agree.
-        work, name = _ask(asking, answer), "look up in the second level"
+        work, name = self._ask(asking, answer), "look up in the second level"
         self._tasks.start(work, name, lambda: _settle(answer, Failed.FAULT))
         timer = loop.call_later(self._timeout * times, _too_late, answer)
         try:
@@ -161,9 +162,17 @@ class SecondLevel:
                 self._pause(found)
         return found
 
+    async def _ask(self, asking: Awaitable[T], answer: "asyncio.Future[T | Failed]") -> None:
+        try:
+            found: T | Failed = await asking
+        except StoreFault as fault:
+            found, self._last_fault = Failed.FAULT, fault.message
+        _settle(answer, found)
+
     def _pause(self, why: Failed) -> None:
         self._is_paused = True
-        _log.warning("the second level of the cache is not available (%s): memory goes on alone", why)
+        said = self._last_fault if why is Failed.FAULT else f"nothing for {self._timeout:g} s"
+        _log.warning("the second level of the cache is not available (%s): memory goes on alone", said)
         self._tasks.start(self._probe(), "probe the second level")
 
     async def _probe(self) -> None:
@@ -182,14 +191,6 @@ class SecondLevel:
                 break
         self._is_paused, self._strikes = False, 0
         _log.warning("the second level of the cache is available again")
-
-
-async def _ask(asking: Awaitable[T], answer: "asyncio.Future[T | Failed]") -> None:
-    try:
-        found: T | Failed = await asking
-    except StoreFault:
-        found = Failed.FAULT
-    _settle(answer, found)
 
 
 def _too_late(answer: "asyncio.Future[T | Failed]") -> None:

@@ -12,6 +12,7 @@ from antiphon.cache.key import CacheKey
 from antiphon.dialects.dialect import Dialect
 from antiphon.dialects.native import NativeRequest
 from antiphon.engine.carriage import Carriage
+from antiphon.engine.live import LiveRecording
 from antiphon.engine.per_item.items import Items
 from antiphon.engine.semantic.question import Question
 from antiphon.engine.variant import NO_VARIANT, Variant
@@ -106,6 +107,8 @@ class Turn:
     first_byte_at: float = 0.0
     items: Items | None = None
     """Where each item of the request has a cache entry of its own: these."""
+    fetch: "Fetch | None" = None
+    """Asks the upstream for part of the answer, where it is not asked what the client has asked."""
     saved: Usage = NO_USAGE
     """What part of the answer's usage no upstream was asked for, although it was for the rest."""
     pays: bool = False
@@ -120,6 +123,8 @@ class Turn:
 REPLAYS: Final = frozenset({"hit", "stale", "semantic"})
 """Results of turns that are answered from an entry of the cache."""
 
+Fetch = Callable[[LiveRecording], None]
+"""Asks the upstream for what is to be recorded."""
 StandIn = Callable[[Turn, Entry, int, str], bool]
 """(turn, expired entry, status and code of the upstream's failure) -> whether the entry answers."""
 

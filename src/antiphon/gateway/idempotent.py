@@ -8,8 +8,9 @@ import msgspec
 
 from antiphon.engine.idempotency.idempotency import Idempotency, Keyed
 from antiphon.engine.refusals import refuse
+from antiphon.gateway.admin import PREFIX, require_admin
 from antiphon.gateway.error_forms import error_form
-from antiphon.gateway.keys import Keyring, is_admin
+from antiphon.gateway.keys import Keyring
 from antiphon.gateway.request import ClaimedRequest, Request
 from antiphon.ports.idempotency import Claimed
 from antiphon.ports.reply import Reply
@@ -17,7 +18,7 @@ from antiphon.wire.errors import ClientFault
 from antiphon.wire.idempotency_key import IDEMPOTENCY_KEY, read_key
 from antiphon.wire.multipart import is_form, read_form
 
-_ADMIN: Final = b"/admin/"
+_ADMIN: Final = PREFIX.encode() + b"/"
 _RESPONSES: Final = b"/v1/responses"
 _COUNTED: Final = (b"anthropic-version", b"anthropic-beta", b"cache-control", b"x-antiphon-cache")
 """Headers that say what is asked, beside the body. All others may differ from attempt to attempt."""
@@ -54,10 +55,11 @@ class Idempotent:
         key = read_key(request.headers[IDEMPOTENCY_KEY])
         owner = self._owner(request)
 
+        is_stream = request.path == _RESPONSES and _asks_for_stream(request.body)
+
         async def find(reply: Reply, answer_id: str, *, is_under_way: bool) -> bool:
             if request.path != _RESPONSES or owner is None:
                 return False
-            is_stream = _asks_for_stream(request.body)
             if is_under_way:
                 return is_stream and await self._attempts.follow(answer_id, owner, reply, request_id)
             return await self._attempts.tell(answer_id, owner, reply, request_id, is_stream=is_stream)
@@ -78,10 +80,9 @@ class Idempotent:
         )
 
     def _owner(self, request: Request) -> str | None:
-        """Return who asks; None is who runs the gateway. Raises ClientFault 401."""
+        """Return who asks; None is who runs the gateway. Raises ClientFault 401, 403."""
         if request.path.startswith(_ADMIN):
-            if not self._admin_key or not is_admin(request.headers, self._admin_key):
-                raise ClientFault("The admin key is needed.", code="invalid_api_key", status=401)
+            require_admin(request.headers, self._admin_key)
             return None
         return self._keyring.owner(request.headers).name
 

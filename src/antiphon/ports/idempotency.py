@@ -81,4 +81,4 @@ class ClaimStore(Protocol):
         """
 
     async def forget(self, answer_id: str) -> None:
-        """Drop the outcome that tells the answer with this id, which was deleted. Raises StoreFault."""
+        """Drop the outcome that tells the answer with this id, which was deleted, or is about to. Raises StoreFault."""

@@ -6,7 +6,7 @@ A vector is `bytes`: little-endian float32. Likeness is the cosine of two vector
 from collections.abc import Sequence
 from typing import Final, NamedTuple, Protocol
 
-MOST_EVIDENCE: Final = 100_000
+MOST_EVIDENCE: Final = 20_000
 """Pairs that are kept, of all models together; the latest."""
 
 

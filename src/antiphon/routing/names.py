@@ -47,9 +47,13 @@ class Resolver:
         for provider in self._providers:
             if name in listed.get(provider, ()) and name:
                 return Target(provider, name, name)
-        if self._other is not None and name:
-            return Target(self._other.provider, name if self._other.model == ANY else self._other.model, name)
         raise self._fault(name, listed)
+
+    def other(self, name: str) -> Target | None:
+        """Return what a name means that nobody knows, if there is an alias for such names."""
+        if self._other is None or not name:
+            return None
+        return Target(self._other.provider, name if self._other.model == ANY else self._other.model, name)
 
     def names(self, listed: Mapping[str, Sequence[str]]) -> list[str]:
         """All names to show to clients: aliases first, then `provider/model` of everything listed."""

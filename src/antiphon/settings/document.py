@@ -270,6 +270,8 @@ def _choice_or_list(wanted: Any) -> tuple[Any, Any] | None:
 def _without_none(wanted: Any) -> tuple[Any, bool]:
     if get_origin(wanted) in (Union, types.UnionType):
         members = [member for member in get_args(wanted) if member is not type(None)]
+        if len(members) == len(get_args(wanted)):
+            return wanted, False  # a word or a number
         return members[0], True
     return wanted, False
 
@@ -286,8 +288,12 @@ def _expectation(wanted: Any) -> str:
     if get_origin(wanted) is Literal:
         *others, last = get_args(wanted)
         return f"{', '.join(others)} or {last}" if others else str(last)
+    if get_origin(wanted) in (Union, types.UnionType):
+        return " or ".join(map(_expectation, get_args(wanted)))
     if get_origin(wanted) is Annotated:
-        meta = get_args(wanted)[1]
+        kind, meta = get_args(wanted)
+        if kind is float:
+            return "a number from 0 to 1" if meta.lt is None else "a number between 0 and 1"
         least = meta.ge if meta.ge is not None else meta.gt + 1
         return (
             f"an integer of at least {least}" if meta.le is None else f"an integer from {least} to {meta.le}"

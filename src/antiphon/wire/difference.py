@@ -1,7 +1,7 @@
 """Where two JSON values differ: paths as people write them (`messages[2].content`), in the order of the canonical form."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any, Final
@@ -38,20 +38,28 @@ class Difference:
         return written(self.steps)
 
 
-def differences(mine: Any, theirs: Any, steps: tuple[Step, ...] = ()) -> Iterator[Difference]:
+def differences(
+    mine: Any,
+    theirs: Any,
+    steps: tuple[Step, ...] = (),
+    same: Callable[[Any, Any], bool] | None = None,
+) -> Iterator[Difference]:
     """Give each place where two values differ that is not inside of another; members in the order of their names.
 
-    Numbers are compared by value, and a truth value is no number. Lists are compared place by place.
+    Numbers are compared by value, and a truth value is no number. Lists are compared place by place. What is the `same`
+    by another measure does not differ.
     """
+    if same is not None and same(mine, theirs):
+        return
     match mine, theirs:
         case dict(), dict():
             for name in sorted(mine.keys() | theirs.keys()):
-                yield from differences(mine.get(name, ABSENT), theirs.get(name, ABSENT), (*steps, name))
+                yield from differences(mine.get(name, ABSENT), theirs.get(name, ABSENT), (*steps, name), same)
         case list(), list():
             for place in range(max(len(mine), len(theirs))):
                 one = mine[place] if place < len(mine) else ABSENT
                 other = theirs[place] if place < len(theirs) else ABSENT
-                yield from differences(one, other, (*steps, place))
+                yield from differences(one, other, (*steps, place), same)
         case _ if isinstance(mine, bool) is not isinstance(theirs, bool) or mine != theirs:
             yield Difference(steps, mine, theirs)
 

@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 
 from antiphon.cache.semantic.facts import read_facts
 from antiphon.cache.semantic.gates import GATES, refused_by
+from cache.semantic.page import PAGE, page_with_tables
 from cache.semantic.pairs import read_pairs
 
 TEXTS = st.one_of(
@@ -107,3 +108,9 @@ def test_names_in_another_order_never_pass(names):
     text = "Does {} like {} more than {}?"
     is_same = list(names) == ["Anna", "Bert", "Carla"]
     assert (gate(text.format(*names), text.format("Anna", "Bert", "Carla")) is None) == is_same
+
+
+def test_the_tables_of_the_page_are_those_of_the_gates():
+    """Run `python -m cache.semantic.page` in the folder `tests` when this fails."""
+    page = PAGE.read_text()
+    assert page_with_tables(page) == page

@@ -94,10 +94,10 @@ CORRUPTIONS = {
     "empty": lambda value: b"",
     "of another version": lambda value: value[:2] + b"\x7f" + value[3:],
     "of another kind": lambda value: b"\x80\x04\x95\x03",
-    "without attributes": lambda value: value[:3] + b"\0\0\0\0" + value[7:],
-    "with a huge length": lambda value: value[:3] + b"\xff\xff\xff\xff" + value[7:],
+    "without attributes": lambda value: value[:12] + b"\0\0\0\0" + value[16:],
+    "with a huge length": lambda value: value[:12] + b"\xff\xff\xff\xff" + value[16:],
     "flipped in the middle": lambda value: value[:-60] + bytes((value[-60] ^ 1,)) + value[-59:],
-    "text in the place of attributes": lambda value: value[:7] + b"\xc1" * 50 + value[57:],
+    "text in the place of attributes": lambda value: value[:16] + b"\xc1" * 50 + value[66:],
 }
 
 
@@ -156,6 +156,53 @@ def test_a_recording_is_removed_though_the_way_to_its_entry_was_thrown_out(serve
             await written(cache)
         async with opened(server.settings) as cache:
             assert not await is_there(cache)
+
+    run(test())
+
+
+def test_what_is_pinned_stays_and_what_takes_its_place_too(redis_server):
+    async def test():
+        async with opened(redis_server.settings) as cache:
+            cache.put(A)
+            await cache.pin(A.digest, is_pinned=True)
+            assert int(redis_server.ask("TTL", KEY)[1:]) == -1
+            cache.put(entry_of("a", recording_of("newer")))
+            await written(cache)
+            found = await cache.get(A.digest)
+            assert (found.is_pinned, found.recording.id) == (True, "newer")
+            assert int(redis_server.ask("TTL", KEY)[1:]) == -1
+            await cache.pin(A.digest, is_pinned=False)
+            assert not (await cache.get(A.digest)).is_pinned
+            assert 3600 < int(redis_server.ask("TTL", KEY)[1:]) <= 3700
+            for is_pinned in (True, False):
+                await cache.pin(b"another", is_pinned=is_pinned)
+            assert await cache.count(Selector()) == 1
+
+    run(test())
+
+
+def test_what_is_expired_is_stale_from_then_on(server):
+    """Those that are meant, if they were not stale before."""
+
+    async def test():
+        entries = [entry_of("a"), entry_of("b", expires_at=NOW - 5), entry_of("c", tags=())]
+        async with opened(server.settings) as cache:
+            for entry in entries:
+                cache.put(entry)
+            assert await cache.expire(Selector(tag="one"), NOW) == 2
+            found = [await cache.get(entry.digest) for entry in entries]
+            assert [each.expires_at for each in found] == [NOW, NOW - 5, NOW + 100]
+
+    run(test())
+
+
+def test_what_has_gone_meanwhile_is_not_brought_back_by_a_change(redis_server):
+    """Not even as a piece of it."""
+
+    async def test():
+        async with opened(redis_server.settings) as cache:
+            await cache._overwrite(A.digest, 4, b"12345678")
+            assert redis_server.ask("EXISTS", KEY) == ":0\r\n"
 
     run(test())
 
@@ -253,6 +300,34 @@ def test_a_server_that_says_nothing_is_hung_up_on(redis_server, monkeypatch):
     run(test())
 
 
+def test_one_node_that_hangs_holds_up_nobody_for_long(redis_cluster, monkeypatch):
+    """After a while its keys fail at once; those of the others are found all the time."""
+
+    async def test():
+        entries = [entry_of(f"{number}") for number in range(30)]
+        async with opened(redis_cluster.settings) as cache:
+            for entry in entries:
+                cache.put(entry)
+            await written(cache)
+            assert len(await cache.get_many([entry.digest for entry in entries])) == 30
+            redis_cluster.nodes[0].pause()
+            asked = [asyncio.ensure_future(is_there(cache, entry.digest)) for entry in entries]
+            await asyncio.wait(asked, timeout=0.2)
+            waiting = [entry for entry, each in zip(entries, asked, strict=True) if not each.done()]
+            assert 0 < len(waiting) < 30
+            assert all(each.result() for each in asked if each.done())
+            pipe = cache._pipes._pipes[f"127.0.0.1:{redis_cluster.nodes[0].port}"]
+            monkeypatch.setattr(pipe, "_is_stuck", True)
+            with pytest.raises(TimeoutError):
+                await pipe.ask(b"PING")
+            redis_cluster.nodes[0].resume()
+            await asyncio.gather(*asked)
+            for entry in entries:
+                assert await is_there(cache, entry.digest)
+
+    run(test())
+
+
 def test_a_look_up_that_nobody_waits_for_any_more_disturbs_no_other(redis_server):
     async def test():
         async with opened(redis_server.settings) as cache:
@@ -268,7 +343,8 @@ def test_a_look_up_that_nobody_waits_for_any_more_disturbs_no_other(redis_server
     run(test())
 
 
-def test_a_slot_that_has_moved_is_followed(redis_cluster):
+@pytest.mark.parametrize("wholly", [True, False], ids=["moved", "on its way"])
+def test_a_slot_that_has_moved_is_followed(redis_cluster, wholly):
     """Nodes say where it is now."""
 
     async def test():
@@ -279,7 +355,7 @@ def test_a_slot_that_has_moved_is_followed(redis_cluster):
             source, target = sorted(
                 redis_cluster.nodes, key=lambda node: node.ask("CLUSTER", "COUNTKEYSINSLOT", slot) == ":0\r\n"
             )[:2]
-            await asyncio.to_thread(redis_cluster.move, slot, source, target)
+            await asyncio.to_thread(redis_cluster.move, slot, source, target, wholly=wholly)
             assert await is_there(cache)
             assert target.ask("CLUSTER", "COUNTKEYSINSLOT", slot) == ":1\r\n"
 

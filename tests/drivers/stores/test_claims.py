@@ -174,6 +174,17 @@ def test_the_outcome_of_a_deleted_response_is_dropped(place):
     run(test())
 
 
+def test_what_is_deleted_while_it_is_told_is_not_kept_either(place):
+    async def test():
+        async with two(place) as (one, other, _):
+            await claimed(one)
+            await other.claims.forget("resp_new")
+            await finished(one)
+            assert await claimed(other) == Ended(None)
+
+    run(test())
+
+
 def test_what_is_over_is_swept_and_what_is_held_is_not(place):
     async def test():
         async with two(place) as (one, _, clock):

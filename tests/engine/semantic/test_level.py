@@ -7,7 +7,7 @@ import json
 import pytest
 
 from antiphon.drivers.simulator import Answer
-from antiphon.settings import Admin, Key, Secret, Semantic
+from antiphon.settings import Admin, Key, Redis, Secret, Semantic, Storage
 from engine.scene import CHAT, COMPLETIONS, RESPONSES, outcome_of, run, scene
 from engine.semantic.words import vector_of
 from serving import Clock
@@ -432,5 +432,57 @@ def test_it_is_counted_as_what_it_is(tmp_path):
             rows = await play.rows()
             assert [row.cache for row in rows if row.dialect == "chat"] == ["miss", "semantic"]
             assert [row.dialect for row in rows].count("embeddings") == 2
+
+    run(test())
+
+
+def test_it_is_explained(tmp_path):
+    explain = "/admin/v1/cache/explain"
+
+    async def test():
+        async with semantic_scene(tmp_path) as play:
+            await play.ask(**asked("What is 15% of 80?"))
+            await placed(play)
+            for text, result, gate in (
+                ("Tell me what is 15% of 80?", "semantic", None),
+                ("What is 15% of 90?", "miss", "numbers"),
+            ):
+                body = {"path": CHAT, "body": {"model": "chat/m", **asked(text)}}
+                told = (await play.client.post(explain, body, **ADMIN)).json()
+                assert (told["result"], told["semantic"]["refused_by"]) == (result, gate)
+                assert len(play.upstream.asked) == 1
+            got = await play.ask(**asked("What is 15% of 90?"))
+            await play.rows()
+            told = (
+                await play.client.get(f"{explain}?request_id={got.headers['x-request-id']}", **ADMIN)
+            ).json()
+            assert told["semantic"]["refused_by"] == "numbers"
+            assert told["semantic"]["note"].startswith("semantic refused numbers 0.")
+
+    run(test())
+
+
+@pytest.mark.parametrize("kind", ["postgres", "redis"])
+def test_it_works_with_every_second_level(tmp_path, request, kind):
+    """Vectors are in storage, wherever the answers are; a worker that has neither in memory finds both."""
+    if kind == "postgres":
+        options = {"storage": Storage(url=request.getfixturevalue("postgres_url"))}
+        cache = {}
+    else:
+        options = {"redis": Redis(url=request.getfixturevalue("redis_server").url)}
+        cache = {"store": "redis"}
+
+    async def test():
+        upstream = Upstream()
+        async with semantic_scene(tmp_path, upstream=upstream, cache=cache, **options) as play:
+            await play.ask(**asked(FRANCE))
+            await placed(play)
+        async with semantic_scene(tmp_path, upstream=upstream, cache=cache, **options) as play:
+            assert await hit(play, **asked(FRANCE_TOO))
+            assert len(upstream.asked) == 1
+            assert (
+                await play.client.post("/admin/v1/cache/purge", {"model": "chat/m"}, **ADMIN)
+            ).status == 200
+            assert not await hit(play, **asked("What, please, is the capital of France"))
 
     run(test())

@@ -37,7 +37,9 @@ WHERE identity = $1 AND holder = $6 AND NOT has_ended
 """  # noqa: S608
 _RELEASE: Final = "UPDATE idempotency SET holder = NULL WHERE identity = $1 AND holder = $2 AND NOT has_ended"
 _DROP: Final = "DELETE FROM idempotency WHERE identity = $1 AND holder = $2 AND NOT has_ended"
-_FORGET: Final = "UPDATE idempotency SET outcome = NULL, size = $2 WHERE answer_id = $1 AND has_ended"
+_FORGET: Final = (
+    "UPDATE idempotency SET holder = NULL, has_ended = true, outcome = NULL, size = $2 WHERE answer_id = $1"
+)
 _EXPIRED: Final = f"DELETE FROM idempotency WHERE expires_at < {now_at(1)} AND held_until < {now_at(1)}"  # noqa: S608
 # From the newest to the oldest, with all that is newer added up: what is beyond the bound goes.
 _BEYOND: Final = """

@@ -8,25 +8,24 @@ import asyncio
 import heapq
 import logging
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Final
 
 from antiphon.cache.entry import Entry
 from antiphon.cache.selecting import Selector
 from antiphon.drivers.redis.client import FAULTS, open_client
 from antiphon.drivers.redis.entries import (
-    BEGINNING,
-    TooShort,
+    EXPIRY_AT,
+    FLAGS_AT,
+    PINNED,
     Unreadable,
-    may_match,
-    needles_of,
-    read_attributes,
     read_value,
     stays,
+    write_expiry,
     write_value,
 )
-from antiphon.drivers.redis.pipe import Pipe
 from antiphon.drivers.redis.pipes import Pipes
+from antiphon.drivers.redis.scanning import Scan
 from antiphon.drivers.redis.writing import WriteQueue
 from antiphon.settings import Redis as RedisSettings
 from antiphon.wire.errors import StoreFault
@@ -34,7 +33,9 @@ from antiphon.wire.errors import StoreFault
 _log = logging.getLogger(__name__)
 
 _REMOVED_LIMIT: Final = 10_000
-_SCANNED_AT_ONCE: Final = b"500"
+_PATIENCE_SECONDS: Final = 0.5
+"""How long a server may say nothing until look-ups do not even wait for their own time: one of a cluster may hang."""
+_READ_AT_ONCE: Final = 100
 _LARGE: Final = 64 * 1024
 """Bytes from which on answers are deflated, and inflated, on another thread."""
 _MAX_QUEUED_BYTES: Final = 64 * 1024 * 1024
@@ -53,11 +54,12 @@ class RedisCache:
         """Keep entries there; connects when it is first used. Raises what `open_client` does."""
         self._client = open_client(settings)
         self._now = wall_clock
-        self._pipes = Pipes(self._client)
+        self._pipes = Pipes(self._client, _PATIENCE_SECONDS)
         self._writes = WriteQueue(max_queued_bytes)
         self._write_pipes = Pipes(self._client)  # so that nobody who looks up waits for what is written
         prefix = settings.prefix.encode()
         self._entries = prefix + b"entry:"
+        self._scan = Scan(self._write_pipes, self._entries)
         self._recordings = prefix + b"recording:"
         # What is not yet deleted, or was read just before, is not to be found any more.
         self._removed: dict[str, None] = {}
@@ -84,7 +86,7 @@ class RedisCache:
 
     async def get(self, digest: bytes) -> Entry | None:
         """Return the entry; what cannot be read is none. Raises StoreFault."""
-        key = self._key(digest)
+        key = self._scan.key(digest)
         try:
             value = await self._pipes.ask(key, b"GET", key)
         except FAULTS as error:
@@ -99,7 +101,7 @@ class RedisCache:
 
     async def get_many(self, digests: Sequence[bytes]) -> dict[bytes, Entry]:
         """Return those entries that there are and can be read. Raises StoreFault."""
-        keys = [self._key(digest) for digest in digests]
+        keys = [self._scan.key(digest) for digest in digests]
         try:
             values = await asyncio.gather(*(self._pipes.ask(key, b"GET", key) for key in keys))
         except FAULTS as error:
@@ -125,13 +127,15 @@ class RedisCache:
             expiry = () if seconds is None else (b"PX", b"%d" % max(1, int(seconds * 1000)))
             is_large = entry.recording.size > _LARGE
             value = await asyncio.to_thread(write_value, entry) if is_large else write_value(entry)
-            key, pointer = self._key(entry.digest), self._pointer(entry.recording.id)
+            key, pointer = self._scan.key(entry.digest), self._pointer(entry.recording.id)
             ask = self._write_pipes.ask
             # The pointer first: an entry that is there without it could only be found by looking at all of them.
-            await asyncio.gather(
+            _, flags = await asyncio.gather(
                 ask(pointer, b"SET", pointer, entry.digest.hex().encode(), *expiry),
-                ask(key, b"SET", key, value, *expiry),
+                self._replace(key, value, expiry),
             )
+            if flags & PINNED and not entry.is_pinned:
+                await self._pin(entry.digest)  # what takes the place of a pinned one is pinned
 
         self._writes.put(write, entry.size, may_drop=True)
 
@@ -149,12 +153,16 @@ class RedisCache:
     async def select(self, selector: Selector, limit: int) -> list[Entry]:
         """Return what is meant, newest first. Raises StoreFault."""
         try:
-            meant = [(stub.stored_at, stub.digest) async for stub in self._meant(selector)]
-            newest = heapq.nlargest(limit, meant)
-            found = [await self.get(digest) for _, digest in newest]
+            meant = {(stub.stored_at, stub.digest) async for stub in self._scan.meant(selector)}
         except FAULTS as error:
             raise _store_fault(error) from error
-        return [entry for entry in found if entry is not None]
+        digests = [digest for _, digest in heapq.nlargest(limit, meant)]
+        entries: list[Entry] = []
+        for first in range(0, len(digests), _READ_AT_ONCE):
+            some = digests[first : first + _READ_AT_ONCE]
+            found = await self.get_many(some)
+            entries += [found[digest] for digest in some if digest in found]
+        return entries
 
     async def remove(self, selector: Selector) -> int:
         """Remove what is meant; what was put before is written before. Raises StoreFault."""
@@ -164,15 +172,43 @@ class RedisCache:
         except FAULTS as error:
             raise _store_fault(error) from error
 
+    async def count(self, selector: Selector) -> int:
+        """Return how many are meant. Raises StoreFault."""
+        try:
+            return len({stub.digest async for stub in self._scan.meant(selector)})
+        except FAULTS as error:
+            raise _store_fault(error) from error
+
+    async def expire(self, selector: Selector, at: float) -> int:
+        """Let what is meant be stale from `at` on, if not before; return how many. Raises StoreFault."""
+        changed: set[bytes] = set()
+        try:
+            await self._writes.flushed()
+            async for stub in self._scan.meant(selector):
+                changed.add(stub.digest)
+                if stub.expires_at > at:
+                    await self._overwrite(stub.digest, EXPIRY_AT, write_expiry(at))
+        except FAULTS as error:
+            raise _store_fault(error) from error
+        return len(changed)
+
+    async def pin(self, digest: bytes, *, is_pinned: bool) -> None:
+        """Pin the entry, also one that is put but not written yet, or no more. Raises StoreFault."""
+        try:
+            await self._writes.flushed()
+            if is_pinned:
+                await self._pin(digest)
+            else:
+                await self._unpin(digest)
+        except FAULTS as error:
+            raise _store_fault(error) from error
+
     async def close(self) -> None:
         """Finish all writes, and hang up."""
         await self._writes.close()
         await self._pipes.close()
         await self._write_pipes.close()
         await self._client.aclose()
-
-    def _key(self, digest: bytes) -> bytes:
-        return self._entries + digest.hex().encode()
 
     def _pointer(self, recording_id: str) -> bytes:
         return self._recordings + recording_id.encode()
@@ -188,6 +224,38 @@ class RedisCache:
             return None
         return None if entry.recording.id in self._removed else entry
 
+    async def _replace(self, key: bytes, value: bytes, expiry: tuple[bytes, ...]) -> int:
+        """Set a value, and return the flags of the one before it."""
+        ask = self._write_pipes.ask
+        before, _ = await asyncio.gather(
+            ask(key, b"GETRANGE", key, b"%d" % FLAGS_AT, b"%d" % FLAGS_AT),
+            ask(key, b"SET", key, value, *expiry),
+        )
+        return before[0] if before else 0
+
+    async def _pin(self, digest: bytes) -> None:
+        key = self._scan.key(digest)
+        if await self._write_pipes.ask(key, b"PERSIST", key) or await self._write_pipes.ask(
+            key, b"EXISTS", key
+        ):
+            await self._overwrite(digest, FLAGS_AT, bytes((PINNED,)))
+
+    async def _unpin(self, digest: bytes) -> None:
+        async for stub in self._scan.meant(Selector(digest=digest)):
+            await self._overwrite(digest, FLAGS_AT, b"\0")
+            stub.is_pinned = False
+            key, seconds = self._scan.key(digest), stays(stub, self._now())
+            assert seconds is not None
+            await self._write_pipes.ask(key, b"PEXPIRE", key, b"%d" % max(1, int(seconds * 1000)))
+
+    async def _overwrite(self, digest: bytes, place: int, data: bytes) -> None:
+        """Change what stands at a place of an entry."""
+        key = self._scan.key(digest)
+        length = await self._write_pipes.ask(key, b"SETRANGE", key, b"%d" % place, data)
+        if length == place + len(data):
+            # It was gone, and this is all that there is of it now.
+            await self._write_pipes.ask(key, b"UNLINK", key)
+
     async def _remove_recording(self, recording_id: str) -> None:
         pointer = self._pointer(recording_id)
         digest = await self._write_pipes.ask(pointer, b"GET", pointer)
@@ -202,64 +270,12 @@ class RedisCache:
     async def _remove_meant(self, selector: Selector) -> int:
         """Remove what is meant, and return how many those are. Raises one of FAULTS."""
         count = 0
-        async for stub in self._meant(selector):
-            key, pointer = self._key(stub.digest), self._pointer(stub.recording.id)
+        async for stub in self._scan.meant(selector):
+            key, pointer = self._scan.key(stub.digest), self._pointer(stub.recording.id)
             ask = self._write_pipes.ask
             gone, _ = await asyncio.gather(ask(key, b"UNLINK", key), ask(pointer, b"UNLINK", pointer))
             count += gone
         return count
-
-    async def _meant(self, selector: Selector) -> AsyncIterator[Entry]:
-        """Look at all entries, and yield what `Attributes.stub` makes of those that are meant. Raises one of FAULTS."""
-        if selector.digest is not None:
-            key = self._key(selector.digest)
-            for stub in await _stubs(self._pipes, [key], selector):
-                yield stub
-            return
-        pattern = _escaped(self._entries) + b"*"
-        for server in await self._pipes.servers():
-            place = b"0"
-            while True:
-                reply = await server.ask(b"SCAN", place, b"MATCH", pattern, b"COUNT", _SCANNED_AT_ONCE)
-                place, keys = reply
-                for stub in await _stubs(server, keys, selector):
-                    yield stub
-                if place == b"0":
-                    break
-
-
-async def _stubs(at: Pipe | Pipes, keys: list[bytes], selector: Selector) -> list[Entry]:
-    """Return what `Attributes.stub` makes of those that are meant of these."""
-    values = await _beginnings(at, keys, BEGINNING)
-    needles = needles_of(selector)
-    stubs: list[Entry] = []
-    for key, value in zip(keys, values, strict=True):
-        if not may_match(value, needles):
-            continue
-        try:
-            try:
-                stub = read_attributes(value).stub()
-            except TooShort:
-                (longer,) = await _beginnings(at, [key], _LARGE)
-                stub = read_attributes(longer).stub()
-        except Unreadable:
-            continue  # nobody is answered from it
-        if selector.matches(stub):
-            stubs.append(stub)
-    return stubs
-
-
-async def _beginnings(at: Pipe | Pipes, keys: list[bytes], length: int) -> list[bytes]:
-    """Return the first bytes of each of these."""
-    end = b"%d" % (length - 1)
-    if isinstance(at, Pipes):
-        return list(await asyncio.gather(*(at.ask(key, b"GETRANGE", key, b"0", end) for key in keys)))
-    return list(await asyncio.gather(*(at.ask(b"GETRANGE", key, b"0", end) for key in keys)))
-
-
-def _escaped(text: bytes) -> bytes:
-    """Write what means itself in a pattern."""
-    return b"".join(b"\\" + bytes((byte,)) if byte in b"*?[]^\\" else bytes((byte,)) for byte in text)
 
 
 def _store_fault(error: Exception) -> StoreFault:

@@ -25,7 +25,9 @@ WHERE identity = ? AND holder = ? AND NOT has_ended
 """
 _RELEASE: Final = "UPDATE idempotency SET holder = NULL WHERE identity = ? AND holder = ? AND NOT has_ended"
 _DROP: Final = "DELETE FROM idempotency WHERE identity = ? AND holder = ? AND NOT has_ended"
-_FORGET: Final = "UPDATE idempotency SET outcome = NULL, size = ? WHERE answer_id = ? AND has_ended"
+_FORGET: Final = (
+    "UPDATE idempotency SET holder = NULL, has_ended = 1, outcome = NULL, size = ? WHERE answer_id = ?"
+)
 _EXPIRED: Final = "SELECT rowid FROM idempotency WHERE expires_at < ? AND held_until < ? LIMIT ?"
 _TOTAL: Final = "SELECT coalesce(sum(size), 0) FROM idempotency"
 _OLDEST: Final = "SELECT rowid, size FROM idempotency WHERE has_ended ORDER BY expires_at LIMIT ?"

@@ -116,10 +116,10 @@ class Fetching:
         turn, items = self._turn, self._items
         all_parts = self._found.parts | self._fetched
         parts = [all_parts[key.identity] for key in items.keys]
-        items.fetched = self._fetched
-        there = sum(key.identity in self._found.parts for key in items.keys)
-        if there and turn.result == "miss":
-            turn.result, turn.detail = "partial", f"{there}/{len(items.keys)}"
+        items.fetched, items.found = self._fetched, tuple(self._found.entries.values())
+        share = items.share(self._found.parts)
+        if share and turn.result == "miss":
+            turn.result, turn.detail = "partial", share
         paid = items.form.usage(counted(list(self._fetched.values())))
         turn.saved = less(items.form.usage(counted(parts)), paid)
         self._tell(put_together(parts, items.form.order(parts, turn.ask.request.members), around))

@@ -5,6 +5,7 @@ from collections.abc import Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final
 
+from antiphon.cache.entry import Entry
 from antiphon.cache.key import CacheKey, Circumstance, list_keys
 from antiphon.dialects.embedding_items import EMBEDDING_ITEMS
 from antiphon.dialects.items import ItemForm, ItemList, NotSeparableError, Part, alone, take_apart
@@ -29,6 +30,8 @@ class Items:
     """Under which each is kept."""
     tags: Mapping[bytes, tuple[str, ...]] = field(default_factory=dict, init=False)
     """Tags beside those of the request, by identities of keys."""
+    found: Sequence[Entry] = field(default=(), init=False)
+    """Entries of items that the upstream was not asked for."""
     fetched: dict[bytes, Part] | None = field(default=None, init=False)
     """By identities of keys what the upstream was asked for; None: for all, and its answer is passed as it came."""
 
@@ -39,6 +42,11 @@ class Items:
             if key.identity not in found:
                 places.setdefault(key.identity, place)
         return list(places.values())
+
+    def share(self, found: Container[bytes]) -> str:
+        """Tell how many of all are among `found`, as `3/5`; "" for none."""
+        there = sum(key.identity in found for key in self.keys)
+        return f"{there}/{len(self.keys)}" if there else ""
 
     def only(self, tags: Mapping[bytes, tuple[str, ...]]) -> "Items":
         """Return those alone that `tags` names by the identities of their keys, each with its tags."""

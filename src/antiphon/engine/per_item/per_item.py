@@ -63,10 +63,12 @@ class PerItem:
         assert items is not None
         entries = {} if level is None else await level.get_many([key.digest for key in items.keys])
         found = self._find(turn, {entry.identity: entry for entry in entries.values()})
-        missing = len(items.missing(found.parts))
-        turn.result, turn.detail = ("miss", found.why) if missing else ("hit", "")
-        if missing < len(items.keys) and missing:
-            turn.result, turn.detail = "partial", f"{len(items.keys) - missing}/{len(items.keys)}"
+        if not items.missing(found.parts):
+            turn.result = "stale" if found.expired else "hit"
+            return
+        found = found.fresh()
+        share = items.share(found.parts)
+        turn.result, turn.detail = ("partial", share) if share else ("miss", found.why)
 
     def refresh(self, turn: Turn, source: Source) -> None:
         """Ask the upstream for everything, and keep it."""
@@ -191,7 +193,8 @@ class PerItem:
 
         def send(renewing: Turn, live: LiveRecording, source: Source) -> None:
             renewing.items = items
-            Fetching(renewing, live, source, Found(), self._clock).begin()
+            renewing.fetch = lambda live: Fetching(renewing, live, source, Found(), self._clock).begin()
+            self._producing.send(renewing, live, source)
 
         oldest = min(expired, key=lambda entry: entry.expires_at)
         self._staleness.refresh(turn, replace(oldest, tags=()), source, items.whole, send)
@@ -203,7 +206,7 @@ class PerItem:
         if not items.missing(spare.parts) and self._staleness.may_stand_in(turn):
             live.spare = self._whole(turn, spare)
         is_whole = len(items.missing(found.parts)) == len(items.keys) and not items.listed.is_cut
-        if is_whole:
-            self._producing.send(turn, live, source)
-        else:
-            Fetching(turn, live, source, found, self._clock).begin()
+        turn.fetch = (
+            None if is_whole else lambda live: Fetching(turn, live, source, found, self._clock).begin()
+        )
+        self._producing.send(turn, live, source)

@@ -29,6 +29,9 @@ class Embedding(Protocol):
     async def vector(self, text: str, owner: Owner) -> bytes | None:
         """Return the vector of a text, as in `ports.vectors`; None if it cannot be had now. Never raises."""
 
+    def close(self) -> None:
+        """Make no more."""
+
 
 class _Item(msgspec.Struct):
     embedding: list[float]
@@ -71,6 +74,9 @@ class AskedEmbedding:
             if not reply.told.done():
                 reply.leave()
 
+    def close(self) -> None:
+        """Make no more: turns end by themselves."""
+
 
 class LocalEmbedding:
     """A model in this process, on a thread of its own."""
@@ -82,6 +88,10 @@ class LocalEmbedding:
     async def vector(self, text: str, owner: Owner) -> bytes | None:  # noqa: ARG002 - it costs nobody anything
         """Return the vector of a text; None if it cannot be had now."""
         return await self._embedder.vector(text)
+
+    def close(self) -> None:
+        """Forget the model."""
+        self._embedder.close()
 
 
 def _little_endian(numbers: list[float]) -> bytes:

@@ -12,8 +12,8 @@ from antiphon.wire.errors import StoreFault
 
 _log = logging.getLogger(__name__)
 
-MOST_PAIRS: Final = 20_000
-"""For each model; older ones say nothing any more."""
+_LEARNED_AT_ONCE: Final = 2_000
+"""Pairs of a model; with more of them, one more can wait until all are read again."""
 NOTHING: Final = learn((), 0.0)
 
 
@@ -41,7 +41,8 @@ class LearnedThresholds:
         """Remember a pair."""
         self._vectors.note(Evidence(model, similarity, agreed, source, self._now()))
         self._add(model, similarity, agreed=agreed)
-        self._learn(model)
+        if len(self._pairs[model]) <= _LEARNED_AT_ONCE:
+            self._learned[model] = learn(self._pairs[model], self._max_error)
 
     async def refresh(self) -> None:
         """Read what all workers have noted."""
@@ -68,7 +69,4 @@ class LearnedThresholds:
         return {"known": len(noted), "agreed": sum(agreed for _, agreed in noted)}
 
     def _add(self, model: str, similarity: float, *, agreed: bool) -> None:
-        self._pairs.setdefault(model, deque(maxlen=MOST_PAIRS)).append((similarity, agreed))
-
-    def _learn(self, model: str) -> None:
-        self._learned[model] = learn(self._pairs[model], self._max_error)
+        self._pairs.setdefault(model, deque(maxlen=MOST_EVIDENCE)).append((similarity, agreed))

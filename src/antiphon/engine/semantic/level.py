@@ -42,7 +42,7 @@ _NEIGHBOURS: Final = 24
 """Looked at for each request: gates may refuse the nearest."""
 _FLOOR: Final = 0.75
 """What is less alike is not even worth a comparison of the answers."""
-_REFRESH_SECONDS: Final = 30.0
+_REFRESH_SECONDS: Final = 60.0
 _LONGEST_ANSWER: Final = 8_000
 """Characters of an answer that is compared by its vector."""
 _JSON: Final = Asked(Mode.JSON)
@@ -84,6 +84,11 @@ class SemanticLevel:
         self._embedding = embedding
         self._tasks.start(self._keep_learning(), "read what was learned for the semantic cache")
 
+    def close(self) -> None:
+        """Make no more vectors."""
+        if self._embedding is not None:
+            self._embedding.close()
+
     def question(self, turn: Turn, key: CacheKey, key_of: KeyOf) -> Question | None:
         """Return what is to be looked for; None where the request takes no part."""
         said = self._said(turn)
@@ -96,6 +101,7 @@ class SemanticLevel:
             digest=key.digest,
             partition=key_of(said.rest).digest + model,
             text=said.text,
+            scope=key.scope,
             target=f"{target.provider}/{target.model}",
         )
 
@@ -129,6 +135,22 @@ class SemanticLevel:
             return None  # the upstream is asked, and the two answers are compared
         self.counts.hits += 1
         return match
+
+    async def foretell(self, turn: Turn) -> bool:
+        """Whether a turn would be answered from here; the upstream is not asked, but the embeddings model is."""
+        question = turn.question
+        if question is None:
+            return False
+        match = await self._match(question, turn.ask.owner)
+        threshold = self.thresholds.threshold(question.target)
+        return (
+            match is not None
+            and match.entry is not None
+            and threshold is not None
+            and match.similarity >= threshold
+            and self.may_answer(question)
+            and judge(match.entry, turn.controls, self._now()) is Verdict.HIT
+        )
 
     def begin(self, turn: Turn) -> None:
         """Look for what would have been served, beside the upstream's answer."""
@@ -247,7 +269,8 @@ class SemanticLevel:
                 refused = refused or Match(None, neighbour.similarity, gate)
                 continue
             entry = await self._entry(neighbour)
-            if entry is not None:
+            # The scope is in the partition already; but an answer of another's is the worst that could be served.
+            if entry is not None and entry.origin.scope == question.scope:
                 return Match(entry, neighbour.similarity)
         return refused
 

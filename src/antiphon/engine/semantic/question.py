@@ -25,6 +25,8 @@ class Question:
     """Of the request itself."""
     partition: bytes
     text: str
+    scope: str
+    """Who shares the answer."""
     target: str
     """`provider/model`, for which thresholds are learned."""
     vector: asyncio.Future[bytes | None] | None = None
@@ -34,6 +36,18 @@ class Question:
     note: str = ""
     """What is told of it in `Cache-Status`."""
     _facts: Facts | None = field(default=None, repr=False)
+
+    def told(self) -> dict[str, str | float | None]:
+        """Return what was found, as it is explained."""
+        match = self.match.result() if self.match is not None and self.match.done() else None
+        if match is None:
+            return {"similarity": None, "refused_by": None, "note": self.note}
+        return {
+            "similarity": round(match.similarity, 4),
+            "refused_by": match.refused_by,
+            "nearest": match.entry.shown_key.decode() if match.entry is not None else None,
+            "note": self.note,
+        }
 
     @property
     def facts(self) -> Facts:

@@ -10,9 +10,10 @@ CREATE TABLE idempotency (
     held_until  REAL NOT NULL,
     expires_at  REAL NOT NULL,
     has_ended   INTEGER NOT NULL DEFAULT 0,
-    -- NULL where it has ended: its outcome is not kept.
-    outcome     BLOB,
-    size        INTEGER NOT NULL
+    size        INTEGER NOT NULL,
+    -- NULL where it has ended: its outcome is not kept. Last, so that the others are read without it.
+    outcome     BLOB
 );
 CREATE INDEX idempotency_by_answer ON idempotency (answer_id);
-CREATE INDEX idempotency_by_expiry ON idempotency (expires_at);
+-- With the size, so that all of them are added up without the table.
+CREATE INDEX idempotency_by_expiry ON idempotency (expires_at, size);
