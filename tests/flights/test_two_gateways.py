@@ -6,7 +6,7 @@ import contextlib
 import pytest
 
 from antiphon.drivers.simulator import Answer, Fault, samples
-from antiphon.settings import Key, Secret
+from antiphon.settings import Duration, Key, Secret
 from e2e.plain_client import plain_client
 from engine.scene import ASKED, CHAT, RESPONSES, run, send, upstream, usage_frame
 from engine.test_coalescing import answer_for, frames_for, frames_from, plain, text_in
@@ -236,6 +236,35 @@ def test_the_next_request_is_a_hit_on_either(tmp_path, place):
     run(test())
 
 
+def test_hosts_refresh_an_expired_answer_once(tmp_path, place):
+    clock, gate = Clock(), asyncio.Event()
+    lifetimes = {"ttl": Duration(10), "stale_while_revalidate": Duration(100)}
+
+    async def test():
+        async with (
+            upstream([answer_for(CHAT, stream=False)]) as simulator,
+            hosts(tmp_path, simulator, place, clock=clock, cache=lifetimes) as (first, second),
+        ):
+            await first.ask()
+            await eventually(lambda: is_written(first))
+            assert await second.outcome() == "hit"
+            clock.now += 20
+            simulator.answer(answer_for(CHAT, stream=False, gate=gate))
+            assert "ttl=-" in (await first.ask()).cache_status
+            await simulator.wait_for_calls(2)
+            assert "ttl=-" in (await second.ask()).cache_status
+            await following(second)
+            gate.set()
+
+            async def is_fresh():
+                return "ttl=10" in (await second.ask()).cache_status
+
+            await eventually(is_fresh)
+            assert len(simulator.calls) == 2
+
+    run(test())
+
+
 def is_written(host):
     application = host.application
     return (application.redis_cache or application.storage).queued == 0
@@ -322,17 +351,19 @@ def test_workers_may_be_left_for_themselves(tmp_path, place):
 # What goes wrong upstream.
 
 
-def test_the_upstreams_error_is_everybodys(tmp_path, place):
+@pytest.mark.parametrize("mix", MIXES)
+def test_the_upstreams_error_is_everybodys(tmp_path, place, mix):
     """As it is for those who wait on one host."""
+    streams = MIXES[mix]
     gate = asyncio.Event()
     body = b'{"error":{"message":"Slow down","type":"rate_limit","code":"slow"}}'
 
     async def test():
         answer = Answer(status=429, body=body, headers=(("retry-after", "7"),), gate=gate)
         async with upstream([answer]) as simulator, hosts(tmp_path, simulator, place) as (first, second):
-            ask_later(first)
+            ask_later(first, stream=streams[0])
             await simulator.wait_for_calls(1)
-            ask_later(second, stream=True)
+            ask_later(second, stream=streams[1])
             await following(second)
             gate.set()
             got = [await host.client.answer() for host in (first, second)]
