@@ -15,9 +15,17 @@ from bench.processes import BenchError
 from bench.profiling import profile
 from bench.report import Report, Row, save
 from bench.rounds import STREAM_CONNECTIONS, Bench, run_group
+from bench.tables import Table
 
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "benchmarks.md"
-_PARTS = (*GROUPS, "background", "lists", "second-level", "semantic", "flights", "memory", "start", "install")
+_TABLES = {
+    "background": background,
+    "lists": lists,
+    "second-level": second_level,
+    "semantic": semantic,
+    "flights": flights,
+}
+_PARTS = (*GROUPS, *_TABLES, "memory", "start", "install")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -45,11 +53,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         failed = _measure(bench, report, chosen.only or _PARTS, missing, files, quick=chosen.quick)
     if not (
         report.rows
-        or report.background
-        or report.lists
-        or report.second_level
-        or report.semantic
-        or report.flights
+        or any(table.rows for table in report.tables)
         or report.streams
         or report.starts
         or report.installed
@@ -118,11 +122,10 @@ def _measure(
             report.missing.append(f"{name}: wrk is not installed (Debian: `apt-get install wrk`).")
         else:
             attempt(name, lambda group=group: report.rows.extend(_rows(bench, group)))
-    attempt("background", lambda: report.background.extend(background.measure(bench, report.missing)))
-    attempt("lists", lambda: report.lists.extend(lists.measure(bench)))
-    attempt("second-level", lambda: report.second_level.extend(second_level.measure(bench, report.missing)))
-    attempt("semantic", lambda: report.semantic.extend(semantic.measure(report.missing, quick=quick)))
-    attempt("flights", lambda: report.flights.extend(flights.measure(bench, report.missing)))
+    for name, part in _TABLES.items():
+        table = Table(part.TITLE, part.EXPLANATION)
+        report.tables.append(table)
+        attempt(name, lambda part=part, table=table: part.measure(bench, table, report.missing))
     if files < 2 * streams + 100:
         report.missing.append(
             f"memory: only {files} files may be open, which is too few for {streams} streams."

@@ -13,11 +13,11 @@ import uvloop
 
 from bench.callers import ask
 from bench.processes import BenchError, Server, wait_for_answer
-from bench.report import Figure
 from bench.requests import chat, responses
 from bench.rounds import Bench, stopping
 from bench.servers import MODEL, start_gateway, start_simulator
 from bench.streams import play
+from bench.tables import Table
 
 _TESTS = Path(__file__).resolve().parents[1] / "tests"
 _CALLERS = 32
@@ -32,15 +32,15 @@ _MOST_SECONDS = 120.0
 _CONFIGURATION = "responses: {{background: {{concurrency: {concurrency}, max_queued: 1000000}}}}"
 
 
-def measure(bench: Bench, missing: list[str]) -> list[Figure]:
+TITLE = "Background answers"
+EXPLANATION = """\
+Whole requests over HTTP to one worker, with `synchronous=FULL` or `synchronous_commit=on`: what is answered as accepted, \
+and every event that is shown, is on disk. CPU is that of the gateway alone, PostgreSQL's own is not in it. The longest delay is the longest time \
+between two reads of one stream, less the time that the upstream takes between two events."""
+
+
+def measure(bench: Bench, table: Table, missing: list[str]) -> None:
     """Measure with every storage that there is."""
-    figures: dict[str, Figure] = {}
-
-    def note(store: str, name: str, unit: str, value: float) -> None:
-        figure = figures.setdefault(name, Figure(name, unit, {}))
-        figure.by_store.setdefault(store, []).append(value)
-        print(f"  {store:12} {name:60} {value:12,.2f} {unit}", flush=True)
-
     with contextlib.ExitStack() as stack:
         new_storages = {"SQLite": lambda: "sqlite:///antiphon.db"}
         try:
@@ -49,14 +49,13 @@ def measure(bench: Bench, missing: list[str]) -> list[Figure]:
             missing.append(f"background with PostgreSQL: {error}")
         for _ in range(bench.rounds):
             for store, new in new_storages.items():
-                each = _Measuring(bench, new, lambda *told, store=store: note(store, *told))
+                each = _Measuring(bench, new, lambda *told, store=store: table.note(store, *told))
                 each.accepting()
                 each.first_events()
                 for offered, gap in _GAPS.items():
                     each.following(offered, gap)
                 each.resuming()
                 each.keeping()
-    return list(figures.values())
 
 
 @contextlib.contextmanager

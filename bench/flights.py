@@ -12,11 +12,11 @@ import uvloop
 from bench.background import postgres
 from bench.callers import ask
 from bench.processes import BenchError, Server, wait_for_answer
-from bench.report import Figure
 from bench.requests import chat
 from bench.rounds import Bench, stopping
 from bench.second_level import redis
 from bench.servers import start_gateway, start_simulator
+from bench.tables import Table
 
 _MISSES = 3000
 _CALLERS = 32
@@ -32,15 +32,15 @@ class _Place:
     cache: str = ""
 
 
-def measure(bench: Bench, missing: list[str]) -> list[Figure]:
+TITLE = "Requests in flight that hosts share"
+EXPLANATION = """\
+A miss of about 1 KB with and without the claim that lets other workers and hosts follow it; CPU is that of the gateway \
+alone. And a stream of 200 frames, one every 20 ms, that another gateway follows: how much later each frame reaches the \
+follower's client than the leader's."""
+
+
+def measure(bench: Bench, table: Table, missing: list[str]) -> None:
     """Measure with every place that there is."""
-    figures: dict[str, Figure] = {}
-
-    def note(place: str, name: str, unit: str, value: float) -> None:
-        figure = figures.setdefault(name, Figure(name, unit, {}))
-        figure.by_store.setdefault(place, []).append(value)
-        print(f"  {place:12} {name:60} {value:12,.2f} {unit}", flush=True)
-
     with contextlib.ExitStack() as stack:
         places: dict[str, Callable[[], _Place]] = {}
         try:
@@ -59,9 +59,8 @@ def measure(bench: Bench, missing: list[str]) -> list[Figure]:
             missing.append(f"flights in Redis: {error}")
         for _ in range(bench.rounds):
             for name, new in places.items():
-                _misses(bench, new, lambda *told, name=name: note(name, *told))
-                _following(bench, new, lambda *told, name=name: note(name, *told))
-    return list(figures.values())
+                _misses(bench, new, lambda *told, name=name: table.note(name, *told))
+                _following(bench, new, lambda *told, name=name: table.note(name, *told))
 
 
 def _misses(bench: Bench, new: Callable[[], _Place], note: Callable[[str, str, float], None]) -> None:

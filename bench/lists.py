@@ -8,10 +8,10 @@ import time
 from collections.abc import Iterator
 
 from bench.processes import BenchError, Server, wait_for_answer
-from bench.report import Figure
 from bench.requests import head
 from bench.rounds import Bench, stopping
 from bench.servers import PASSED, PROVIDERS, start_gateway, start_nginx
+from bench.tables import Table
 
 _PATH = "/v1/embeddings"
 _MODEL = f"{next(iter(PROVIDERS))}/text-embedding-3-small"
@@ -22,22 +22,23 @@ _LISTS = 5
 _CACHED = (0, 900, 1000)
 
 
-def measure(bench: Bench) -> list[Figure]:
+TITLE = "Lists of embeddings"
+EXPLANATION = (
+    "1,000 texts of 150 bytes, vectors of 1,536 numbers, lists one after the other: milliseconds until the last byte "
+    "of an answer has come, and CPU of the server for one, with all that it does afterwards (what is fetched is written "
+    "into SQLite, an entry for each text). *No cache*: passed through."
+)
+
+
+def measure(bench: Bench, table: Table, missing: list[str]) -> None:  # noqa: ARG001 - as the others
     """Measure each form of vectors: through nginx, through the gateway, and with some of them in its cache."""
-    figures: dict[str, Figure] = {}
-
-    def note(column: str, name: str, unit: str, value: float) -> None:
-        figures.setdefault(name, Figure(name, unit, {})).by_store.setdefault(column, []).append(value)
-        print(f"  {column:12} {name:60} {value:12,.2f} {unit}", flush=True)
-
     for _ in range(bench.rounds):
         with bench.simulator() as upstream:
             for form in ("base64", "float"):
                 for column, server, prefix, cached in _servers(bench, upstream):
                     seconds, used = _ask(server, prefix, form, cached)
-                    note(column, f"{_INPUTS:,} inputs, {form}", "ms", statistics.median(seconds) * 1000)
-                    note(column, f"…{form}: CPU of a list", "ms", used / _LISTS * 1000)
-    return list(figures.values())
+                    table.note(column, f"{_INPUTS:,} inputs, {form}", "ms", statistics.median(seconds) * 1000)
+                    table.note(column, f"…{form}: CPU of a list", "ms", used / _LISTS * 1000)
 
 
 def _servers(bench: Bench, upstream: Server) -> Iterator[tuple[str, Server, str, int]]:

@@ -8,6 +8,7 @@ from statistics import median
 
 from bench.figures import Ratio, Result, median_range, ratio, verdict
 from bench.processes import Memory
+from bench.tables import Table
 
 KEPT_BELOW = "<!-- Written by hand: `make bench` leaves everything below this line as it is. -->"
 _MB = 1_000_000
@@ -55,16 +56,6 @@ class Installed:
     bytes: int
 
 
-@dataclass(frozen=True, slots=True)
-class Figure:
-    """One figure, with each of the stores it was measured with, or with as much as is cached of a list."""
-
-    name: str
-    unit: str
-    by_store: dict[str, list[float]]
-    """Rounds by the name of the storage or case; empty where it was not measured."""
-
-
 @dataclass(slots=True)
 class Report:
     """Everything that one run has measured."""
@@ -77,11 +68,7 @@ class Report:
     starts: dict[str, list[float]] = field(default_factory=dict)
     """Seconds from exec to the first answer, by server."""
     installed: Installed | None = None
-    background: list[Figure] = field(default_factory=list)
-    lists: list[Figure] = field(default_factory=list)
-    second_level: list[Figure] = field(default_factory=list)
-    semantic: list[Figure] = field(default_factory=list)
-    flights: list[Figure] = field(default_factory=list)
+    tables: list[Table] = field(default_factory=list)
     missing: list[str] = field(default_factory=list)
     """What was not measured, and why."""
 
@@ -99,16 +86,9 @@ class Report:
             parts += ["## CPU per translated frame", _PAIRS, self._translated()]
         if self._paths:
             parts += ["## Throughput and latency", _LATENCY, self._throughput()]
-        if self.background:
-            parts += ["## Background answers", _BACKGROUND, _figures(self.background)]
-        if self.lists:
-            parts += ["## Lists of embeddings", _LISTS, _figures(self.lists)]
-        if self.second_level:
-            parts += ["## The second level of the cache", _SECOND_LEVEL, _figures(self.second_level)]
-        if self.semantic:
-            parts += ["## Semantic look-ups", _SEMANTIC, _figures(self.semantic)]
-        if self.flights:
-            parts += ["## Requests in flight that hosts share", _FLIGHTS, _figures(self.flights)]
+        for table in self.tables:
+            if table.rows:
+                parts += [f"## {table.title}", table.explanation, _figures(table)]
         if self.streams:
             parts += ["## Memory", self._memory()]
         if self.starts or self.installed is not None:
@@ -319,13 +299,12 @@ def _times(value: float, other: float) -> str:
     return f"{value / other:.1f} ×" if other > 0 else "–"
 
 
-def _figures(figures: Sequence[Figure]) -> str:
-    stores = list(dict.fromkeys(name for figure in figures for name in figure.by_store))
-    cells = [
-        (figure.name, figure.unit, *(_rounds(figure.by_store.get(name, [])) for name in stores))
-        for figure in figures
+def _figures(table: Table) -> str:
+    cases = table.cases
+    lines = [
+        (*named, *(_rounds(cells.get(case, [])) for case in cases)) for named, cells in table.rows.items()
     ]
-    return _table(("", "unit", *stores), cells)
+    return _table(("", "unit", *cases), lines)
 
 
 def _rounds(values: Sequence[float]) -> str:
@@ -364,31 +343,6 @@ to look at: it hardly depends on the load, while requests per second and latenci
 busy by a few connections. `× nginx` compares the medians of interleaved rounds (A B C A B C …); the range is that of \
 single rounds and shows how much the machine's own noise matters. Budgets are those of the design; they are goals, \
 not limits in a test. Rows without a budget are there to compare."""
-
-_LISTS = (
-    "1,000 texts of 150 bytes, vectors of 1,536 numbers, lists one after the other: milliseconds until the last byte "
-    "of an answer has come, and CPU of the server for one, with all that it does afterwards (what is fetched is written "
-    "into SQLite, an entry for each text). *No cache*: passed through."
-)
-_BACKGROUND = """\
-Whole requests over HTTP to one worker, with `synchronous=FULL` or `synchronous_commit=on`: what is answered as accepted, \
-and every event that is shown, is on disk. CPU is that of the gateway alone, PostgreSQL's own is not in it. The longest delay is the longest time \
-between two reads of one stream, less the time that the upstream takes between two events."""
-
-_SECOND_LEVEL = """\
-Chat completions of about 1 KB. CPU is that of the gateway alone, not the store's. *Alone*: one client, which asks after \
-its own answer, so that a request shares nothing with another; *32 at once*: as many clients. Memory that can hold \
-nothing has every hit come from the second level."""
-
-_SEMANTIC = """\
-Vectors of 384 numbers in SQLite, around 5,000 topics, asked for what is near one of them, without the embedding itself. The \
-first look-up of a partition reads its codes, 48 bytes for each vector; a request waits no longer for it than `semantic.timeout`."""
-
-_FLIGHTS = """\
-A miss of about 1 KB with and without the claim that lets other workers and hosts follow it; CPU is that of the gateway \
-alone. And a stream of 200 frames, one every 20 ms, that another gateway follows: how much later each frame reaches the \
-follower's client than the leader's."""
-
 _PAIRS = """\
 A stream of each dialect, translated for clients of each other; pairs that are missing pass unchanged, or no kind of \
 provider is asked so. nginx passes on the frames of chat as they are."""

@@ -11,10 +11,10 @@ import uvloop
 from bench.background import postgres
 from bench.callers import ask
 from bench.processes import BenchError, Server, wait_for_answer
-from bench.report import Figure
 from bench.requests import chat
 from bench.rounds import Bench, cache_results, stopping
 from bench.servers import start_gateway, start_simulator
+from bench.tables import Table
 
 _TESTS = Path(__file__).resolve().parents[1] / "tests"
 _ENTRIES = 4000
@@ -32,15 +32,15 @@ class _Store:
     cache: str = ""
 
 
-def measure(bench: Bench, missing: list[str]) -> list[Figure]:
+TITLE = "The second level of the cache"
+EXPLANATION = """\
+Chat completions of about 1 KB. CPU is that of the gateway alone, not the store's. *Alone*: one client, which asks after \
+its own answer, so that a request shares nothing with another; *32 at once*: as many clients. Memory that can hold \
+nothing has every hit come from the second level."""
+
+
+def measure(bench: Bench, table: Table, missing: list[str]) -> None:
     """Measure with every store that there is."""
-    figures: dict[str, Figure] = {}
-
-    def note(store: str, name: str, unit: str, value: float) -> None:
-        figure = figures.setdefault(name, Figure(name, unit, {}))
-        figure.by_store.setdefault(store, []).append(value)
-        print(f"  {store:12} {name:60} {value:12,.2f} {unit}", flush=True)
-
     with contextlib.ExitStack() as stack:
         stores: dict[str, Callable[[], _Store]] = {}
         stores["none"] = lambda: _Store(f"sqlite:///{bench.new_folder()}/antiphon.db", cache="store: none")
@@ -57,8 +57,9 @@ def measure(bench: Bench, missing: list[str]) -> list[Figure]:
             )
         for _ in range(bench.rounds):
             for name, new in stores.items():
-                _measure_store(bench, new(), lambda *told, name=name: note(name, *told), hits=name != "none")
-    return list(figures.values())
+                _measure_store(
+                    bench, new(), lambda *told, name=name: table.note(name, *told), hits=name != "none"
+                )
 
 
 def _measure_store(

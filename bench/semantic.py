@@ -12,7 +12,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bench.report import Figure
+from bench.rounds import Bench
+from bench.tables import Table
 
 if TYPE_CHECKING:
     import numpy as np
@@ -27,23 +28,26 @@ INSERT INTO semantic_vectors (partition, digest, code, vector, text, expires_at)
 """
 
 
-def measure(missing: list[str], *, quick: bool) -> list[Figure]:
+TITLE = "Semantic look-ups"
+EXPLANATION = """\
+Vectors of 384 numbers in SQLite, around 5,000 topics, asked for what is near one of them, without the embedding itself. The \
+first look-up of a partition reads its codes, 48 bytes for each vector; a request waits no longer for it than `semantic.timeout`."""
+
+
+def measure(bench: Bench, table: Table, missing: list[str]) -> None:
     """Measure with SQLite."""
     try:
         import numpy as np  # noqa: F401
     except ImportError:
         missing.append("semantic: NumPy is not installed (`pip install 'antiphon[semantic]'`)")
-        return []
-    figures: dict[str, Figure] = {}
-    count = _FEW if quick else _MANY
+        return
+    count = _FEW if bench.rounds == 1 else _MANY
     for name, partitions in (
         (f"{count:,} in one partition", 1),
         (f"{count:,} in partitions of 10", count // 10),
     ):
         for what, unit, value in _measured(count, partitions):
-            figures.setdefault(what, Figure(what, unit, {})).by_store[name] = [value]
-            print(f"  {name:34} {what:44} {value:12,.2f} {unit}", flush=True)
-    return list(figures.values())
+            table.note(name, what, unit, value)
 
 
 def _measured(count: int, partitions: int) -> Iterator[tuple[str, str, float]]:

@@ -137,14 +137,14 @@ class RedisCluster:
         for node in self.nodes:
             node.resume()
 
-    def move(self, slot: str, source: "_Node", target: "_Node") -> None:
-        """Move a slot, with what is in it, from one node to another."""
+    def move(self, slot: str, source: "_Node", target: "_Node", *, wholly: bool = True) -> None:
+        """Move what is in a slot from one node to another, and, if `wholly`, the slot."""
         ids = [node.ask("CLUSTER", "MYID").split("\r\n")[1] for node in (source, target)]
         target.ask("CLUSTER", "SETSLOT", slot, "IMPORTING", ids[0])
         source.ask("CLUSTER", "SETSLOT", slot, "MIGRATING", ids[1])
         keys = source.ask("CLUSTER", "GETKEYSINSLOT", slot, "100").split("\r\n")[2::2]
         source.ask("MIGRATE", "127.0.0.1", str(target.port), "", "0", "5000", "KEYS", *keys)
-        for node in (target, source):
+        for node in (target, source) if wholly else ():
             node.ask("CLUSTER", "SETSLOT", slot, "NODE", ids[1])
 
     def _is_joined(self, node: "_Node") -> bool:

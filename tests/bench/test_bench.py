@@ -6,9 +6,10 @@ import json
 from bench.contenders import GROUPS, names
 from bench.figures import Result, Round, ratio, verdict
 from bench.processes import Memory
-from bench.report import KEPT_BELOW, Figure, Installed, OpenStreams, Report, Row, save
+from bench.report import KEPT_BELOW, Installed, OpenStreams, Report, Row, save
 from bench.requests import chat, completions, messages, responses
 from bench.servers import PROVIDERS
+from bench.tables import Table
 
 
 def _result(name, *cpu_seconds, **fields):
@@ -177,13 +178,15 @@ def test_requests_are_alike_in_size_and_differ_by_their_serial_number():
         assert json.loads(one) != json.loads(other)
 
 
-def test_background_answers_are_shown_with_each_storage():
+def test_figures_are_shown_with_each_store_that_they_were_measured_with():
     """A median of rounds with its range, and a dash where a storage was not there."""
-    figures = [
-        Figure("accepted", "/s", {"SQLite": [900.0, 1100.0, 1000.4], "PostgreSQL": [12.34]}),
-        Figure("memory", "MB", {"SQLite": [1.234]}),
-    ]
-    page = _report(background=figures).render()
+    table = Table("Background answers", "Whole requests.")
+    for value in (900.0, 1100.0, 1000.4):
+        table.note("SQLite", "accepted", "/s", value)
+    table.note("PostgreSQL", "accepted", "/s", 12.34)
+    table.note("SQLite", "memory", "MB", 1.234)
+    page = _report(tables=[table, Table("Never measured", "")]).render()
 
+    assert "Never measured" not in page
     assert _cells(page, "accepted") == ["accepted", "/s", "1,000 (900–1,100)", "12.3"]
     assert _cells(page, "memory") == ["memory", "MB", "1.23", "–"]

@@ -7,6 +7,7 @@ import pytest
 from antiphon.drivers.simulator import Answer, Fault
 from antiphon.settings import Admin, Duration, Key, MemoryLevel, Secret, Size
 from engine.scene import CHAT, EMBEDDINGS, RESPONSES, gateway, outcome_of, run, scene, send, upstream
+from engine.semantic.test_level import FRANCE, FRANCE_TOO, asked, placed, semantic_scene
 from serving import Clock
 
 ADMIN = {"Authorization": "Bearer admin-key"}
@@ -346,6 +347,43 @@ def test_only_the_admin_is_told_of_the_requests_of_all(tmp_path):
             assert (await foretold(play, status=404, model="nobody/m"))["error"]["code"] == "model_not_found"
         async with scene(tmp_path, cache=None, admin=Admin(key=Secret("admin-key"))) as play:
             assert (await foretold(play, model="chat/m", messages=says("Hi")))["result"] == "off"
+
+    run(test())
+
+
+def test_a_semantic_hit_says_how_near_it_was(tmp_path):
+    """Its entry is another's; the header says that it was none of the exact cache."""
+
+    async def test():
+        async with semantic_scene(tmp_path) as play:
+            await play.ask(**asked(FRANCE))
+            await placed(play)
+            got = await play.ask(**asked(FRANCE_TOO), headers=DEBUG)
+            assert (got.headers["x-cache"], got.headers["x-antiphon-cache-explain"]) == (
+                "HIT (semantic)",
+                "semantic",
+            )
+            told = await why(play, got)
+            assert (told["result"], told["entry"]["kind"]) == ("semantic", "semantic")
+            assert 0.8 <= told["entry"]["similarity"] <= 1
+            assert told["why"] == "A request that means the same was answered before."
+
+    run(test())
+
+
+def test_another_workers_requests_are_known_for_such(tmp_path):
+    """By how their ids begin."""
+
+    async def test():
+        async with explained_scene(tmp_path) as play:
+            own = (await play.ask()).headers["x-request-id"]
+            for request_id, expected in (
+                ("req_other00000001", "Another worker"),
+                (own[:-8] + "ffffffff", "too long"),
+            ):
+                got = await play.client.get(f"{EXPLAIN}?request_id={request_id}", **ADMIN)
+                message = got.json()["error"]["message"]
+                assert (got.status, expected in message, own[:-8] in message) == (404, True, True)
 
     run(test())
 

@@ -414,6 +414,39 @@ def test_a_response_that_stands_in_is_kept_and_can_be_continued(tmp_path):
     run(test())
 
 
+def test_nobody_is_written_to_who_has_left(tmp_path):
+    """The answer was to be finished for a client that left; there is nothing to finish, only an old one to pass on."""
+
+    async def test():
+        clock = Clock()
+        async with scene(tmp_path, clock=clock, cache=FORGIVING) as play:
+            play.simulator.answer(Answer(frames=samples.responses_frames(3000)))
+            assert len((await play.ask(RESPONSES, stream=True)).body) > 256 * 1024
+            clock.now += 70
+            gate = asyncio.Event()
+            play.simulator.answer(Answer(status=503, body=b"{}", gate=gate))
+            async with play.clients(1) as [client]:
+                send(client, RESPONSES, stream=True, headers={"X-Antiphon-On-Disconnect": "finish"})
+                await play.listening(1)
+                (live,) = play.application.producing._live
+                client.leave()
+                await eventually(lambda: live.listeners[0].turn.reply._is_gone)
+            gate.set()
+            await refreshed(play, 2)
+            rows = await eventually_rows(play, 2)
+            assert sorted((row.cache, row.status) for row in rows) == [("abandoned", 499), ("miss", 200)]
+
+    run(test())
+
+
+async def eventually_rows(play, count):
+    async def enough():
+        rows = await play.rows()
+        return rows if len(rows) >= count else None
+
+    return await eventually(enough)
+
+
 def test_what_only_the_second_level_has_stands_in_too(tmp_path):
     """It was looked up before the upstream was asked; memory has no room for it."""
 

@@ -1,4 +1,5 @@
 import json
+import re
 
 import pytest
 
@@ -68,6 +69,54 @@ def test_patterns_and_secrets_are_looked_for_everywhere():
     )
     assert body == {"a": ["[redacted]", {"b": "[redacted]!"}], "c": 7}
     assert frames == [b"12: [redacted]", b"\xff [redacted]"]
+
+
+SECRET = "sk-proj-abcdefghijklmnopqrstuvwxyz"
+STREAMS = {
+    "chat": lambda piece, _: {"choices": [{"index": 0, "delta": {"content": piece}}]},
+    "tools": lambda piece, first: {
+        "choices": [
+            {"index": 0, "delta": {"tool_calls": [{"index": 1, "function": {"arguments": piece}} | first]}}
+        ]
+    },
+    "responses": lambda piece, _: {"type": "response.output_text.delta", "item_id": "m", "delta": piece},
+    "messages": lambda piece, _: {
+        "type": "content_block_delta",
+        "index": 0,
+        "delta": {"type": "text_delta", "text": piece},
+    },
+    "gemini": lambda piece, _: {"candidates": [{"content": {"parts": [{"text": piece}]}}]},
+    "ollama": lambda piece, _: {"message": {"content": piece}, "done": False},
+}
+
+
+@pytest.mark.parametrize("kind", STREAMS)
+@pytest.mark.parametrize("cut", [1, 3, 7, 50])
+@pytest.mark.parametrize("found_by", ["its look", "a field", "a pattern", "the settings"])
+def test_what_a_stream_says_piece_by_piece_is_found_too(kind, cut, found_by):
+    """However it is cut; the words around it stay, and so do frames that have none of it."""
+    secret = SECRET if found_by == "its look" else "Ann Müller 1234"
+    text = f"Yes: {secret}, indeed. {secret}!"
+    pieces = [text[at : at + cut] for at in range(0, len(text), cut)]
+    told = [
+        STREAMS[kind](piece, {} if at else {"type": "function", "id": "c"}) for at, piece in enumerate(pieces)
+    ]
+    lines = [json.dumps(each).encode() for each in told]
+    frames = [line + b"\n" if kind == "ollama" else b"data: %b\n\n" % line for line in lines]
+    unrelated = b"data: [DONE]\n\n"
+    _, after = redacted(
+        *(["user"] if found_by == "a field" else []),
+        texts=[r"Ann \w+ \d{4}"] if found_by == "a pattern" else [],
+        secrets=[secret.encode("latin-1")] if found_by == "the settings" else [],
+        frames=[*frames, unrelated],
+        body={"user": secret},
+    )
+    said = "".join(re.findall(r'"(?:content|arguments|delta|text)": ?"([^"]*)"', b"".join(after).decode()))
+    assert said == "Yes: [redacted], indeed. [redacted]!"
+    assert len(after) == len(frames) + 1
+    assert after[-1] == unrelated
+    if cut == 1:
+        assert after[0] == frames[0]
 
 
 @pytest.mark.parametrize("path", ["", ".a", "a..b", "a[", "a[x]", "a]", "a[0]b"])

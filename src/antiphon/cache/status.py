@@ -3,7 +3,7 @@
 _Header = tuple[bytes, bytes]
 
 _HIT = (b"x-cache", b"HIT (exact)")
-_SEMANTIC_HIT = (b"x-cache", b"HIT (semantic)")
+SEMANTIC_HIT = (b"x-cache", b"HIT (semantic)")
 
 
 def hit_headers(shown_key: bytes, age: float, remaining: float, detail: bytes = b"") -> tuple[_Header, ...]:
@@ -24,7 +24,7 @@ def semantic_hit_headers(
 ) -> tuple[_Header, ...]:
     """Headers of an answer to a request that was so alike."""
     said = b'"semantic %.4f"' % similarity
-    return (*hit_headers(shown_key, age, remaining, said)[:2], _SEMANTIC_HIT)
+    return (*hit_headers(shown_key, age, remaining, said)[:2], SEMANTIC_HIT)
 
 
 def forward_header(

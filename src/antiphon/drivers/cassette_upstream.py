@@ -5,6 +5,7 @@ broken streams are all recorded as they were, and played to the same gateway aga
 """
 
 import asyncio
+import contextlib
 import time
 from collections.abc import Callable, Sequence
 from typing import Final
@@ -25,6 +26,7 @@ from antiphon.recording.pace import INSTANT
 from antiphon.settings import Provider
 from antiphon.wire.errors import ClientFault, UpstreamFault, error_body
 
+_FINISH_SECONDS: Final = 5.0
 _KEPT_HEADERS: Final = frozenset({b"retry-after", b"retry-after-ms", b"x-should-retry"})
 """Those that change what a client does; request ids and rate limits would only differ from run to run."""
 
@@ -42,6 +44,8 @@ class CassetteUpstream:
         self._upstream = None if deck.is_offline else make()
         self._loop = asyncio.get_running_loop()
         self._playing: set[Performance] = set()
+        self._failing: set[_Recorder] = set()
+        """Whose listeners hear of a planned fault, while the answer is recorded to its end."""
 
     def send(self, request: UpstreamRequest, sink: AnswerSink) -> Call:
         """Start to play the answer to `request`, or to ask for it."""
@@ -75,6 +79,8 @@ class CassetteUpstream:
         assert self._upstream is not None
         order = self._deck.begin(asked, fails=faulty is not None)
         recorder = _Recorder(self, order, request, asked, read_body(request.body, content_type), sink)
+        if faulty is not None:
+            self._failing.add(recorder)
         call = self._upstream.send(request, recorder)
         return _RecordedCall(call, recorder, faulty)
 
@@ -82,6 +88,10 @@ class CassetteUpstream:
         """Close all connections, and stop everything that plays."""
         for performance in list(self._playing):
             performance.cancel()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_FINISH_SECONDS):
+                for recorder in list(self._failing):
+                    await recorder.over.wait()
         if self._upstream is not None:
             await self._upstream.close()
 
@@ -103,12 +113,13 @@ class _Recorder:
         sink: AnswerSink,
     ) -> None:
         self._deck = source._deck
+        self._failing = source._failing
         self._sink = sink
         self._clock = source._loop.time
         self._sent_at = self._clock()
         self._order = order
         self._frames: AnswerFrames | None = None
-        self._is_over = False
+        self.over = asyncio.Event()
         self._recording = Recording(
             id="",
             dialect=request.dialect,
@@ -146,6 +157,7 @@ class _Recorder:
 
     def cancelled(self) -> None:
         """The gateway wants no more, which is no fault where the last event had come."""
+        self._failing.discard(self)
         if self._recording.head.status:
             self._finish(None, clean=False)
 
@@ -153,9 +165,10 @@ class _Recorder:
         return int((self._clock() - self._sent_at) * 1e6)
 
     def _finish(self, fault: UpstreamFault | None, *, clean: bool) -> None:
-        if self._is_over:
+        if self.over.is_set():
             return
-        self._is_over = True
+        self.over.set()
+        self._failing.discard(self)
         recording = self._recording
         rest = self._frames.close() if self._frames is not None else b""
         if rest:

@@ -37,6 +37,8 @@ class Decision:
     """What was found under the key, whether it answered or not."""
     items: int = 0
     """Of how many items each has an entry of its own; 0: it is one."""
+    similarity: float = 0.0
+    """Of a semantic hit."""
     pays: bool = False
     recording: Recording | None = None
     """What the request was answered from; None: it is not sent."""
@@ -102,6 +104,7 @@ _Noted = tuple[
     CacheKey | None,
     Entry | None,
     int,
+    float,
     bool,
     Recording | None,
     Ending | None,
@@ -122,6 +125,7 @@ def _noted(turn: Turn, time: float, recording: Recording | None, ending: Ending 
         key if items is None else items.keys[0],
         turn.entry,
         0 if items is None else len(items.keys),
+        turn.similarity,
         turn.pays,
         recording,
         ending,

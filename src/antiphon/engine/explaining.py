@@ -115,6 +115,8 @@ class Explaining:
             told["items"] = decision.items
         if entry is not None:
             told["entry"] = _entry(entry, decision.time)
+            if decision.result == "semantic":
+                told["entry"] |= {"kind": "semantic", "similarity": round(decision.similarity, 4)}
         if decision.ending is not None:
             told["status"], told["error"] = decision.ending.status, decision.ending.error
             told |= self._stored(decision)
@@ -236,6 +238,7 @@ def _within(entries: list[Entry], max_bytes: int) -> list[Entry]:
 def _entry(entry: Entry, time: float) -> dict[str, Any]:
     return {
         "key": entry.shown_key.decode(),
+        "kind": "exact",
         "stored_at": entry.stored_at,
         "age": round(time - entry.stored_at, 3),
         "ttl": round(entry.expires_at - time, 3),

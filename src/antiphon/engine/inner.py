@@ -62,6 +62,8 @@ class InnerReply:
     async def over(self) -> None:
         """Return when the answer is whole or has broken off, whatever it was."""
         await asyncio.wait((self.told,))
+        if not self.told.cancelled():
+            self.told.exception()  # nobody else asks for it
 
     def leave(self) -> None:
         """Nobody waits for it any more."""

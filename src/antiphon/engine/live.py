@@ -76,6 +76,7 @@ class LiveRecording:
         "fault",
         "is_followed",
         "listeners",
+        "parts",
         "recording",
         "spare",
         "stored",
@@ -105,6 +106,8 @@ class LiveRecording:
         """Whether it is made in another process, and recorded here once more."""
         self.spare: Entry | None = None
         """What may answer those to whom nothing was sent, if it fails."""
+        self.parts: Sequence[Entry] = ()
+        """Of the answer to a list, the entries of its items."""
         self.fault: GatewayError | None = None
         self.error_answer: ErrorAnswer | None = None
         self._dialect = dialect

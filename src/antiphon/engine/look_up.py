@@ -286,11 +286,16 @@ class LookUp:
     def _look_again(self, turns: Sequence[Turn], source: Source, key: CacheKey) -> None:
         """Answer turns that had waited for another process together."""
         first, *others = turns
+        if first.items is not None:
+            for turn in turns:
+                self._per_item.answer(turn, source)
+            return
         first.result = "miss"
         live = self._producing.begin(first, source, key, shared=True)
+        live.spare = first.entry
         for turn in others:
             self._producing.join(turn, live)
-        if self._shelves.level is None or first.items is not None:
+        if self._shelves.level is None:
             self._producing.send(first, live, source)
         else:
             self._start_search(first, live, source, key, self._shelves.level)

@@ -305,6 +305,8 @@ class Producing:
             self._shelves.memory.put(entry)
             if self._on_stored is not None:
                 self._on_stored(turn, entry)
+        if turn.items is not None:
+            live.parts = (*turn.items.found, *kept)
         if len(kept) > 1:
             # That takes a while, in which the answer can begin.
             asyncio.get_running_loop().call_soon(self._write, kept)

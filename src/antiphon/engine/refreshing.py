@@ -117,6 +117,8 @@ class Refreshing:
         return made
 
     def _note(self, digest: bytes, live: LiveRecording) -> None:
+        if live.is_followed:
+            return  # another process asks, and notes how that went
         if live.stored:
             self._failed.pop(digest, None)
             return

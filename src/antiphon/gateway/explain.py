@@ -7,6 +7,7 @@ from urllib.parse import parse_qs
 
 import msgspec
 
+from antiphon.cache.status import SEMANTIC_HIT
 from antiphon.engine.explaining import Explaining
 from antiphon.engine.incoming import Incoming, Route
 from antiphon.engine.inner import InnerReply
@@ -14,7 +15,7 @@ from antiphon.engine.refusals import internal_error, refuse
 from antiphon.engine.tasks import Tasks
 from antiphon.engine.turns import Turns
 from antiphon.gateway.admin import PREFIX, require_admin
-from antiphon.gateway.gateway import CACHE_DEBUG, ROUTES, Handler, answer_later
+from antiphon.gateway.gateway import CACHE_DEBUG, ID_DIGITS, ROUTES, Handler, answer_later
 from antiphon.gateway.keys import Keyring
 from antiphon.gateway.request import Request
 from antiphon.ports.reply import Headers, Reply, ReplyWatcher
@@ -59,18 +60,18 @@ class Explain:
             ("POST", PREFIX + "/cache/explain"): self._later(self._prospect),
         }
 
-    def _later(self, told: Callable[[Request], Awaitable[object]]) -> Handler:
+    def _later(self, told: Callable[[Request, bytes], Awaitable[object]]) -> Handler:
         def handler(request: Request, request_id: bytes, reply: Reply) -> None:
             require_admin(request.headers, self._admin_key)
 
             async def answer() -> tuple[int, Headers, bytes]:
-                return 200, (_JSON,), msgspec.json.encode(await told(request))
+                return 200, (_JSON,), msgspec.json.encode(await told(request, request_id))
 
             answer_later(self._tasks, request_id, reply, answer)
 
         return handler
 
-    async def _past(self, request: Request) -> dict[str, Any]:
+    async def _past(self, request: Request, asking_id: bytes) -> dict[str, Any]:
         query = parse_qs(request.query.decode("latin-1"))
         request_id = query.get("request_id", [""])[-1]
         if not request_id:
@@ -80,16 +81,23 @@ class Explain:
         await self._settled()
         told = await self._explaining.past(request_id)
         if told is None:
+            own = asking_id[:-ID_DIGITS].decode()
+            why = (
+                "It was too long ago, or has not ended"
+                if request_id.startswith(own)
+                else "Another worker knows it"
+            )
             raise ClientFault(
-                "This worker does not know the request (any more): it was long ago, has not ended, or came to another "
-                "worker. POST the request itself here to have it explained without being sent.",
+                f"This worker knows nothing of the request. {why}: ids of this worker begin with {own}. "
+                "POST the request itself here to have it explained without being sent.",
                 code="not_found",
                 param="request_id",
                 status=404,
             )
         return told
 
-    async def _prospect(self, request: Request) -> dict[str, Any]:
+    async def _prospect(self, request: Request, asking_id: bytes) -> dict[str, Any]:
+        del asking_id
         try:
             asked = msgspec.json.decode(request.body, type=_Asked)
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
@@ -135,9 +143,9 @@ class ExplainedReply:
     """Implements `ports.reply.Reply`: a reply with one header more."""
 
     def __init__(self, reply: Reply, told: bytes) -> None:
-        """Pass everything on to `reply`."""
+        """Pass everything on to `reply`, and what is `told` of the exact cache."""
         self._reply = reply
-        self._header = (_TELLS, told)
+        self._told = told
 
     @property
     def congested(self) -> bool:
@@ -150,11 +158,15 @@ class ExplainedReply:
 
     def send(self, status: int, headers: Headers, body: bytes) -> None:
         """Send a whole answer."""
-        self._reply.send(status, (*headers, self._header), body)
+        self._reply.send(status, self._with(headers), body)
 
     def start(self, status: int, headers: Headers, length: int | None = None) -> None:
         """Begin an answer."""
-        self._reply.start(status, (*headers, self._header), length)
+        self._reply.start(status, self._with(headers), length)
+
+    def _with(self, headers: Headers) -> Headers:
+        told = b"semantic" if SEMANTIC_HIT in headers else self._told
+        return (*headers, (_TELLS, told))
 
     def write(self, data: bytes) -> None:
         """Send more of the body."""

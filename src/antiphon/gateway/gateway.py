@@ -59,6 +59,10 @@ CACHE_DEBUG = b"x-antiphon-cache-debug"
 """Asks to be told what the cache does with a request."""
 
 
+ID_DIGITS = 8
+"""Of a request's id: what stands before them is the same for all of a worker."""
+
+
 class Gateway:
     """Handles requests, whatever server they came through."""
 

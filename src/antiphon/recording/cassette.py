@@ -47,6 +47,7 @@ _SECRET_TEXT = re.compile(
     r"|(?<=Bearer )[\w.~+/=-]{16,}",
     re.ASCII,
 )
+_SECRET_MARKS = ("sk-", "rk-", "AIza", "Bearer ")
 
 
 class UnreadableCassetteError(ValueError):
@@ -226,7 +227,7 @@ def comparable(body: Any) -> dict[str, bytes]:
 def redacted(value: Any) -> Any:
     """Return JSON with everything replaced that looks like a secret."""
     if isinstance(value, str):
-        return _SECRET_TEXT.sub(REDACTED, value)
+        return _without_secrets(value)
     if isinstance(value, list):
         return [redacted(entry) for entry in value]
     if isinstance(value, dict):
@@ -239,10 +240,22 @@ def redacted(value: Any) -> Any:
 
 def _frame(at: int, frame: bytes) -> bytes:
     try:
-        content: object = _SECRET_TEXT.sub(REDACTED, frame.decode())
+        content: object = _without_secrets(frame.decode())
     except UnicodeDecodeError:
-        content = _Bytes(frame)
-    return msgspec.json.format(msgspec.json.encode((at, content)), indent=0)
+        return msgspec.json.format(msgspec.json.encode((at, _Bytes(frame))), indent=0)
+    return b"[%d, %b]" % (at, msgspec.json.encode(content))
+
+
+def secret_spans(text: str) -> list[tuple[int, int]]:
+    """Return where something stands in a text that looks like a secret."""
+    if not any(mark in text for mark in _SECRET_MARKS):
+        return []
+    return [found.span() for found in _SECRET_TEXT.finditer(text)]
+
+
+def _without_secrets(text: str) -> str:
+    # The pattern has to look behind at each place: most texts have none of what it looks for.
+    return _SECRET_TEXT.sub(REDACTED, text) if any(mark in text for mark in _SECRET_MARKS) else text
 
 
 def _bytes(content: str | _Bytes) -> bytes:

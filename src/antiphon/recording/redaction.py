@@ -10,8 +10,9 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, Final
 
-from antiphon.recording.cassette import REDACTED, Exchange
+from antiphon.recording.cassette import REDACTED, Exchange, secret_spans
 from antiphon.recording.recording import Recording
+from antiphon.recording.spoken import without_spans
 
 _STEP: Final = re.compile(r"\.?([^.\[\]]+)|\[(\*|\d+)\]")
 _REDACTED: Final = REDACTED.encode()
@@ -45,6 +46,8 @@ class Redaction:
         needles = [form for value in values for form in _forms(value)]
         recording = exchange.recording
         frames = [self._frame(frame, needles) for frame in recording.frames]
+        # Texts in JSON may be escaped, and those of streams are spread over many frames.
+        frames = without_spans(frames, lambda text: self._spans(text, values), REDACTED)
         return replace(exchange, body=body, recording=_with_frames(recording, frames))
 
     def _in_texts(self, value: Any) -> Any:
@@ -62,6 +65,17 @@ class Redaction:
         for secret in self._secrets:
             text = text.replace(secret.decode("latin-1"), REDACTED)
         return text
+
+    def _spans(self, text: str, values: Sequence[str]) -> list[tuple[int, int]]:
+        """Return where something stands in a text that is not to be written."""
+        found = [*secret_spans(text)]
+        found += [each.span() for pattern in self._patterns for each in pattern.finditer(text)]
+        for value in (*values, *(secret.decode("latin-1") for secret in self._secrets)):
+            at = text.find(value)
+            while at >= 0:
+                found.append((at, at + len(value)))
+                at = text.find(value, at + 1)
+        return _merged(found)
 
     def _frame(self, frame: bytes, needles: Sequence[bytes]) -> bytes:
         for needle in needles:
@@ -128,3 +142,14 @@ def _forms(value: str) -> set[bytes]:
 
 def _with_frames(recording: Recording, frames: list[bytes]) -> Recording:
     return replace(recording, frames=frames, size=sum(map(len, frames)))
+
+
+def _merged(spans: list[tuple[int, int]]) -> list[tuple[int, int]]:
+    """Return stretches of a text in their order, those that overlap as one."""
+    merged: list[tuple[int, int]] = []
+    for first, last in sorted(spans):
+        if merged and first < merged[-1][1]:
+            merged[-1] = (merged[-1][0], max(last, merged[-1][1]))
+        elif first < last:
+            merged.append((first, last))
+    return merged

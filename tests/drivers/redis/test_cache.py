@@ -317,7 +317,7 @@ def test_one_node_that_hangs_holds_up_nobody_for_long(redis_cluster, monkeypatch
             assert 0 < len(waiting) < 30
             assert all(each.result() for each in asked if each.done())
             pipe = cache._pipes._pipes[f"127.0.0.1:{redis_cluster.nodes[0].port}"]
-            monkeypatch.setattr(pipe, "_patience", 0.0)
+            monkeypatch.setattr(pipe, "_is_stuck", True)
             with pytest.raises(TimeoutError):
                 await pipe.ask(b"PING")
             redis_cluster.nodes[0].resume()
@@ -343,7 +343,8 @@ def test_a_look_up_that_nobody_waits_for_any_more_disturbs_no_other(redis_server
     run(test())
 
 
-def test_a_slot_that_has_moved_is_followed(redis_cluster):
+@pytest.mark.parametrize("wholly", [True, False], ids=["moved", "on its way"])
+def test_a_slot_that_has_moved_is_followed(redis_cluster, wholly):
     """Nodes say where it is now."""
 
     async def test():
@@ -354,7 +355,7 @@ def test_a_slot_that_has_moved_is_followed(redis_cluster):
             source, target = sorted(
                 redis_cluster.nodes, key=lambda node: node.ask("CLUSTER", "COUNTKEYSINSLOT", slot) == ":0\r\n"
             )[:2]
-            await asyncio.to_thread(redis_cluster.move, slot, source, target)
+            await asyncio.to_thread(redis_cluster.move, slot, source, target, wholly=wholly)
             assert await is_there(cache)
             assert target.ask("CLUSTER", "COUNTKEYSINSLOT", slot) == ":1\r\n"
 

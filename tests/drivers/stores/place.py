@@ -128,8 +128,10 @@ async def opened(place: Place, clock: Clock | None = None, **responses: Any) -> 
     """Open storage as a worker does, and close it again."""
     if isinstance(place, RedisPlace):
         cache = RedisCache(place.settings, clock or Clock(NOW))
-        yield CacheAlone(cache)  # type: ignore[misc]
-        await cache.close()
+        try:
+            yield CacheAlone(cache)  # type: ignore[misc]
+        finally:
+            await cache.close()
         return
     settings = Settings(
         storage=StorageSettings(url=place.url),

@@ -1,5 +1,6 @@
 """How Redis or Valkey is reached: one server or a cluster, with TLS or without. Whoever speaks to it begins here."""
 
+import random
 import ssl
 from typing import Any, Final
 from urllib.parse import urlsplit
@@ -60,7 +61,10 @@ async def open_channels(client: Client) -> PubSub:
     """
     await client.initialize()
     if isinstance(client, RedisCluster):
-        return client.pubsub(node=client.get_random_node(), ignore_subscribe_messages=True)
+        nodes = client.get_nodes()
+        if not nodes:
+            raise RedisClusterException("no node of the cluster is known")
+        return client.pubsub(node=random.choice(nodes), ignore_subscribe_messages=True)  # noqa: S311 - any will do
     return client.pubsub(ignore_subscribe_messages=True)
 
 

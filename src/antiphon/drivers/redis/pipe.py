@@ -36,6 +36,7 @@ class Pipe(asyncio.Protocol):
         self._unsent: list[bytes] = []
         self._owed: deque[asyncio.Future[Reply]] = deque()
         self._heard_at = 0.0
+        self._is_stuck = False
         self._watch: asyncio.TimerHandle | None = None
 
     def ask(self, *words: bytes) -> asyncio.Future[Reply]:
@@ -43,10 +44,12 @@ class Pipe(asyncio.Protocol):
         reply: asyncio.Future[Reply] = self._loop.create_future()
         if not self._owed:
             self._heard_at = self._loop.time()
-        elif self._loop.time() - self._heard_at > self._patience:
+        elif self._is_stuck:
             reply.set_exception(TimeoutError("the server says nothing"))
             return reply
         self._owed.append(reply)
+        if self._watch is None:
+            self._watch_in(min(self._patience, _SILENT_SECONDS))
         self._unsent.append(hiredis.pack_command(words))  # type: ignore[arg-type]
         if self._transport is None:
             if self._connecting is None:
@@ -72,6 +75,7 @@ class Pipe(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         """Hand out the replies in the order of the commands."""
         self._heard_at = self._loop.time()
+        self._is_stuck = False
         reader, owed = self._reader, self._owed
         try:
             reader.feed(data)
@@ -121,22 +125,27 @@ class Pipe(asyncio.Protocol):
             return
         self._transport.write(b"".join(self._unsent))
         self._unsent.clear()
-        if self._watch is None:
-            self._watch = self._loop.call_later(_SILENT_SECONDS, self._look_after)
+
+    def _watch_in(self, seconds: float) -> None:
+        # After what has come meanwhile: if this process was late itself, the server was not silent.
+        soon = self._loop.call_soon
+        self._watch = self._loop.call_later(seconds, lambda: soon(lambda: soon(self._look_after)))
 
     def _look_after(self) -> None:
-        """Give up a connection whose other end has vanished without a word."""
+        """Give up a connection whose other end has vanished without a word; before that, wait for it no more."""
         self._watch = None
         if not self._owed:
             return
         silent = self._loop.time() - self._heard_at
         if silent >= _SILENT_SECONDS:
             self._lose(TimeoutError("the server says nothing"))
-        else:
-            self._watch = self._loop.call_later(_SILENT_SECONDS - silent, self._look_after)
+            return
+        self._is_stuck = silent >= self._patience
+        self._watch_in((_SILENT_SECONDS if self._is_stuck else min(self._patience, _SILENT_SECONDS)) - silent)
 
     def _lose(self, error: Exception) -> None:
         transport, self._transport = self._transport, None
+        self._is_stuck = False
         if transport is not None:
             transport.set_protocol(
                 asyncio.Protocol()

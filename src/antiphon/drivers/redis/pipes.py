@@ -1,5 +1,7 @@
 """The connection for each key: the one that there is, or that of the cluster's node which has the key."""
 
+import asyncio
+import contextlib
 import math
 from collections.abc import Awaitable
 from typing import Final
@@ -23,6 +25,7 @@ class Pipes:
         self._client = client
         self._patience = patience
         self._pipes: dict[str, Pipe] = {}
+        self._finding: asyncio.Task[None] | None = None
         self._only = (
             None
             if isinstance(client, RedisCluster)
@@ -42,6 +45,9 @@ class Pipes:
 
     async def close(self) -> None:
         """Hang up."""
+        if self._finding is not None:
+            self._finding.cancel()
+            await asyncio.wait([self._finding])
         for pipe in [self._only] if self._only is not None else list(self._pipes.values()):
             await pipe.close()
 
@@ -50,17 +56,38 @@ class Pipes:
         assert isinstance(client, RedisCluster)
         await client.initialize()
         try:
-            node = client.get_node_from_key(key.decode())
-            assert node is not None  # only replicas are looked for in vain
-            return await self._to(node).ask(*words)
+            return await self._at(client, key).ask(*words)
         except ResponseError as refusal:
             if not str(refusal).startswith(_ELSEWHERE):
                 raise
+            await asyncio.shield(self._find_out(client))
         except FAULTS:
-            pass
-        # The library finds out who has the key now, and remembers.
+            self._find_out(client)  # perhaps another has taken its place
+            raise
+        try:
+            return await self._at(client, key).ask(*words)
+        except ResponseError as refusal:
+            if not str(refusal).startswith(_ELSEWHERE):
+                raise
+        # It is on its way from one node to another: that has to be asked for in a way that the library knows.
         name, *rest = words
         return await client.execute_command(name.decode(), *rest)
+
+    def _find_out(self, client: RedisCluster) -> asyncio.Task[None]:
+        """Find out where everything is now, once for all who want to know."""
+
+        async def find_out() -> None:
+            with contextlib.suppress(*FAULTS):
+                await client.nodes_manager.initialize()
+
+        if self._finding is None or self._finding.done():
+            self._finding = asyncio.get_running_loop().create_task(find_out(), name="redis-topology")
+        return self._finding
+
+    def _at(self, client: RedisCluster, key: bytes) -> Pipe:
+        node = client.get_node_from_key(key.decode())
+        assert node is not None  # only replicas are looked for in vain
+        return self._to(node)
 
     def _to(self, node: ClusterNode) -> Pipe:
         pipe = self._pipes.get(node.name)

@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Final
 
-from redis.exceptions import ResponseError
+from redis.exceptions import AskError, ClusterDownError, ReadOnlyError, ResponseError, TryAgainError
 
 from antiphon.drivers.redis.client import FAULTS
 
@@ -20,7 +20,8 @@ _RETRY_SECONDS: Final = (0.05, 0.1, 0.25, 0.5, 1.0)
 _CLOSING_SECONDS: Final = 2.0
 """How long a stop waits for a server that is gone."""
 _FULL: Final = "OOM"
-_FOR_NOW: Final = ("LOADING", "CLUSTERDOWN", "TRYAGAIN", "MASTERDOWN", "BUSY")
+_FOR_NOW: Final = ("LOADING", "CLUSTERDOWN", "TRYAGAIN", "MASTERDOWN", "BUSY", "READONLY")
+_ALSO_FOR_NOW: Final = (AskError, ClusterDownError, ReadOnlyError, TryAgainError)
 
 Write = Callable[[], Awaitable[object]]
 """Done again from the beginning where the server was gone."""
@@ -139,4 +140,9 @@ class _Job:
 
 def _is_for_now(error: BaseException) -> bool:
     """Whether it is not about what was written: the server is gone, is starting, or is looking for its others."""
-    return not isinstance(error, ResponseError) or str(error).startswith(_FOR_NOW)
+    # The library has classes for these, and words of its own.
+    return (
+        not isinstance(error, ResponseError)
+        or isinstance(error, _ALSO_FOR_NOW)
+        or str(error).startswith(_FOR_NOW)
+    )

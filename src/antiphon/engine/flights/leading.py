@@ -204,6 +204,8 @@ class Leading:
             return False
         if not lead.live.stored:
             return True
+        if lead.live.parts:
+            return all(part.is_current and part.expires_at > self._now() for part in lead.live.parts)
         entry = self._memory.get(lead.key.digest, lead.key.identity)
         is_there = entry is not None and entry.recording is lead.live.recording
         return is_there and entry is not None and entry.expires_at > self._now()

@@ -116,7 +116,7 @@ class Fetching:
         turn, items = self._turn, self._items
         all_parts = self._found.parts | self._fetched
         parts = [all_parts[key.identity] for key in items.keys]
-        items.fetched = self._fetched
+        items.fetched, items.found = self._fetched, tuple(self._found.entries.values())
         share = items.share(self._found.parts)
         if share and turn.result == "miss":
             turn.result, turn.detail = "partial", share

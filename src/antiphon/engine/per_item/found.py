@@ -85,6 +85,7 @@ def found_entry(key: CacheKey, entries: Sequence[Entry], recording_id: str, body
         echo={},
         stored_at=min(entry.stored_at for entry in entries),
         expires_at=min(entry.expires_at for entry in entries),
+        is_pinned=any(entry.is_pinned for entry in entries),
     )
     made.shown_key = b""  # it is kept nowhere
     return made

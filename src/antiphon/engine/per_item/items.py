@@ -5,6 +5,7 @@ from collections.abc import Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final
 
+from antiphon.cache.entry import Entry
 from antiphon.cache.key import CacheKey, Circumstance, list_keys
 from antiphon.dialects.embedding_items import EMBEDDING_ITEMS
 from antiphon.dialects.items import ItemForm, ItemList, NotSeparableError, Part, alone, take_apart
@@ -29,6 +30,8 @@ class Items:
     """Under which each is kept."""
     tags: Mapping[bytes, tuple[str, ...]] = field(default_factory=dict, init=False)
     """Tags beside those of the request, by identities of keys."""
+    found: Sequence[Entry] = field(default=(), init=False)
+    """Entries of items that the upstream was not asked for."""
     fetched: dict[bytes, Part] | None = field(default=None, init=False)
     """By identities of keys what the upstream was asked for; None: for all, and its answer is passed as it came."""
 

@@ -206,6 +206,7 @@ class PerItem:
         if not items.missing(spare.parts) and self._staleness.may_stand_in(turn):
             live.spare = self._whole(turn, spare)
         is_whole = len(items.missing(found.parts)) == len(items.keys) and not items.listed.is_cut
-        if not is_whole:
-            turn.fetch = lambda live: Fetching(turn, live, source, found, self._clock).begin()
+        turn.fetch = (
+            None if is_whole else lambda live: Fetching(turn, live, source, found, self._clock).begin()
+        )
         self._producing.send(turn, live, source)
