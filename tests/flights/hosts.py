@@ -5,7 +5,7 @@ from pathlib import Path
 
 from antiphon.settings import Cache, Storage, Timeout
 from e2e.plain_client import plain_client
-from engine.scene import ASKED, CHAT, Scene
+from engine.scene import ASKED, CHAT, SHARING, Scene
 from serving import serving, settings_for
 from waiting import eventually
 
@@ -17,6 +17,9 @@ def place_of(request, kind):
     """Return the settings that let gateways share flights in a server of this kind."""
     if kind == "postgres":
         return {"storage": Storage(url=request.getfixturevalue("postgres_url"))}
+    if kind == "sqlite":
+        url = f"sqlite:///{request.getfixturevalue('tmp_path')}/shared.db"
+        return {"storage": Storage(url=url), "server": SHARING}
     server = {"redis": "redis_server", "cluster": "redis_cluster"}[kind]
     return {"redis": request.getfixturevalue(server).settings}
 

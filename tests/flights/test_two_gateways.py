@@ -6,7 +6,7 @@ import contextlib
 import pytest
 
 from antiphon.drivers.simulator import Answer, Fault, samples
-from antiphon.settings import Key, Secret
+from antiphon.settings import Duration, Key, Secret
 from e2e.plain_client import plain_client
 from engine.scene import ASKED, CHAT, RESPONSES, run, send, upstream, usage_frame
 from engine.test_coalescing import answer_for, frames_for, frames_from, plain, text_in
@@ -53,17 +53,20 @@ def test_two_hosts_share_one_call(tmp_path, place, path, mix):
     run(test())
 
 
-def test_the_nodes_of_a_cluster_will_do(tmp_path, request):
+@pytest.mark.parametrize("kind", ["cluster", "sqlite"])
+def test_the_nodes_of_a_cluster_and_the_file_of_one_host_will_do(tmp_path, request, kind):
+    """Also for who comes in the middle."""
     gate = asyncio.Event()
 
     async def test():
-        place = place_of(request, "cluster")
-        answer = answer_for(CHAT, stream=True, gate=gate)
+        place = place_of(request, kind)
+        answer = answer_for(CHAT, stream=True, gate=gate, gate_at=4)
         async with upstream([answer]) as simulator, hosts(tmp_path, simulator, place) as (first, second):
             ask_later(first, stream=True)
             await simulator.wait_for_calls(1)
+            await eventually(lambda: simulator.calls[0].parts_sent == 4)
             ask_later(second, stream=True)
-            await following(second)
+            await eventually(lambda: told_to(second) == 4)
             gate.set()
             assert (await second.client.answer()).body == (await first.client.answer()).body
             assert len(simulator.calls) == 1
@@ -99,6 +102,11 @@ def test_fifty_requests_on_three_hosts(tmp_path, place):
             assert sorted(rows) == ["collapsed"] * 49 + ["miss"]
 
     run(test())
+
+
+def told_to(host):
+    """How many frames a host has that it follows."""
+    return sum(len(live.recording.frames) for live in host.application.producing._live if live.is_followed)
 
 
 class Counted:
@@ -228,6 +236,35 @@ def test_the_next_request_is_a_hit_on_either(tmp_path, place):
     run(test())
 
 
+def test_hosts_refresh_an_expired_answer_once(tmp_path, place):
+    clock, gate = Clock(), asyncio.Event()
+    lifetimes = {"ttl": Duration(10), "stale_while_revalidate": Duration(100)}
+
+    async def test():
+        async with (
+            upstream([answer_for(CHAT, stream=False)]) as simulator,
+            hosts(tmp_path, simulator, place, clock=clock, cache=lifetimes) as (first, second),
+        ):
+            await first.ask()
+            await eventually(lambda: is_written(first))
+            assert await second.outcome() == "hit"
+            clock.now += 20
+            simulator.answer(answer_for(CHAT, stream=False, gate=gate))
+            assert "ttl=-" in (await first.ask()).cache_status
+            await simulator.wait_for_calls(2)
+            assert "ttl=-" in (await second.ask()).cache_status
+            await following(second)
+            gate.set()
+
+            async def is_fresh():
+                return "ttl=10" in (await second.ask()).cache_status
+
+            await eventually(is_fresh)
+            assert len(simulator.calls) == 2
+
+    run(test())
+
+
 def is_written(host):
     application = host.application
     return (application.redis_cache or application.storage).queued == 0
@@ -314,17 +351,19 @@ def test_workers_may_be_left_for_themselves(tmp_path, place):
 # What goes wrong upstream.
 
 
-def test_the_upstreams_error_is_everybodys(tmp_path, place):
+@pytest.mark.parametrize("mix", MIXES)
+def test_the_upstreams_error_is_everybodys(tmp_path, place, mix):
     """As it is for those who wait on one host."""
+    streams = MIXES[mix]
     gate = asyncio.Event()
     body = b'{"error":{"message":"Slow down","type":"rate_limit","code":"slow"}}'
 
     async def test():
         answer = Answer(status=429, body=body, headers=(("retry-after", "7"),), gate=gate)
         async with upstream([answer]) as simulator, hosts(tmp_path, simulator, place) as (first, second):
-            ask_later(first)
+            ask_later(first, stream=streams[0])
             await simulator.wait_for_calls(1)
-            ask_later(second, stream=True)
+            ask_later(second, stream=streams[1])
             await following(second)
             gate.set()
             got = [await host.client.answer() for host in (first, second)]

@@ -42,6 +42,7 @@ Translate = Callable[[Turn, LiveRecording, Source], None]
 Keep = Callable[[Turn, Recording, Mapping[str, bytes], int | None], None]
 """(turn, recording, echoed members of the recorded request, time to show as created)"""
 
+_BAD_REQUEST = 400
 _KEPT = frozenset({State.COMPLETED, State.INCOMPLETE})
 
 
@@ -209,7 +210,8 @@ class Producing:
         for listener in live.listeners:
             if isinstance(listener, LiveAnswer):
                 listener.recorded_for(live.echo)
-        content_type = b"text/event-stream" if opening.mode is Mode.STREAM else opening.content_type
+        is_stream = opening.mode is Mode.STREAM and opening.status < _BAD_REQUEST
+        content_type = b"text/event-stream" if is_stream else opening.content_type
         live.head(opening.status, ((b"content-type", content_type), *opening.headers))
 
     def take_back(self, turn: Turn, live: LiveRecording, key: CacheKey) -> Sequence[Turn]:
@@ -276,7 +278,7 @@ class Producing:
             owner, provider = turn.ask.owner.name, live.recording.provider
             self._shelves.responses.note_upstream(live.response_id, owner, provider, expires_at)
         headers = _headers(turn, live)
-        if turn.items is not None:
+        if turn.result == "partial":
             headers = (*headers, timing_header(self._clock() - turn.received_at))
         return headers
 

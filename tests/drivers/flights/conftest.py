@@ -6,6 +6,7 @@ from typing import Protocol
 import pytest
 
 from antiphon.drivers.redis.flights import RedisFlights
+from antiphon.drivers.sqlite.flights import SqliteFlights
 from antiphon.ports.flights import Flights
 from drivers.stores.place import PostgresPlace, opened
 
@@ -25,6 +26,17 @@ class PostgresHall:
     async def process(self):
         async with opened(self._place) as storage, heard(storage.runs.watch(lambda _: None)):
             yield storage.flights
+
+
+class SqliteHall:
+    def __init__(self, request):
+        self._path = request.getfixturevalue("tmp_path") / "flights"
+
+    @contextlib.asynccontextmanager
+    async def process(self):
+        flights = SqliteFlights(self._path)
+        yield flights
+        await flights.close()
 
 
 class RedisHall:
@@ -52,6 +64,7 @@ async def heard(listening):
 
 
 HALLS = {
+    "sqlite": SqliteHall,
     "postgres": PostgresHall,
     "redis": lambda request: RedisHall(request.getfixturevalue("redis_server")),
     "cluster": lambda request: RedisHall(request.getfixturevalue("redis_cluster")),

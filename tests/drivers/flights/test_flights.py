@@ -217,6 +217,7 @@ def test_each_hears_what_concerns_it(hall):
             await eventually(lambda: by_follower.count(FLIGHT) == 2)
             await stranger.claim(Claim(FLIGHT, "last"), LEASE)
             await follower.claim(THEIRS, LEASE)
+            await eventually(lambda: by_stranger.count(FLIGHT) == 1)
             await follower.leave(Claim(FLIGHT, "last"))
             await eventually(lambda: by_stranger.count(FLIGHT) == 2)
             assert by_leader.count(FLIGHT) == 1

@@ -75,7 +75,7 @@ class Database:
         """
         self.path = path
         self._busy_seconds = busy_seconds
-        _make_private(path)
+        make_private(path)
         with contextlib.ExitStack() as opened:
             connection = opened.enter_context(contextlib.closing(self._connect()))
             bring_forward(connection)
@@ -375,7 +375,8 @@ def _store_fault(error: Exception | str) -> StoreFault:
     )
 
 
-def _make_private(path: Path) -> None:
+def make_private(path: Path) -> None:
+    """Make the file if it is not there, to be read by its owner alone. Raises OSError."""
     # SQLite gives its journal files the mode of the database file.
     descriptor = os.open(path, os.O_CREAT | os.O_RDWR, 0o600)
     try:

@@ -11,6 +11,7 @@ from antiphon.drivers.sqlite.cache import SqliteCache
 from antiphon.drivers.sqlite.claims import SqliteClaims
 from antiphon.drivers.sqlite.conversations import SqliteConversations
 from antiphon.drivers.sqlite.database import Database, inspect
+from antiphon.drivers.sqlite.flights import SqliteFlights
 from antiphon.drivers.sqlite.items import SqliteItems
 from antiphon.drivers.sqlite.kept_secrets import SqliteSecrets
 from antiphon.drivers.sqlite.ledger import SqliteLedger
@@ -34,7 +35,8 @@ class SqliteStorage:
         self.database = database
         self._retention = settings.responses.retention
         self._is_shared = is_shared
-        self.flights = None
+        # Made when they are first used: a file of their own beside the database.
+        self.flights = SqliteFlights(Path(f"{database.path}-flights")) if is_shared else None
         self.cache = (
             SqliteCache(database, cache.max_bytes, is_shared=is_shared)
             if cache is not None and cache.store == "storage"

@@ -115,7 +115,9 @@ class Publisher:
             pieces.append(write_piece(opening_of(recording, live.echo, elapsed)))
         more = True
         while more and len(pieces) < _MOST_PIECES:
-            part = self._stream_part() if recording.mode is Mode.STREAM else self._body_part(ended=ended)
+            # An error is a body, whatever was asked for.
+            is_stream = recording.mode is Mode.STREAM and live.error_answer is None
+            part = self._stream_part() if is_stream else self._body_part(ended=ended)
             more = part is not None
             if part is not None:
                 pieces.append(write_piece(part))
