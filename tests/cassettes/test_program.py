@@ -26,6 +26,9 @@ for question in sys.argv[1:]:
 """Nothing but the standard library: what is quick to start is quick to test."""
 
 
+RECORD = (sys.executable, "-m", "antiphon", "record", "--cassette", "tape", "--")
+
+
 def antiphon(*arguments, folder, environ=None, **options):
     """Run the command line in an environment that has nothing of ours but what is given."""
     kept = {name: os.environ[name] for name in ("PATH", "PYTHONPATH") if name in os.environ}
@@ -138,18 +141,7 @@ def test_a_killed_recording_leaves_whole_files_only(tmp_path):
     loop = ASK.replace("sys.argv[1:]", "map(str, range(100000))")
     with upstreams() as upstream, upstream.scripted.playing(scenarios.plain):
         process = subprocess.Popen(
-            (
-                sys.executable,
-                "-m",
-                "antiphon",
-                "record",
-                "--cassette",
-                "tape",
-                "--",
-                sys.executable,
-                "-c",
-                loop,
-            ),
+            (*RECORD, sys.executable, "-c", loop),
             cwd=tmp_path,
             env={**os.environ, **upstream.environ},
             stdout=subprocess.DEVNULL,
@@ -164,6 +156,34 @@ def test_a_killed_recording_leaves_whole_files_only(tmp_path):
 
     replayed = antiphon("replay", "--cassette", "tape", "--", *ask("0", "4"), folder=tmp_path)
     assert replayed.stdout == f"{scenarios.TEXT}\n" * 2
+
+
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 7), (signal.SIGKILL, 128 + 9)])
+def test_a_program_that_is_told_to_stop_is_told_so_and_waited_for(tmp_path, number, status):
+    """SIGTERM is passed on; the exit code is that of a shell, and what was recorded stays."""
+    program = f"""{ASK}
+import signal
+signal.signal(signal.SIGTERM, lambda *_: sys.exit(7))
+print(os.getpid(), flush=True)
+signal.pause()
+"""
+    with upstreams() as upstream, upstream.scripted.playing(scenarios.plain):
+        process = subprocess.Popen(
+            (*RECORD, sys.executable, "-c", program, "One"),
+            cwd=tmp_path,
+            env={**os.environ, **upstream.environ},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        assert process.stdout is not None
+        assert process.stdout.readline() == f"{scenarios.TEXT}\n"
+        child = int(process.stdout.readline())
+        os.kill(process.pid if number == signal.SIGTERM else child, number)
+        _, said = process.communicate(timeout=30)
+
+    assert (process.returncode, said) == (status, "antiphon: tape: 1 recorded\n")
+    assert len(files(tmp_path)) == 1
 
 
 def test_a_fault_can_be_planned_for_a_replay(tmp_path):

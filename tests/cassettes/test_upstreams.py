@@ -122,6 +122,30 @@ def test_a_request_that_is_nested_deeply_is_recorded_and_found_again(tape):
         assert asyncio.run(ask(gateway)) == (status, told)
 
 
+def test_chains_and_background_answers_are_played(tape):
+    """What the gateway keeps itself is not in the cassette: ids that it makes anew lead to the same requests."""
+
+    def ask(gateway):
+        client = gateway.openai(max_retries=0)
+        stream = client.responses.create(model="gpt-5.2", input="One", background=True, stream=True)
+        first = list(stream)[-1].response
+        second = client.responses.create(
+            model="gpt-5.2", input="Two", previous_response_id=first.id, instructions="Be brief."
+        )
+        told = client.responses.retrieve(second.id)
+        return first.id, [first.status, first.output_text, told.output_text]
+
+    def answer(asked, _turn):
+        return Says(texts=(" and ".join(text for _, text in asked.texts),))
+
+    with upstreams() as upstream, upstream.scripted.playing(answer):
+        first_id, told = record(tape, upstream, ask)
+    assert told == ["completed", "One", "One and One and Two"]
+    with antiphon.cassettes.use(tape, mode="strict") as gateway:
+        again_id, again = ask(gateway)
+    assert (again, again_id != first_id) == (told, True)
+
+
 def test_models_keep_the_names_that_a_configuration_gave_them(tape, tmp_path):
     """Without the configuration too."""
     with upstreams() as upstream, upstream.scripted.playing(scenarios.plain):
@@ -362,6 +386,29 @@ def test_a_gateway_that_serves_records_too(tmp_path):
         for _ in range(2):
             asyncio.run(run(upstream))
     assert [name[:4] for name in recordings(tape)] == ["0001", "0002"]
+
+
+def test_what_cannot_be_written_is_told_in_the_log_and_passes_on(tape, caplog):
+    """The answer matters more than its recording."""
+    with upstreams() as upstream, upstream.scripted.playing(scenarios.plain):
+
+        def ask(gateway):
+            tape.write_text("not a folder")
+            return say(gateway), gateway.recorded
+
+        assert record(tape, upstream, ask) == (scenarios.TEXT, 0)
+    assert "exchange 1 is not recorded: Not a directory" in caplog.text or "File exists" in caplog.text
+
+
+def test_one_file_is_a_cassette_too(tape):
+    """With an exchange a line; `once` does not record over it."""
+    with upstreams() as upstream, upstream.scripted.playing(scenarios.plain):
+        record(tape, upstream, say)
+    (file,) = tape.iterdir()
+    lines = tape.with_suffix(".jsonl")
+    lines.write_text(json.dumps(json.loads(file.read_text())) + "\n")
+    with antiphon.cassettes.use(lines, mode="once") as gateway:
+        assert say(gateway) == scenarios.TEXT
 
 
 def test_a_cassette_with_a_broken_file_says_which(tape):

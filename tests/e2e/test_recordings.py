@@ -328,9 +328,13 @@ def test_exactly_the_answers_that_are_not_whole_are_asked_for_again(perform: Per
 
 @pytest.mark.parametrize("play", cached())
 def test_a_hit_has_the_bytes_of_the_first_answer(perform: Perform, play: Play):
-    """All of them, but for the id and the time of a response."""
+    """All of them, but for the id and the time of a response; a list is put together, and is the same JSON."""
     done = perform(play)
     first, second = done.first, done.second
+    inputs = play.request().get("input") if play.exchange.api == "openai.embeddings" else None
+    if isinstance(inputs, list) and len(inputs) > 1:
+        assert first.json() == second.json()
+        return
     expected = first.body
     if play.is_responses:
         (first_id,), (second_id,) = (ids_in(each.body, stream=play.is_stream) for each in (first, second))

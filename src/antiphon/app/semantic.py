@@ -78,19 +78,19 @@ def semantic_gauges(semantic: SemanticLevel | None) -> Iterator[Gauge]:
         return
     counts = semantic.counts
     for name, told, value in (
-        ("looked_up", "Requests whose text was looked for.", counts.asked),
-        ("hits", "Answers served to a request in other words.", counts.hits),
+        ("cache_semantic_looked_up", "Requests whose text was looked for.", counts.asked),
+        ("cache_semantic_hits", "Answers served to a request in other words.", counts.hits),
         (
-            "would_hit",
+            "cache_semantic_would_hit",
             "Answers that would have been served, but were compared with fresh ones.",
             counts.would_hit,
         ),
-        ("compared", "Pairs of answers that were compared.", counts.compared),
-        ("agreed", "Pairs of answers that were the same.", counts.agreed),
-        ("late", "Look-ups that took too long.", counts.late),
-        ("failed", "Look-ups without a vector, or without storage.", counts.failed),
+        ("cache_semantic_compared", "Pairs of answers that were compared.", counts.compared),
+        ("cache_semantic_agreed", "Pairs of answers that were the same.", counts.agreed),
+        ("cache_semantic_late", "Look-ups that took too long.", counts.late),
+        ("cache_semantic_failed", "Look-ups without a vector, or without storage.", counts.failed),
     ):
-        yield Gauge(f"cache_semantic_{name}", told, value)
+        yield Gauge(name, told, value)
     for gate, refused in counts.refused.items():
         yield Gauge(
             "cache_semantic_refused", "Near texts that a gate did not let pass.", refused, {"gate": gate}

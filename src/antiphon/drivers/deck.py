@@ -167,12 +167,14 @@ class Deck:
 
 
 def has_recordings(folder: Path) -> bool:
-    """Whether a cassette folder holds anything."""
-    return folder.is_dir() and any(entry.suffix in {".json", ".jsonl"} for entry in folder.iterdir())
+    """Whether a cassette, which may be one file, holds anything."""
+    return folder.is_file() or (
+        folder.is_dir() and any(entry.suffix in {".json", ".jsonl"} for entry in folder.iterdir())
+    )
 
 
 def _read(location: str) -> dict[str, Exchange]:
     folder = Path(location)
-    if location.startswith("builtin:") or folder.is_file() or has_recordings(folder):
+    if location.startswith("builtin:") or has_recordings(folder):
         return read_cassette(location)
     return {}

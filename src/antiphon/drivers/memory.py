@@ -13,7 +13,7 @@ from antiphon.cache.selecting import Selector
 _SHORTCUT_OVERHEAD_BYTES = 512
 _SHORTCUTS_PER_ENTRY = 16
 _GONE = 4096
-_LOOKED_AT = 10_000
+_LOOKED_AT = 2_000
 
 
 class Gone(NamedTuple):

@@ -1,7 +1,7 @@
 """Explaining what the cache did with a request, or would do: the rule that decided, or the entry that was nearest."""
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -163,15 +163,19 @@ class Explaining:
         if audience.sees_all:
             selectors.append(Selector(model=named))
         found: dict[bytes, Entry] = {}
-        for selector in selectors:
-            for entry in (
-                *self._shelves.memory.latest(selector, audience.compared),
-                *await self._stored_ones(selector, audience.compared),
-            ):
+
+        def take(entries: Iterable[Entry]) -> None:
+            for entry in entries:
                 if entry.digest != key.digest and entry.stored_at <= decision.time:
                     found.setdefault(entry.digest, entry)
+
+        for selector in selectors:
+            take(self._shelves.memory.latest(selector, audience.compared))
+        # A client may ask as often as it likes: what costs more is looked through where nothing else is there.
+        for selector in selectors if audience.sees_all or not found else ():
+            take(await self._stored_ones(selector, audience.compared))
         newest = sorted(found.values(), key=lambda entry: entry.stored_at, reverse=True)
-        return list(_within(newest, _COMPARED_BYTES))
+        return _within(newest, _COMPARED_BYTES)
 
     async def _stored_ones(self, selector: Selector, limit: int) -> list[Entry]:
         level = self._shelves.level

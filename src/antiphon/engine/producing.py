@@ -278,7 +278,7 @@ class Producing:
             owner, provider = turn.ask.owner.name, live.recording.provider
             self._shelves.responses.note_upstream(live.response_id, owner, provider, expires_at)
         headers = _headers(turn, live)
-        if turn.items is not None:
+        if turn.result == "partial":
             headers = (*headers, timing_header(self._clock() - turn.received_at))
         return headers
 

@@ -35,7 +35,7 @@ class Evidence(NamedTuple):
     """Two texts of this likeness had the same answer, or had not."""
 
     model: str
-    """Who answered, and whose vectors were compared: evidence of others says nothing of these."""
+    """Who answered, and how the pair was found: evidence of others says nothing of these."""
     similarity: float
     agreed: bool
     source: str

@@ -1,5 +1,7 @@
 """What two texts must agree in."""
 
+import time
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -114,3 +116,22 @@ def test_the_tables_of_the_page_are_those_of_the_gates():
     """Run `python -m cache.semantic.page` in the folder `tests` when this fails."""
     page = PAGE.read_text()
     assert page_with_tables(page) == page
+
+
+@pytest.mark.parametrize(
+    "piece", ["a.", "a-", "a(", "a_", "1.", "a+", "aB", "a@", "/a", "`a", "'a ", "a b c "]
+)
+def test_a_long_text_is_read_in_time_that_grows_with_its_length(piece):
+    """A hundred times the length may take a few hundred times as long, not ten thousand."""
+
+    def seconds(length):
+        text = (piece * length)[:length]
+        times = []
+        for _ in range(3):
+            read_facts.cache_clear()
+            began = time.process_time()
+            read_facts(text)
+            times.append(time.process_time() - began)
+        return min(times)
+
+    assert seconds(20_000) < 600 * max(seconds(200), 0.0002)

@@ -21,19 +21,22 @@ from antiphon.cache.semantic.lexicon import (
 )
 
 _CODE: Final = re.compile(
+    # Each piece is bounded and begins where nothing like it stands before: so a text is read in time that grows with
+    # its length alone.
     r"```.*?(?:```|\Z)"  # a fenced block
     r"|`[^`\n]+`"
-    r"|\b[a-z][a-z0-9+.-]*://\S+"  # an address
-    r"|\bwww\.\S+"
-    r"|\b[\w.+-]+@[\w-]+(?:\.[\w-]+)+"  # of mail
+    r"|(?<![\w.+-])[A-Za-z][A-Za-z0-9+.-]{1,20}://\S+"  # an address
+    r"|(?<![\w.])www\.\S+"
+    r"|(?<![\w.+-])[\w.+-]{1,64}@[\w-]{1,63}(?:\.[\w-]{1,63}){1,8}"  # of mail
     r"|(?<![\w.])(?:[A-Za-z]:\\|~?/|\.{1,2}/)[\w.\\/-]*\w"  # a path
-    r"|\b\w+(?:\.\w+)*\(\S*?\)"  # a call
-    r"|\b\w+\.(?:py|js|ts|rs|go|c|h|cpp|java|rb|sh|md|txt|json|ya?ml|toml|csv|xml|html|css|sql|pdf|png|jpe?g)\b"
-    r"|\b[a-z]+(?:[A-Z][a-z0-9]*)+\b"  # aName
-    r"|\b\w*[A-Za-z0-9]_\w+\b"  # a_name
+    r"|(?<![\w.])[\w.]{1,80}\(\S{0,200}?\)"  # a call
+    r"|(?<![\w.-])[\w.-]{1,80}\.(?:py|js|ts|rs|go|c|h|cpp|java|rb|sh|md|txt|json|ya?ml|toml|csv|xml|html|css|sql|pdf|png|jpe?g)\b"
+    r"|\b[a-z]{1,40}(?:[A-Z][a-z0-9]{0,40}){1,20}\b"  # aName
+    r"|(?<!\w)\w{0,80}[A-Za-z0-9]_\w{1,80}"  # a_name
     r"|(?<!\w)--?[A-Za-z][\w-]*"  # an option
     r"|(?<![\w.])[$@#][A-Za-z_]\w*"
-    r"|[=<>!]=+|->|=>|<-|&&|\|\||<<|>>|\+\+|::|\*\*|[{}\[\]<>=|&^*~\\]|(?<=[\w)])\s*\+\s*(?=[\w(])|(?<=\d)\s*/+\s*(?=\d)|(?<=\w)\s/\s(?=\w)|(?<=\d)\s*-\s*(?=\d)",
+    r"|[=<>!]=+|->|=>|<-|&&|\|\||<<|>>|\+\+|::|\*\*|[{}\[\]<>=|&^*~\\]"
+    r"|(?<=[\w)])\s?\+\s?(?=[\w(])|(?<=\d)\s?/+\s?(?=\d)|(?<=\w)\s/\s(?=\w)|(?<=\d)\s?-\s?(?=\d)",
     re.DOTALL,
 )
 _QUOTED: Final = re.compile(

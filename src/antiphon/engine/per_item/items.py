@@ -80,6 +80,7 @@ class Items:
             except NotSeparableError:
                 return ()
             fetched = {key.identity: part for key, part in zip(self.keys, parts, strict=True)}
+        self.fetched = {}  # the turn outlives the answer for a while, and need not hold it twice
         places = {key.identity: place for place, key in enumerate(self.keys)}
         return [
             (self.keys[place], self.listed.request_for(place), self._one(recording, part, next(ids)))

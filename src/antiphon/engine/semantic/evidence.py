@@ -14,6 +14,7 @@ _log = logging.getLogger(__name__)
 
 _LEARNED_AT_ONCE: Final = 2_000
 """Pairs of a model; with more of them, one more can wait until all are read again."""
+_SEPARATOR: Final = "\n"
 NOTHING: Final = learn((), 0.0)
 
 
@@ -21,10 +22,19 @@ class LearnedThresholds:
     """The threshold of each model."""
 
     def __init__(
-        self, vectors: VectorStore, max_error: float, fixed: float | None, now: Callable[[], float]
+        self,
+        vectors: VectorStore,
+        max_error: float,
+        fixed: float | None,
+        circumstance: str,
+        now: Callable[[], float],
     ) -> None:
-        """Learn to keep `max_error`; a `fixed` threshold is taken whatever was learned."""
+        """Learn to keep `max_error`; a `fixed` threshold is taken whatever was learned.
+
+        `circumstance` is how pairs were found, such as by which embeddings model: what was found otherwise says nothing.
+        """
         self._vectors = vectors
+        self._circumstance = _SEPARATOR + circumstance
         self._max_error = max_error
         self._fixed = fixed
         self._now = now
@@ -39,7 +49,7 @@ class LearnedThresholds:
 
     def note(self, model: str, similarity: float, *, agreed: bool, source: str) -> None:
         """Remember a pair."""
-        self._vectors.note(Evidence(model, similarity, agreed, source, self._now()))
+        self._vectors.note(Evidence(model + self._circumstance, similarity, agreed, source, self._now()))
         self._add(model, similarity, agreed=agreed)
         if len(self._pairs[model]) <= _LEARNED_AT_ONCE:
             self._learned[model] = learn(self._pairs[model], self._max_error)
@@ -53,7 +63,9 @@ class LearnedThresholds:
             return
         self._pairs = {}
         for each in reversed(read):
-            self._add(each.model, each.similarity, agreed=each.agreed)
+            model = each.model.removesuffix(self._circumstance)
+            if model != each.model:
+                self._add(model, each.similarity, agreed=each.agreed)
         pairs = {model: tuple(noted) for model, noted in self._pairs.items()}
         self._learned = await asyncio.to_thread(
             lambda: {model: learn(noted, self._max_error) for model, noted in pairs.items()}

@@ -76,7 +76,8 @@ class SemanticLevel:
         self._draw = draw
         self._embedding: Embedding | None = None
         fixed = None if isinstance(settings.threshold, str) else settings.threshold
-        self.thresholds = LearnedThresholds(vectors, settings.max_error, fixed, wall_clock)
+        found_by = settings.embedding_model + ("" if settings.gates else " without gates")
+        self.thresholds = LearnedThresholds(vectors, settings.max_error, fixed, found_by, wall_clock)
         self.counts = Counts()
 
     def start(self, embedding: Embedding) -> None:
