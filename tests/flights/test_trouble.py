@@ -12,6 +12,7 @@ from waiting import eventually
 
 FRAMES = samples.chat_frames(8)
 WHOLE = b"".join(FRAMES)
+HURRIED = {"lookup_timeout": Timeout(1.0)}
 
 
 class RedisTrouble:
@@ -86,7 +87,7 @@ def test_who_follows_asks_for_itself_if_it_has_told_nothing(tmp_path, trouble):
         held, given = Answer(frames=FRAMES, gate=gate), Answer(frames=FRAMES)
         async with (
             upstream([held, given]) as simulator,
-            hosts(tmp_path, simulator, trouble.place) as (first, second),
+            hosts(tmp_path, simulator, trouble.place, cache=HURRIED) as (first, second),
         ):
             ask_later(first, stream=True)
             await simulator.wait_for_calls(1)
