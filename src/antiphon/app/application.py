@@ -40,11 +40,12 @@ from antiphon.engine.decisions import Decisions
 from antiphon.engine.explaining import Explaining
 from antiphon.engine.flights.sharing import Sharing
 from antiphon.engine.idempotency.idempotency import Idempotency
-from antiphon.engine.producing import Producing, Shelves
+from antiphon.engine.producing import Producing
 from antiphon.engine.references import References
 from antiphon.engine.replaying import Replaying
 from antiphon.engine.runs.runs import Runs
 from antiphon.engine.second_level import SecondLevel
+from antiphon.engine.shelving import Shelves
 from antiphon.engine.staleness import Staleness
 from antiphon.engine.tasks import Tasks
 from antiphon.engine.translating import Translating

@@ -17,7 +17,7 @@ from antiphon.cache.explaining import (
 from antiphon.cache.selecting import Selector
 from antiphon.engine.decisions import Decision, Decisions, decision_of
 from antiphon.engine.incoming import Incoming
-from antiphon.engine.producing import Shelves
+from antiphon.engine.shelving import Shelves
 from antiphon.engine.turns import Turns
 from antiphon.settings import Cache
 from antiphon.wire.errors import StoreFault

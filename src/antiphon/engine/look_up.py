@@ -6,18 +6,16 @@ second level of the cache has to be asked first.
 
 from collections.abc import Callable, Mapping, Sequence
 
-import msgspec
-
-from antiphon.cache.controls import Controls, read_controls
 from antiphon.cache.entry import Entry, Verdict, judge
-from antiphon.cache.key import CacheKey, Circumstance, cache_key
+from antiphon.cache.key import CacheKey
+from antiphon.engine.keying import controls_of, key_of
 from antiphon.engine.live import LiveRecording
-from antiphon.engine.per_item.items import items_of
 from antiphon.engine.per_item.per_item import PerItem
-from antiphon.engine.producing import Producing, Shelves
+from antiphon.engine.producing import Producing
 from antiphon.engine.refusals import internal_error, not_cached
 from antiphon.engine.replaying import Replaying
 from antiphon.engine.semantic.level import SemanticLevel
+from antiphon.engine.shelving import Shelves
 from antiphon.engine.source import Source
 from antiphon.engine.staleness import Staleness, stands_in_on_request
 from antiphon.engine.tasks import Tasks
@@ -25,7 +23,6 @@ from antiphon.engine.turn import Turn
 from antiphon.ports.stores import CacheLevel
 from antiphon.recording.pace import INSTANT, Pace, parse_pace
 from antiphon.settings import Cache
-from antiphon.turn.history import head_of
 from antiphon.wire.errors import StoreFault
 
 
@@ -78,9 +75,8 @@ class LookUp:
         if cache is None:
             self._produce(turn, source, None)
             return
-        controls = self._controls(turn, headers, cache)
-        turn.controls = controls
-        key = self._key(turn, source, cache, controls.namespace) if controls.write else None
+        turn.controls = controls = controls_of(turn, headers, cache)
+        key = key_of(turn, source, cache) if controls.write else None
         if controls.bypass is not None or key is None:
             turn.result, turn.detail = "bypass", controls.bypass or ""
             self._ask_meaning(turn, source, key, cache)
@@ -131,9 +127,9 @@ class LookUp:
         cache = self._cache
         if cache is None:
             return
-        turn.controls = self._controls(turn, headers, cache)
+        turn.controls = controls_of(turn, headers, cache)
         source = self._sources[turn.ask.target.provider]
-        key = self._key(turn, source, cache, turn.controls.namespace)
+        key = key_of(turn, source, cache)
         if turn.controls.bypass is not None:
             turn.result, turn.detail = "bypass", turn.controls.bypass
             return
@@ -160,62 +156,14 @@ class LookUp:
         if self._semantic is not None and await self._semantic.foretell(turn):
             turn.result, turn.detail = "semantic", ""
 
-    @staticmethod
-    def _controls(turn: Turn, headers: Mapping[bytes, bytes], cache: Cache) -> Controls:
-        stateful = turn.ask.request.stateful_member
-        if turn.context is not None and turn.context.conversation is not None:
-            stateful = "conversation"
-        if stateful in {"conversation", "background"}:
-            return Controls(bypass=stateful, said_by=stateful, write=False)
-        request = turn.ask.request
-        return read_controls(
-            headers, request.cache_member, opt_in=cache.mode == "opt-in", opted=request.opted_in
-        )
-
     def _ask_meaning(self, turn: Turn, source: Source, key: CacheKey | None, cache: Cache) -> None:
         if self._semantic is not None and key is not None:
             turn.question = self._semantic.question(
-                turn, key, lambda members: self._key(turn, source, cache, turn.controls.namespace, members)
+                turn, key, lambda members: key_of(turn, source, cache, members)
             )
 
     def _may_answer(self, turn: Turn) -> bool:
         return self._semantic is not None and self._semantic.may_answer(turn.question)
-
-    def _key(
-        self,
-        turn: Turn,
-        source: Source,
-        cache: Cache,
-        namespace: str,
-        members: Mapping[str, msgspec.Raw] | None = None,
-    ) -> CacheKey:
-        """Return the key of a request, or of what it would be with other members."""
-        owner, scope = turn.ask.owner, cache.scope
-        is_apart = cache.stream == "separate" or turn.ask.request.is_apart
-        named = {"key": f"key:{owner.name}", "project": f"project:{owner.project}", "global": ""}[scope]
-        circumstance = Circumstance(
-            dialect=turn.ask.dialect.name,
-            route=turn.ask.route,
-            target=f"{turn.ask.target.provider}/{turn.ask.target.model}",
-            scope=named,
-            namespace=namespace,
-            mode=turn.ask.asked.mode.value if is_apart else "",
-            variant=turn.ask.variant.key,
-        )
-        own_cache = turn.ask.request.cache_member is not None
-        items = items_of(turn.ask.request, source.settings, circumstance)
-        if items is not None:
-            if len(items.keys) == 1:
-                return items.keys[0]
-            turn.items = items
-            return items.whole
-        members = turn.ask.request.members if members is None else members
-        if turn.context is not None and turn.context.inherited:
-            # Entries keep what their key was made from: with the whole history in each, a chain would cost its square.
-            head = head_of(owner.name, turn.context.before, turn.context.new)
-            if head is not None:
-                members = {**members, "input": msgspec.Raw(b'{"history":"%b"}' % head.id.hex().encode())}
-        return cache_key(circumstance, members, own_cache=own_cache)
 
     def _start_search(
         self, turn: Turn, live: LiveRecording, source: Source, key: CacheKey, level: CacheLevel
@@ -239,13 +187,12 @@ class LookUp:
         # A request that did not look has perhaps refreshed the entry in memory meanwhile.
         if found is not None and (entry is None or entry.stored_at <= found.stored_at):
             entry = found
-        now = self._now()
         live.spare = turn.entry = entry
-        verdict = self._staleness.judge(entry, turn, now)
+        verdict = self._staleness.judge(entry, turn, self._now())
         if entry is not None and verdict.answers:
             if entry is found:
                 self._shelves.memory.put(entry)
-            self._answer_all(self._producing.withdraw(turn, live, key), entry, source, key, now)
+            self._answer_all(self._producing.withdraw(turn, live, key), entry, source, key)
             return
         if self._semantic is not None and turn.question is not None and self._may_answer(turn):
             match = await self._semantic.search(turn, turn.question)
@@ -253,7 +200,7 @@ class LookUp:
                 return
             if match is not None and match.entry is not None:
                 waiting = self._producing.withdraw(turn, live, key)
-                self._answer_in_other_words(waiting, match.entry, match.similarity, source, key)
+                self._answer_all(waiting, match.entry, source, key, similarity=match.similarity)
                 return
         if verdict is not Verdict.MISS:
             turn.detail = verdict.reason
@@ -261,27 +208,6 @@ class LookUp:
             live.fail(not_cached())
         else:
             self._send(turn, live, source)
-
-    def _answer_in_other_words(
-        self, turns: Sequence[Turn], entry: Entry, similarity: float, source: Source, key: CacheKey
-    ) -> None:
-        """Replay `entry`, which answered another request, to those who take it; ask the upstream for the others."""
-        live: LiveRecording | None = None
-        for turn in turns:
-            turn.similarity = similarity
-            if judge(entry, turn.controls, self._now()) is Verdict.HIT and self._replaying.hit(
-                turn, entry, turn.pace
-            ):
-                continue
-            turn.similarity = 0.0
-            if turn.controls.only_if_cached:
-                self._refuse_uncached(turn, source)
-            elif live is not None:
-                turn.result = "collapsed"
-                self._producing.join(turn, live)
-            else:
-                live = self._producing.begin(turn, source, key, shared=True)
-                self._send(turn, live, source)
 
     def _look_again(self, turns: Sequence[Turn], source: Source, key: CacheKey) -> None:
         """Answer turns that had waited for another process together."""
@@ -301,17 +227,27 @@ class LookUp:
             self._start_search(first, live, source, key, self._shelves.level)
 
     def _answer_all(
-        self, turns: Sequence[Turn], entry: Entry, source: Source, key: CacheKey, now: float
+        self, turns: Sequence[Turn], entry: Entry, source: Source, key: CacheKey, *, similarity: float = 0.0
     ) -> None:
-        """Replay `entry` to those who take it, and ask the upstream once for the others."""
+        """Replay `entry` to those who take it, and ask the upstream once for the others.
+
+        With a `similarity` it is the answer to a request in other words: then it has to be fresh, and stands in for nobody.
+        """
         live: LiveRecording | None = None
+        now = self._now()
         for turn in turns:
-            verdict = self._staleness.judge(entry, turn, now)
-            if verdict.answers and self._replaying.hit(turn, entry, turn.pace):
+            turn.similarity = similarity
+            verdict = (
+                judge(entry, turn.controls, now) if similarity else self._staleness.judge(entry, turn, now)
+            )
+            answers = verdict is Verdict.HIT if similarity else verdict.answers
+            if answers and self._replaying.hit(turn, entry, turn.pace):
                 if verdict is Verdict.REFRESH:
                     self._staleness.refresh(turn, entry, source, key)
                 continue
-            turn.result, turn.detail = "miss", verdict.reason
+            turn.similarity = 0.0
+            if not similarity:
+                turn.result, turn.detail = "miss", verdict.reason
             if turn.controls.only_if_cached:
                 self._refuse_uncached(turn, source)
             elif live is not None:
@@ -319,7 +255,7 @@ class LookUp:
                 self._producing.join(turn, live)
             else:
                 live = self._producing.begin(turn, source, key, shared=True)
-                live.spare = entry
+                live.spare = None if similarity else entry
                 self._send(turn, live, source)
 
     def _refuse_uncached(self, turn: Turn, source: Source) -> None:

@@ -1,22 +1,16 @@
 """Producing a recording: ask the upstream, and when the answer has ended put it where it was promised."""
 
-import asyncio
 import itertools
 import secrets
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
 
 from antiphon.cache.changes import Change, Kind
-from antiphon.cache.controls import MOST_TAGS
-from antiphon.cache.entry import STALE_SECONDS, Entry, Origin, is_storable
+from antiphon.cache.entry import Entry
 from antiphon.cache.key import CacheKey
 from antiphon.cache.lifetimes import Lifetimes
-from antiphon.cache.selecting import PROMPT_LENGTH
 from antiphon.cache.status import forward_header, timing_header
 from antiphon.dialects.native import NativeRequest, changed_echo
-from antiphon.dialects.prompts import beginning_of
 from antiphon.dialects.responses.output import output_of_recording
-from antiphon.drivers.memory import MemoryCache
 from antiphon.engine.accounts import Accounts
 from antiphon.engine.answers import Ending, LiveAnswer
 from antiphon.engine.carrying import Carrier, in_background
@@ -26,17 +20,17 @@ from antiphon.engine.encrypted import AskedForMore, Refusals
 from antiphon.engine.flights.sharing import Sharing
 from antiphon.engine.live import LiveRecording
 from antiphon.engine.rendition import Header
+from antiphon.engine.shelving import Shelves, Shelving
 from antiphon.engine.source import Source
 from antiphon.engine.tasks import Tasks
 from antiphon.engine.turn import Turn
-from antiphon.ports.stores import CacheLevel, KeptResponse, ResponseStore
+from antiphon.ports.stores import KeptResponse
 from antiphon.ports.upstream import AnswerSink, UpstreamRequest
 from antiphon.recording import Mode, Recording, State
 from antiphon.recording.telling import Opening
 from antiphon.settings import Cache
 from antiphon.turn.history import Context
 from antiphon.wire.errors import GatewayError
-from antiphon.wire.json import Members
 
 Translate = Callable[[Turn, LiveRecording, Source], None]
 """Sends a turn whose upstream speaks another dialect."""
@@ -46,18 +40,6 @@ Keep = Callable[[Turn, Recording, Mapping[str, bytes], int | None], None]
 
 _BAD_REQUEST = 400
 _KEPT = frozenset({State.COMPLETED, State.INCOMPLETE})
-
-
-@dataclass(frozen=True, slots=True)
-class Shelves:
-    """Where complete recordings are put."""
-
-    memory: MemoryCache
-    level: CacheLevel | None
-    """The second level of the cache."""
-    responses: ResponseStore | None
-    retention: float
-    """Seconds for which responses are kept."""
 
 
 class Producing:
@@ -83,8 +65,6 @@ class Producing:
         Answers that become part of `conversations` are added to them. What `changing` purges meanwhile is not stored.
         `on_stored` is told of each new cache entry.
         """
-        self._cache = cache
-        self._lifetimes = lifetimes
         self._shelves = shelves
         self._accounts = accounts
         self._translate = translate
@@ -93,10 +73,12 @@ class Producing:
         if changing is not None:
             changing.follow(self._part)
         self._tasks = tasks
-        self._on_stored = on_stored
         self._now = wall_clock
         self._clock = clock
         self._recording_ids = _recording_ids()
+        self._shelving = Shelving(
+            cache, shelves, lifetimes, self._recording_ids, changing=changing, on_stored=on_stored
+        )
         self._flights: dict[tuple[str, bytes], LiveRecording] = {}
         self._live: set[LiveRecording] = set()
         self._refusals = Refusals()
@@ -274,8 +256,8 @@ class Producing:
         self._count_unpaid(recording)
         if live.error_answer is not None or recording.outcome.state not in _KEPT:
             return
-        if key is not None and self._cache is not None and turn.controls.write and not live.is_followed:
-            live.stored = self._store(live, turn, key, self._cache)
+        if key is not None and turn.controls.write and not live.is_followed:
+            live.stored = self._shelving.store(live, turn, key)
         for listener in live.listeners:
             if isinstance(listener, LiveAnswer):
                 self.keep(listener.turn, recording, live.echo, None)
@@ -315,62 +297,6 @@ class Producing:
         for payer, ending in self._unpaid.pop(recording.id, ()):
             self._accounts.count(payer, recording, ending)
 
-    def _store(self, live: LiveRecording, turn: Turn, key: CacheKey, cache: Cache) -> bool:
-        recording = live.recording
-        if not is_storable(recording.outcome, limited=turn.ask.request.limited):
-            return False
-        if turn.items is None:
-            parts: Sequence[tuple[CacheKey, Members, Recording]] = (
-                (key, turn.ask.request.members, recording),
-            )
-        else:
-            parts = turn.items.recorded(recording, self._recording_ids)
-        entries = [self._entry(turn, live, *part) for part in parts]
-        kept = [
-            entry for entry in entries if entry.size <= cache.max_entry_bytes and self._is_admitted(entry)
-        ]
-        for entry in kept:
-            self._shelves.memory.put(entry)
-            if self._on_stored is not None:
-                self._on_stored(turn, entry)
-        if turn.items is not None:
-            live.parts = (*turn.items.found, *kept)
-        if len(kept) > 1:
-            # That takes a while, in which the answer can begin.
-            asyncio.get_running_loop().call_soon(self._write, kept)
-        else:
-            self._write(kept)
-        return bool(kept) and len(kept) == len(entries)
-
-    def _is_admitted(self, entry: Entry) -> bool:
-        """Whether nothing has purged it while it was made."""
-        return self._changing is None or self._changing.admits(entry, entry.as_of)
-
-    def _write(self, entries: Sequence[Entry]) -> None:
-        if self._shelves.level is not None:
-            for entry in entries:
-                self._shelves.level.put(entry)
-
-    def _entry(
-        self, turn: Turn, live: LiveRecording, key: CacheKey, members: Members, recording: Recording
-    ) -> Entry:
-        lifetime = self._lifetimes.of(turn.ask.target.alias)
-        if turn.controls.ttl is not None:
-            lifetime = replace(lifetime, ttl=turn.controls.ttl)
-        return Entry(
-            digest=key.digest,
-            identity=key.identity,
-            recording=recording,
-            public_id=turn.response_id.decode(),
-            echo=live.echo,
-            stored_at=recording.ended_at,
-            expires_at=recording.ended_at + lifetime.ttl,
-            tags=_tags(turn, key),
-            origin=_origin(turn, key, members),
-            keep_until=recording.ended_at + max(lifetime.ttl + STALE_SECONDS, lifetime.longest),
-            as_of=turn.as_of,
-        )
-
     def keep(
         self, turn: Turn, recording: Recording, recorded_echo: Mapping[str, bytes], created_at: int | None
     ) -> None:
@@ -397,19 +323,6 @@ class Producing:
             return
         # Who pays has left while others listen: what it cost is known when the answer has ended.
         self._unpaid.setdefault(recording.id, []).append((turn, ending))
-
-
-def _tags(turn: Turn, key: CacheKey) -> tuple[str, ...]:
-    tags = turn.controls.tags
-    if turn.items is None or not turn.items.tags:
-        return tags
-    return tuple(dict.fromkeys((*tags, *turn.items.tags.get(key.identity, ()))))[:MOST_TAGS]
-
-
-def _origin(turn: Turn, key: CacheKey, members: Members) -> Origin:
-    request, target = turn.ask.request, turn.ask.target
-    prompt = beginning_of(members, PROMPT_LENGTH)
-    return Origin(key.scope, f"{target.provider}/{target.model}", request.model, prompt)
 
 
 def _is_carried(turn: Turn, source: Source) -> bool:

@@ -15,8 +15,9 @@ from antiphon.cache.entry import Entry, Verdict, judge
 from antiphon.cache.key import CacheKey
 from antiphon.engine.inner import InnerReply
 from antiphon.engine.live import LiveRecording
-from antiphon.engine.producing import Producing, Shelves
+from antiphon.engine.producing import Producing
 from antiphon.engine.refusals import internal_error
+from antiphon.engine.shelving import Shelves
 from antiphon.engine.source import Source
 from antiphon.engine.tasks import Tasks
 from antiphon.engine.turn import Turn, mint_response_id

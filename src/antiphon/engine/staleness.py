@@ -6,10 +6,11 @@ from collections.abc import Callable
 from antiphon.cache.entry import Entry, Verdict, judge
 from antiphon.cache.key import CacheKey
 from antiphon.cache.lifetimes import NONE, Lifetimes, error_window
-from antiphon.engine.producing import Producing, Shelves
+from antiphon.engine.producing import Producing
 from antiphon.engine.refreshing import Refreshing, Send
 from antiphon.engine.refusals import internal_error
 from antiphon.engine.replaying import Replaying
+from antiphon.engine.shelving import Shelves
 from antiphon.engine.source import Source
 from antiphon.engine.tasks import Tasks
 from antiphon.engine.turn import Turn

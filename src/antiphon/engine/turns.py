@@ -18,10 +18,11 @@ from antiphon.engine.error_answers import in_own_places
 from antiphon.engine.incoming import Incoming
 from antiphon.engine.look_up import LookUp
 from antiphon.engine.per_item.per_item import PerItem
-from antiphon.engine.producing import Producing, Shelves
+from antiphon.engine.producing import Producing
 from antiphon.engine.refusals import internal_error, refuse
 from antiphon.engine.replaying import Replaying
 from antiphon.engine.semantic.level import SemanticLevel
+from antiphon.engine.shelving import Shelves
 from antiphon.engine.source import Source
 from antiphon.engine.staleness import Staleness
 from antiphon.engine.tasks import Tasks

@@ -14,10 +14,11 @@ from antiphon.dialects.items import NotSeparableError, Part, put_together, take_
 from antiphon.engine.live import LiveRecording
 from antiphon.engine.per_item.fetching import Fetching
 from antiphon.engine.per_item.found import Found, found_entry
-from antiphon.engine.producing import Producing, Shelves
+from antiphon.engine.producing import Producing
 from antiphon.engine.refusals import internal_error, not_cached
 from antiphon.engine.rendition import JSON_TYPE, Rendition
 from antiphon.engine.replaying import Replaying
+from antiphon.engine.shelving import Shelves
 from antiphon.engine.source import Source
 from antiphon.engine.staleness import Staleness
 from antiphon.engine.tasks import Tasks
