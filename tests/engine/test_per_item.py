@@ -7,7 +7,7 @@ import random
 import pytest
 
 from antiphon.drivers.simulator import Answer, Fault
-from antiphon.settings import Duration, Key, Provider, Secret
+from antiphon.settings import Admin, Duration, Key, Provider, Secret
 from embedder import Embedder, score, tokens, vector
 from engine.scene import SHARING, SMALL, gateway, run, scene, upstream
 from serving import Clock
@@ -418,6 +418,40 @@ def test_when_the_last_client_leaves_nothing_is_kept(tmp_path):
             assert len(there.entries()) == 1
             (_, left) = await there.rows()
             assert (left.status, left.error) == (499, "client_left")
+
+    run(test())
+
+
+def test_of_a_list_under_way_only_what_was_purged_is_not_kept(tmp_path):
+    """A purge means inputs as it means other entries: by how they begin, one by one."""
+    embedder, gate = Embedder(), asyncio.Event()
+
+    def gated(received):
+        answer = embedder(received)
+        return Answer(body=answer.body, gate=gate) if len(embedder.asked) == 2 else answer
+
+    async def test():
+        async with (
+            scene(tmp_path, gated, admin=Admin(key=Secret("admin"))) as there,
+            there.clients(1) as (client,),
+        ):
+            await embed(there, "old")
+            client.send("POST", EMBEDDINGS, {"model": "up/small", "input": ["old", "red", "green"]})
+            await there.simulator.wait_for_calls(2)
+            got = await there.client.post(
+                "/admin/v1/cache/purge", {"prompt": "re"}, Authorization="Bearer admin"
+            )
+            assert got.status == 200
+            gate.set()
+            assert (await client.answer()).status == 200
+            await there.committed()
+            for _ in range(2):
+                told = [
+                    (await embed(there, each, headers={"Cache_Control": "only-if-cached"})).status
+                    for each in ("old", "red", "green")
+                ]
+                assert told == [200, 504, 200]
+                there.application.memory.clear()
 
     run(test())
 

@@ -5,8 +5,9 @@ import logging
 import os
 import secrets
 import time
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 
+from antiphon.app.gauges import gauges_of
 from antiphon.app.outside import (
     deck_of,
     flights_of,
@@ -19,7 +20,6 @@ from antiphon.app.outside import (
 from antiphon.app.semantic import (
     check_semantic,
     embedding_of,
-    semantic_gauges,
     semantic_level,
     semantic_routes,
 )
@@ -59,7 +59,7 @@ from antiphon.gateway.gateway import EMBEDDINGS_ROUTE, RESPONSES_ROUTE, Gateway
 from antiphon.gateway.idempotent import Idempotent
 from antiphon.gateway.kept import KeptResponses
 from antiphon.gateway.keys import Keyring
-from antiphon.gateway.metrics import Gauge, Metrics
+from antiphon.gateway.metrics import Metrics
 from antiphon.gateway.operations import Operations
 from antiphon.gateway.sessions import Sessions
 from antiphon.ports.storage import Storage, StorageUnusable
@@ -109,7 +109,7 @@ class Application:
             known = settings.providers[provider]
             return prices.cost(known.type, known.base_url, model, usage, at)
 
-        self.metrics = Metrics(self._gauges)
+        self.metrics = Metrics(lambda: gauges_of(self))
         self.accounts = Accounts(
             ledger=storage.ledger,
             price=price,
@@ -455,62 +455,6 @@ class Application:
         if self.changing is not None and not self.changing.is_heard:
             parts["cache"] = "not used: purges are not heard of"
         return parts
-
-    def _gauges(self) -> Iterable[Gauge]:
-        storage = self.storage
-        return (
-            *semantic_gauges(self.semantic),
-            Gauge("runs_queued", "Background answers that wait to be begun.", self.runs.queued, across="max"),
-            Gauge("runs_in_progress", "Background answers that are being made.", self.runs.running),
-            Gauge(
-                "idempotency_running", "Requests with an idempotency key under way.", self.idempotency.running
-            ),
-            Gauge(
-                "idempotency_replayed_requests",
-                "Requests that were told what an earlier one with their key was answered with.",
-                self.idempotency.replayed,
-            ),
-            Gauge("live_recordings", "Answers that are being recorded now.", self.producing.count),
-            Gauge("cache_memory_entries", "Entries in the memory level of the cache.", len(self.memory)),
-            Gauge("cache_memory_bytes", "Bytes in the memory level of the cache.", self.memory.size),
-            Gauge("cache_memory_evictions", "Entries that had to make room.", self.memory.evictions),
-            Gauge(
-                "cache_unheard_seconds",
-                "How long ago it was last looked whether something was purged; the worst of all workers.",
-                0.0 if self.changing is None else self.changing.unheard_seconds,
-                across="max",
-            ),
-            *(() if self.second_level is None else _gauges_of(self.second_level)),
-            *(() if self.producing.sharing is None else _flight_gauges_of(self.producing.sharing)),
-            Gauge("ledger_queued_rows", "Usage rows that are not written yet.", self.accounts.queued),
-            Gauge("ledger_lost_rows", "Usage rows lost because storage was gone.", self.accounts.lost),
-            Gauge("storage_queued_writes", "Writes that wait for storage.", storage.queued),
-            Gauge("storage_dropped_writes", "Cache entries not stored: full queue.", storage.dropped),
-            Gauge("storage_failed_writes", "Writes that storage refused.", storage.failed),
-        )
-
-
-def _gauges_of(level: SecondLevel) -> Iterable[Gauge]:
-    yield Gauge(
-        "cache_level_available",
-        "Whether the second level of the cache is asked: 0 where a worker has paused it.",
-        float(level.is_available),
-        across="min",
-    )
-    for outcome, count in level.outcomes.items():
-        help_ = "Look-ups in the second level of the cache."
-        yield Gauge("cache_level_lookups", help_, count, {"outcome": outcome})
-    help_ = "Entries that the second level did not take: too many waited to be written, or it is full."
-    yield Gauge("cache_level_dropped_writes", help_, level.dropped)
-    help_ = "Stored entries that counted as misses because they cannot be read."
-    yield Gauge("cache_unreadable_entries", help_, level.unreadable)
-
-
-def _flight_gauges_of(sharing: Sharing) -> Iterable[Gauge]:
-    yield Gauge("flights_led", "Requests in flight that other workers and hosts may follow.", sharing.led)
-    yield Gauge("flights_followed", "Requests that follow another worker's or host's.", sharing.followed)
-    help_ = "Requests that asked the upstream since it was not said in time whether another worker does."
-    yield Gauge("flights_alone", help_, sharing.alone)
 
 
 async def _sealer(settings: Settings, storage: Storage) -> Sealer:

@@ -329,9 +329,12 @@ class LiveRecording:
         self.fault = fault
         self._parts = []
         self._reader = self._watcher = None
-        self._on_ended(self)
-        for listener in tuple(self.listeners):
-            listener.on_end()
+        try:
+            self._on_ended(self)
+        finally:
+            # A defect in keeping the answer must not leave its clients waiting for the end.
+            for listener in tuple(self.listeners):
+                listener.on_end()
 
     # Listening.
 

@@ -78,8 +78,10 @@ class Shelving:
         if turn.items is not None:
             live.parts = (*turn.items.found, *kept)
         if len(kept) > 1:
-            # That takes a while, in which the answer can begin.
-            asyncio.get_running_loop().call_soon(self._write, kept)
+            # That takes a while, in which the answer can begin, and something may be purged.
+            asyncio.get_running_loop().call_soon(
+                lambda: self._write([entry for entry in kept if self._is_admitted(entry)])
+            )
         else:
             self._write(kept)
         return bool(kept) and len(kept) == len(entries)

@@ -161,7 +161,7 @@ class PerItem:
     def _newest(self, key: CacheKey, read: Mapping[bytes, Entry]) -> Entry | None:
         entry, other = self._shelves.memory.get(key.digest, key.identity), read.get(key.identity)
         # A request that did not look has perhaps refreshed the entry in memory meanwhile.
-        return other if other is not None and (entry is None or entry.stored_at < other.stored_at) else entry
+        return other if other is not None and (entry is None or entry.stored_at <= other.stored_at) else entry
 
     def _part(self, entry: Entry) -> Part | None:
         """Return what an entry is among others; None: it cannot be read, and is missing."""
