@@ -134,8 +134,11 @@ class RedisCluster:
             node.pause()
 
     def resume(self) -> None:
+        """Let all go on, and wait until they have found each other again."""
         for node in self.nodes:
             node.resume()
+        for node in self.nodes:
+            until(lambda node=node: self._is_joined(node))
 
     def move(self, slot: str, source: "_Node", target: "_Node", *, wholly: bool = True) -> None:
         """Move what is in a slot from one node to another, and, if `wholly`, the slot."""

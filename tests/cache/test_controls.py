@@ -245,6 +245,12 @@ def test_a_header_opts_out(value, opt_in):
     assert expected == controls_of(opt_in=opt_in, opted=True, x_antiphon_cache=value)
 
 
+@pytest.mark.parametrize("opt_in", [True, False])
+def test_who_wants_the_same_words_takes_part_all_the_same(opt_in):
+    """In the mode that is opt-in, too."""
+    assert Controls(is_exact=True) == controls_of(opt_in=opt_in, x_antiphon_cache="Exact ")
+
+
 @pytest.mark.parametrize("value", ["", "yes", "maybe", "on, on", "\xff"])
 def test_a_switch_that_is_neither_on_nor_off_is_refused(value):
     """Status 400, naming the header."""

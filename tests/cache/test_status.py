@@ -6,7 +6,7 @@ import pytest
 
 from antiphon.cache.controls import Controls
 from antiphon.cache.entry import Verdict
-from antiphon.cache.status import forward_header, hit_headers
+from antiphon.cache.status import forward_header, hit_headers, semantic_hit_headers
 
 FORWARD_REASONS = {"bypass", "method", "uri-miss", "vary-miss", "miss", "request", "stale", "partial"}
 """RFC 9211, section 2.2."""
@@ -97,3 +97,18 @@ def test_every_verdict_that_does_not_answer_is_a_reason_to_forward():
     assert {verdict.value for verdict in Verdict if not verdict.answers} <= FORWARD_REASONS
     assert {verdict.reason for verdict in Verdict} - {""} <= FORWARD_REASONS
     assert Controls().bypass is None
+
+
+def test_a_hit_of_other_words_says_how_alike_they_were():
+    """In a string: a number with a word before it is no token."""
+    (name, status), age, told = semantic_hit_headers(b"ab", 12.0, 30.0, 0.97126)
+    assert (name, age, told) == (b"cache-status", (b"age", b"12"), (b"x-cache", b"HIT (semantic)"))
+    assert parsed(status) == (
+        "antiphon",
+        {"hit": True, "ttl": 30, "key": "ab", "detail": "semantic 0.9713"},
+    )
+
+
+def test_a_miss_may_say_what_stood_in_the_way():
+    _, status = forward_header("miss", stored=True, detail='"semantic refused numbers 0.9810"')
+    assert parsed(status)[1]["detail"] == "semantic refused numbers 0.9810"

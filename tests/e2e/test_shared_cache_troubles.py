@@ -12,7 +12,7 @@ from e2e.samples import PATHS, REQUESTS, chat_body
 from e2e.scenes import play
 from waiting import eventually
 
-LOOK_UP = 0.3
+LOOK_UP = 0.5
 """Seconds for a look-up: much longer than one takes, much less than a server that says nothing."""
 SOME = range(6)
 
@@ -41,7 +41,7 @@ class Paused:
         self._server.pause()
 
     async def end(self):
-        self._server.resume()
+        await asyncio.to_thread(self._server.resume)
 
 
 class Locked:

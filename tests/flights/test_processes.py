@@ -110,3 +110,35 @@ def test_a_leader_that_is_gone_in_the_middle_leaves_a_broken_stream(tmp_path, re
             assert len(simulator.calls) == 2
 
     run(test())
+
+
+def test_the_workers_of_one_host_ask_once(tmp_path):
+    """Whichever of them a request comes to, and however late."""
+    gate = asyncio.Event()
+
+    async def test():
+        sections = {
+            "providers": {"chat": {"type": "openai-chat", "base_url": "", "models": []}},
+            "cache": {"lookup_timeout": "10s"},
+        }
+        async with upstream([Answer(frames=FRAMES, gate=gate, gate_at=3)]) as simulator:
+            sections["providers"]["chat"]["base_url"] = simulator.base_url
+            async with (
+                serving(tmp_path, simulator.base_url, "--workers", "3", **sections) as served,
+                contextlib.AsyncExitStack() as stack,
+            ):
+                connecting = [stack.enter_async_context(plain_client(served.port)) for _ in range(24)]
+                clients = [await each for each in connecting]
+                for client in clients:
+                    client.send("POST", PATH, ASKED)
+                heads = [await client.head() for client in clients]
+                gate.set()
+                got = [
+                    await client.rest(headers) for client, (_, headers) in zip(clients, heads, strict=True)
+                ]
+                assert set(got) == {b"".join(FRAMES)}
+                told = [headers["cache-status"] for _, headers in heads]
+                assert sorted(set(told)) == ["antiphon; fwd=miss", "antiphon; fwd=miss; collapsed"]
+                assert told.count("antiphon; fwd=miss") == len(simulator.calls) == 1
+
+    run(test())

@@ -12,6 +12,7 @@ from waiting import eventually
 
 FRAMES = samples.chat_frames(8)
 WHOLE = b"".join(FRAMES)
+HURRIED = {"lookup_timeout": Timeout(1.0)}
 
 
 class RedisTrouble:
@@ -86,7 +87,7 @@ def test_who_follows_asks_for_itself_if_it_has_told_nothing(tmp_path, trouble):
         held, given = Answer(frames=FRAMES, gate=gate), Answer(frames=FRAMES)
         async with (
             upstream([held, given]) as simulator,
-            hosts(tmp_path, simulator, trouble.place) as (first, second),
+            hosts(tmp_path, simulator, trouble.place, cache=HURRIED) as (first, second),
         ):
             ask_later(first, stream=True)
             await simulator.wait_for_calls(1)
@@ -178,5 +179,61 @@ def test_a_short_silence_is_outlived(tmp_path, request):
             assert (await first.client.answer()).body == WHOLE
             trouble.end()
             assert await second.client.rest(headers) == WHOLE
+
+    run(test())
+
+
+def test_who_leads_without_knowing_it_is_followed_all_the_same(tmp_path, place):
+    """Its claim was granted, but it heard of that too late, and asked the upstream meanwhile."""
+    gate, never = asyncio.Event(), asyncio.Event()
+
+    async def test():
+        cache = {"lookup_timeout": Timeout(0.2)}
+        async with (
+            upstream([Answer(frames=FRAMES, gate=gate)]) as simulator,
+            hosts(tmp_path, simulator, place, cache=cache) as (first, second),
+        ):
+            flights = sharing_of(first)._place
+            claim = flights.claim
+
+            async def heard_too_late(*claimed):
+                await claim(*claimed)
+                await never.wait()
+
+            flights.claim = heard_too_late
+            ask_later(first, stream=True)
+            await simulator.wait_for_calls(1)
+            assert sharing_of(first).alone == 1
+            sharing_of(second)._timeout = 10.0
+            ask_later(second, stream=True)
+            await following(second)
+            gate.set()
+            got = [await host.client.answer() for host in (first, second)]
+            assert [each.body for each in got] == [WHOLE, WHOLE]
+            assert ["collapsed" in each.cache_status for each in got] == [False, True]
+            assert len(simulator.calls) == 1
+
+    run(test())
+
+
+def test_who_stops_hands_over_at_once(tmp_path, place):
+    """Who follows need not wait for the lease."""
+    gate = asyncio.Event()
+
+    async def test():
+        answers = [Answer(frames=FRAMES, gate=gate), Answer(frames=FRAMES)]
+        async with (
+            upstream(answers) as simulator,
+            hosts(tmp_path, simulator, place) as (first, second),
+        ):
+            ask_later(first, stream=True)
+            await simulator.wait_for_calls(1)
+            ask_later(second, stream=True)
+            await following(second)
+            stopping = asyncio.ensure_future(first.running.stop(0.1))
+            assert (await second.client.answer()).body == WHOLE
+            assert (await first.client.answer()).status == 503
+            await stopping
+            assert len(simulator.calls) == 2
 
     run(test())

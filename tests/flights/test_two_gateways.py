@@ -20,6 +20,8 @@ MIXES = {
     "JSON and stream": (False, True),
     "stream and JSON": (True, False),
 }
+ONE_PLACE = pytest.mark.parametrize("place", ["redis"], indirect=True)
+"""For what no place has a hand in."""
 KEYS = tuple(Key(name=name, project="p", key=Secret(f"{name}-key")) for name in ("alice", "bob"))
 
 
@@ -171,6 +173,7 @@ def test_who_comes_just_after_the_end_asks_nobody(tmp_path, place):
     run(test())
 
 
+@ONE_PLACE
 def test_what_was_purged_is_told_to_nobody(tmp_path, place):
     """Not even just after its end."""
 
@@ -185,6 +188,7 @@ def test_what_was_purged_is_told_to_nobody(tmp_path, place):
     run(test())
 
 
+@ONE_PLACE
 def test_what_has_expired_is_told_to_nobody(tmp_path, place):
     clock = Clock()
 
@@ -202,6 +206,7 @@ def test_what_has_expired_is_told_to_nobody(tmp_path, place):
     run(test())
 
 
+@ONE_PLACE
 def test_who_wants_no_old_answer_follows_nobody(tmp_path, place):
     """What is followed may have ended just now."""
 
@@ -236,6 +241,7 @@ def test_the_next_request_is_a_hit_on_either(tmp_path, place):
     run(test())
 
 
+@ONE_PLACE
 def test_hosts_refresh_an_expired_answer_once(tmp_path, place):
     clock, gate = Clock(), asyncio.Event()
     lifetimes = {"ttl": Duration(10), "stale_while_revalidate": Duration(100)}
@@ -273,6 +279,7 @@ def is_written(host):
 # Who may not.
 
 
+@ONE_PLACE
 def test_other_owners_never_share(tmp_path, place):
     gate = asyncio.Event()
 
@@ -293,6 +300,7 @@ def test_other_owners_never_share(tmp_path, place):
     run(test())
 
 
+@ONE_PLACE
 @pytest.mark.parametrize("control", ["no-store", "no-cache"])
 def test_who_wants_a_fresh_answer_gets_one(tmp_path, place, control):
     gate = asyncio.Event()
@@ -314,6 +322,7 @@ def test_who_wants_a_fresh_answer_gets_one(tmp_path, place, control):
     run(test())
 
 
+@ONE_PLACE
 def test_only_if_cached_waits_for_nobody(tmp_path, place):
     gate = asyncio.Event()
 
@@ -329,6 +338,7 @@ def test_only_if_cached_waits_for_nobody(tmp_path, place):
     run(test())
 
 
+@ONE_PLACE
 def test_workers_may_be_left_for_themselves(tmp_path, place):
     gate = asyncio.Event()
 
@@ -351,6 +361,7 @@ def test_workers_may_be_left_for_themselves(tmp_path, place):
 # What goes wrong upstream.
 
 
+@ONE_PLACE
 @pytest.mark.parametrize("mix", MIXES)
 def test_the_upstreams_error_is_everybodys(tmp_path, place, mix):
     """As it is for those who wait on one host."""
@@ -376,6 +387,7 @@ def test_the_upstreams_error_is_everybodys(tmp_path, place, mix):
     run(test())
 
 
+@ONE_PLACE
 @pytest.mark.parametrize("streams", [(True, True), (True, False)], ids=["stream", "JSON"])
 def test_a_stream_that_broke_off_is_broken_for_everybody(tmp_path, place, streams):
     gate = asyncio.Event()
@@ -478,6 +490,7 @@ def test_who_follows_may_leave(tmp_path, place):
     run(test())
 
 
+@ONE_PLACE
 def test_a_slow_follower_holds_up_nobody(tmp_path, place):
     """It gets everything, as it reads."""
     frames = samples.chat_frames(4)
@@ -508,6 +521,7 @@ def test_a_slow_follower_holds_up_nobody(tmp_path, place):
     run(test())
 
 
+@ONE_PLACE
 def test_an_answer_beyond_the_bound_is_asked_for_again(tmp_path, place):
     """Nobody has more of it in the shared place than an entry may have."""
     gate = asyncio.Event()

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 
+from antiphon.drivers.sqlite.flights import SqliteFlights
 from antiphon.ports.flights import Claim, Page, Standing, Wanted
 from drivers.flights.conftest import heard
 from waiting import eventually
@@ -221,5 +222,20 @@ def test_each_hears_what_concerns_it(hall):
             await follower.leave(Claim(FLIGHT, "last"))
             await eventually(lambda: by_stranger.count(FLIGHT) == 2)
             assert by_leader.count(FLIGHT) == 1
+
+    run(test())
+
+
+def test_many_processes_may_begin_at_once(tmp_path):
+    """None of them finds the file in a state that it cannot use."""
+
+    async def test():
+        for number in range(5):
+            flights = [SqliteFlights(tmp_path / f"flights-{number}") for _ in range(8)]
+            claims = [each.claim(Claim(FLIGHT, str(index)), LEASE) for index, each in enumerate(flights)]
+            led = await asyncio.gather(*claims)
+            assert led.count(None) == 1
+            for each in flights:
+                await each.close()
 
     run(test())

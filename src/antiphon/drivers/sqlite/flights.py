@@ -27,6 +27,7 @@ _USED_SECONDS: Final = 5.0
 """How long one looks on after something was in flight."""
 _GONE_SECONDS: Final = 1.0
 _BUSY_SECONDS: Final = 1.0
+_PAUSE_SECONDS: Final = 0.005
 _SWEEP_SECONDS: Final = 10.0
 
 _SCHEMA: Final = """
@@ -73,7 +74,7 @@ _SWEEP: Final = (
 
 
 class SqliteFlights:
-    """Flights in a file, which is made when it is first used."""
+    """Flights in a file, which is made when it is not there."""
 
     def __init__(self, path: Path) -> None:
         """Share flights with whoever has the same file."""
@@ -183,6 +184,8 @@ class SqliteFlights:
 
     async def listen(self, moved: Callable[[bytes | None], object]) -> None:
         """Look for hints whenever the file has changed."""
+        with contextlib.suppress(StoreFault):
+            await self._do(lambda _: None)  # so that no claim waits until it is opened
         moved(None)
         seen: int | None = None
         while True:
@@ -253,12 +256,26 @@ class SqliteFlights:
                 self._path, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False
             )
             try:
-                connection.executescript(_SCHEMA)
+                _prepare(connection)
             except sqlite3.Error:
                 connection.close()
                 raise
             self._opened = connection
         return self._opened
+
+
+def _prepare(connection: sqlite3.Connection) -> None:
+    """Make the tables, if they are not there. Raises sqlite3.Error."""
+    give_up_at = time.monotonic() + _BUSY_SECONDS
+    while True:
+        try:
+            connection.executescript(_SCHEMA)
+            return
+        except sqlite3.OperationalError:
+            # Who changes the journal's mode does not wait for another that does.
+            if time.monotonic() >= give_up_at:
+                raise
+        time.sleep(_PAUSE_SECONDS)
 
 
 @contextlib.contextmanager

@@ -37,7 +37,7 @@ class SqliteStorage:
         self.database = database
         self._retention = settings.responses.retention
         self._is_shared = is_shared
-        # Made when they are first used: a file of their own beside the database.
+        # In a file of their own, which is opened when it is listened to.
         self.flights = SqliteFlights(Path(f"{database.path}-flights")) if is_shared else None
         self.cache = (
             SqliteCache(database, cache.max_bytes, is_shared=is_shared)
