@@ -214,13 +214,6 @@ class Workers(RuleBasedStateMachine):
         )
 
     @rule(at=st.sampled_from(WORKERS), key=st.sampled_from(KEYS))
-    def get(self, at, key):
-        """A worker looks into its memory."""
-        found = self.workers[at].memory.get(entry_of(key).digest, entry_of(key).identity)
-        if found is not None:
-            self.is_served(found)
-
-    @rule(at=st.sampled_from(WORKERS), key=st.sampled_from(KEYS))
     def read(self, at, key):
         """A worker reads from the second level; what it has read it uses later."""
         worker = self.workers[at]
@@ -267,13 +260,32 @@ class Workers(RuleBasedStateMachine):
         self.now += seconds
         self.do(self.turn(10))
 
+    @rule(awake=st.sets(st.sampled_from(WORKERS), min_size=1))
+    def go_on(self, awake):
+        """Some go on as usual for a while, the others are frozen."""
+        for _ in range(5):
+            for at in awake:
+                self.do(self.workers[at].changing._look())
+            self.wait(0.5)
+
     @invariant()
-    def done_is_done(self):
-        """Note which purges were answered."""
+    def what_is_found_may_be(self):
+        """Whatever any of them finds now, in its memory or in the second level."""
         for purge in self.purges:
             if purge.task.done() and not purge.is_done:
                 purge.task.result()
                 purge.is_done = True
+        for worker in self.workers:
+            for key in KEYS:
+                meant = entry_of(key)
+                held = worker.memory.get(meant.digest, meant.identity)
+                if held is not None:
+                    self.is_served(held)
+                row = self.level.entries.get(meant.digest)
+                if row is not None:
+                    row = dataclasses.replace(row, renditions={})
+                    if worker.changing.serves(row, worker.changing.mark):
+                        self.is_served(row)
 
     def is_served(self, entry):
         """No purge that is done may mean what was asked for before it was ordered."""
@@ -287,7 +299,7 @@ class Workers(RuleBasedStateMachine):
 
 def test_what_a_purge_means_is_served_by_nobody_once_it_is_done():
     run_state_machine_as_test(
-        Workers, settings=settings(max_examples=40, stateful_step_count=30, deadline=None)
+        Workers, settings=settings(max_examples=150, stateful_step_count=30, deadline=None)
     )
 
 
