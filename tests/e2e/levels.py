@@ -7,11 +7,8 @@ from typing import Any
 
 from antiphon.drivers.simulator import Simulator
 from antiphon.settings import Cache, Storage, Timeout
-from serving import Running, serving, settings_for
+from serving import UNHURRIED, Running, serving, settings_for
 from waiting import eventually
-
-UNHURRIED = 10.0
-"""Seconds for a look-up where a test is not about how long it takes."""
 
 
 def shared_by(request: Any, kind: str) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from antiphon.wire.sse import DONE, write_frame
 from drivers.sqlite.opening import rows_of
 from e2e.plain_client import Answer as Got
 from e2e.plain_client import PlainClient, plain_client
-from serving import Clock, serving, settings_for
+from serving import UNHURRIED, Clock, serving, settings_for
 from waiting import eventually
 
 CHAT = "/v1/chat/completions"
@@ -179,7 +179,7 @@ async def upstream(answers=None):
 @contextlib.asynccontextmanager
 async def gateway(folder: Path, simulator: Simulator, *, clock: Clock | None = None, cache=(), **changes):
     """Serve before an upstream that is there already; `cache` is what differs from its defaults, None no cache."""
-    changes["cache"] = None if cache is None else Cache(**dict(cache))
+    changes["cache"] = None if cache is None else Cache(**{"lookup_timeout": UNHURRIED, **dict(cache)})
     settings = settings_for(folder, simulator.base_url, **changes)
     async with serving(settings, clock) as running, plain_client(running.port) as client:
         yield Scene(folder, running, simulator, client)

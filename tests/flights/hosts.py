@@ -3,14 +3,13 @@
 import contextlib
 from pathlib import Path
 
-from antiphon.settings import Cache, Storage, Timeout
+from antiphon.settings import Cache, Storage
 from e2e.plain_client import plain_client
 from engine.scene import ASKED, CHAT, SHARING, Scene
-from serving import serving, settings_for
+from serving import UNHURRIED, serving, settings_for
 from waiting import eventually
 
 DRIVERS = ("postgres", "redis")
-UNHURRIED = Timeout(10.0)
 
 
 def place_of(request, kind):
