@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from antiphon.cache.entry import Entry
+from antiphon.cache.selecting import Selector
 from antiphon.drivers.memory import MemoryCache
 from antiphon.recording import Mode, Recording
 
@@ -159,15 +160,13 @@ def test_a_form_that_does_not_fit_costs_the_entry():
     assert (len(cache), cache.size, entry.is_current) == (0, 0, False)
 
 
-def test_all_entries_of_a_recording_are_removed_together():
+def test_all_entries_of_a_recording_are_found_together():
     """Under whatever keys it was stored."""
     cache = cache_with(
         entry_of("a", recording="r"), entry_of("b", recording="r"), entry_of("c", recording="s")
     )
-    cache.remove_recording("r")
-    cache.remove_recording("r")
-    cache.remove_recording("unknown")
-    assert names_in(cache, *"abc") == {"c"}
+    assert {entry.digest for entry in cache.select(Selector(recording_id="r"))} == {b"a", b"b"}
+    assert cache.select(Selector(recording_id="unknown")) == []
 
 
 def test_an_entry_may_come_again():
@@ -240,7 +239,8 @@ class AgainstAModel(RuleBasedStateMachine):
 
     @rule(recording=st.sampled_from(["r", "s", "a", "unknown"]))
     def remove_recording(self, recording):
-        self.cache.remove_recording(recording)
+        for entry in self.cache.select(Selector(recording_id=recording)):
+            self.cache.remove(entry.digest)
         for name, entry in list(self.put_last.items()):
             if entry.recording.id == recording:
                 del self.put_last[name]

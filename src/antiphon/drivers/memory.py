@@ -129,11 +129,6 @@ class MemoryCache:
         for key in self._shortcuts_of.pop(digest, ()):
             self.size -= self._shortcuts.pop(key).size
 
-    def remove_recording(self, recording_id: str) -> None:
-        """Remove all entries that hold this recording."""
-        for digest in tuple(self._by_recording.get(recording_id, ())):
-            self.remove(digest)
-
     def select(self, selector: Selector) -> list[Entry]:
         """Return what is meant, newest first."""
         among: Iterable[Entry] = self._entries.values()

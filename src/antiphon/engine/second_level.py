@@ -110,10 +110,6 @@ class SecondLevel:
         """Write later, in the background; dropped, and counted, when the queue is full."""
         self._level.put(entry)
 
-    def remove_recording(self, recording_id: str) -> None:
-        """Remove entries that hold this recording, before whatever is put or got next."""
-        self._level.remove_recording(recording_id)
-
     async def select(self, selector: Selector, limit: int) -> list[Entry]:
         """Return what is meant, newest first. Raises StoreFault."""
         return await self._level.select(selector, limit)

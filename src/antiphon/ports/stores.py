@@ -84,9 +84,6 @@ class CacheLevel(Protocol):
         One that takes the place of a pinned one is pinned.
         """
 
-    def remove_recording(self, recording_id: str) -> None:
-        """Remove entries that hold this recording, before whatever is put or got next."""
-
     async def select(self, selector: Selector, limit: int) -> list[Entry]:
         """Return what is meant, newest first; what cannot be read is left out. Raises StoreFault."""
 

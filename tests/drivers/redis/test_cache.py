@@ -152,8 +152,7 @@ def test_a_recording_is_removed_though_the_way_to_its_entry_was_thrown_out(serve
             cache.put(A)
             await written(cache)
             await cache._client.delete("antiphon:recording:r-a")
-            cache.remove_recording("r-a")
-            await written(cache)
+            assert await cache.remove(Selector(recording_id="r-a")) == 1
         async with opened(server.settings) as cache:
             assert not await is_there(cache)
 
@@ -255,7 +254,7 @@ def test_a_stop_does_not_wait_long_for_a_server_that_is_gone(redis_server, monke
         async with opened(redis_server.settings) as cache:
             redis_server.kill()
             cache.put(A)
-            cache.remove_recording("r-b")
+            cache.put(entry_of("b"))
             await cache.close()
             assert (cache.queued, cache.failed) == (0, 2)
 

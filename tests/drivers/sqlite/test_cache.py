@@ -169,46 +169,6 @@ def test_entries_are_dropped_when_the_queue_is_full(tmp_path):
     assert names_in(tmp_path) == ["a", "b"]
 
 
-def test_entries_of_a_removed_recording_are_gone_at_once(tmp_path):
-    """Although the file is written later; those of other recordings stay, and new ones can be put."""
-    recording = recording_of("r")
-    one, two, other = entry_of("a", recording), entry_of("b", recording), entry_of("c")
-
-    async def test():
-        async with opened(tmp_path) as database:
-            cache = SqliteCache(database, 10**9)
-            for entry in (one, two, other):
-                cache.put(entry)
-            await committed(database)
-            with held(database):
-                cache.remove_recording("r")
-                assert await cache.get(one.digest) is None
-                assert await cache.get(two.digest) is None
-                assert await cache.get(other.digest) is not None
-                cache.put(entry_of("a", recording_of("again")))
-            await committed(database)
-            found = await cache.get(one.digest)
-            assert found is not None
-            assert found.recording.id == "again"
-
-    run(test())
-    assert names_in(tmp_path) == ["a", "c"]
-
-
-def test_what_is_removed_before_it_was_written_does_not_come_back(tmp_path):
-    """Writes keep their order."""
-
-    async def test():
-        async with opened(tmp_path) as database:
-            cache = SqliteCache(database, 10**9)
-            with held(database):
-                cache.put(entry_of("a", recording_of("r")))
-                cache.remove_recording("r")
-
-    run(test())
-    assert names_in(tmp_path) == []
-
-
 def test_the_sweep_deletes_what_expired_an_hour_ago(tmp_path):
     """Until then a request that takes stale answers may have it."""
 

@@ -2,6 +2,7 @@
 
 import pytest
 
+from antiphon.cache.selecting import Selector
 from antiphon.drivers.sqlite import cache, recordings, responses
 from antiphon.drivers.sqlite.cache import SqliteCache
 from antiphon.drivers.sqlite.recordings import drop_released_recordings
@@ -30,7 +31,7 @@ def test_a_recording_is_kept_once_under_many_names(tmp_path):
             await committed(database)
             assert rows_of(tmp_path, KEPT) == [("r",)]
 
-            entries.remove_recording("r")
+            await entries.remove(Selector(recording_id="r"))
             await kept.delete("resp_1", "alice")
             await dropped(database)
             assert rows_of(tmp_path, KEPT) == [("r",)]
@@ -90,7 +91,7 @@ def test_a_recording_that_was_dropped_is_written_again_with_a_new_name(tmp_path)
         cache._EXPIRED,
         cache._TOTAL,
         cache._OLDEST,
-        cache._DELETE_RECORDING,
+        cache._DELETE_MEANT.format("recording_id = ?"),
         responses._EXPIRED,
         responses._HELD,
         responses._OLDEST,

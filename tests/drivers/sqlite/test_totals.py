@@ -4,6 +4,7 @@ import contextlib
 import random
 import sqlite3
 
+from antiphon.cache.selecting import Selector
 from antiphon.drivers.sqlite.cache import SqliteCache
 from antiphon.drivers.sqlite.recordings import drop_released_recordings
 from antiphon.drivers.sqlite.responses import SqliteResponses
@@ -37,7 +38,7 @@ def test_the_total_is_what_there_is(tmp_path):
                     case 1:
                         await responses.delete(f"resp_{number}", "alice")
                     case 2:
-                        cache.remove_recording(recording.id)
+                        await cache.remove(Selector(recording_id=recording.id))
                         await database.written(drop_released_recordings)
                     case _:
                         context = Context(None, (b"a", b"b" * number)[: number % 3])

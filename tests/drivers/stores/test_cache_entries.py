@@ -41,7 +41,7 @@ def test_many_are_found_at_once(place):
             for entry in entries[::2]:
                 storage.cache.put(entry)
             await committed(storage)
-            storage.cache.remove_recording("r-0")
+            await storage.cache.remove(Selector(recording_id="r-0"))
             found = await storage.cache.get_many([entry.digest for entry in entries])
             assert {entry.recording.id for entry in found.values()} == {f"r-{n}" for n in range(2, 1200, 2)}
             assert all(found[entry.digest].identity == entry.identity for entry in found.values())
@@ -63,14 +63,14 @@ def test_an_entry_takes_the_place_of_an_earlier_one(place):
 
 
 def test_what_held_a_recording_is_gone_for_all(place):
-    """At once where it was removed, though it may not be written yet; soon elsewhere."""
+    """Although it was not written yet when it was removed."""
 
     async def test():
         async with opened(place) as one, opened(place) as other:
             kept, removed = entry_of("a"), entry_of("b", recording_of("other"))
             for entry in (kept, removed):
                 one.cache.put(entry)
-            one.cache.remove_recording("other")
+            await one.cache.remove(Selector(recording_id="other"))
             assert await one.cache.get(removed.digest) is None
             await committed(one)
             assert await other.cache.get(removed.digest) is None

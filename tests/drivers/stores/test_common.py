@@ -3,6 +3,7 @@
 import asyncio
 import itertools
 
+from antiphon.cache.selecting import Selector
 from drivers.sqlite.opening import entry_of, run
 from drivers.stores.place import NOW, committed, opened, recording_of
 from usage_rows import ROW
@@ -71,7 +72,7 @@ def test_a_cache_entry_is_found_until_it_is_swept(place):
             cache.put(removed)
             await committed(storage)
             assert (await cache.get(entry.digest)).recording == entry.recording
-            cache.remove_recording("other")
+            await cache.remove(Selector(recording_id="other"))
             assert await cache.get(removed.digest) is None
             storage.sweep(NOW + 100 + 3599)
             await committed(storage)

@@ -2,6 +2,7 @@
 
 import random
 
+from antiphon.cache.selecting import Selector
 from antiphon.ports.runs import RunState
 from antiphon.turn.history import Context
 from drivers.sqlite.opening import entry_of, run
@@ -188,7 +189,7 @@ def test_what_is_kept_survives_the_cache_that_shares_it(place):
             storage.responses.put(kept_of("resp_2", recording, is_replay=True))
             await committed(storage)
             await storage.responses.delete("resp_1", "alice")
-            storage.cache.remove_recording("r")
+            await storage.cache.remove(Selector(recording_id="r"))
             storage.sweep(NOW + 1)
             await committed(storage)
             assert (await storage.responses.get("resp_2", "alice")).recording == recording

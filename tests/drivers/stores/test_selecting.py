@@ -109,7 +109,7 @@ def test_several_entries_are_found_at_once(place):
             for entry in ENTRIES:
                 cache.put(entry)
             await committed(storage)
-            cache.remove_recording("r-b")
+            await cache.remove(Selector(recording_id="r-b"))
             digests = [entry.digest for entry in ENTRIES]
             found = await cache.get_many(
                 [*digests[:3], b"another", *[b"%d" % number for number in range(1200)]]

@@ -13,9 +13,9 @@ from antiphon.ports.stores import Totals
 
 _COLUMNS = ENTRY_COLUMNS.split(", ")
 _FROM = "FROM cache_entries JOIN recordings ON recordings.id = recording_id"
-_SELECT = f"SELECT recording_id, {READ_COLUMNS} {_FROM} WHERE digest = $1"
+_SELECT = f"SELECT {READ_COLUMNS} {_FROM} WHERE digest = $1"
 _SELECT_MEANT = f"SELECT {READ_COLUMNS} {_FROM} WHERE {{}} ORDER BY stored_at DESC LIMIT {{}}"
-_SELECT_MANY = f"SELECT recording_id, {READ_COLUMNS} {_FROM} WHERE digest = ANY($1::bytea[])"
+_SELECT_MANY = f"SELECT {READ_COLUMNS} {_FROM} WHERE digest = ANY($1::bytea[])"
 _REPLACE = f"""
 INSERT INTO cache_entries ({ENTRY_COLUMNS})
 VALUES ({", ".join(f"${place}" for place, _ in enumerate(_COLUMNS, 1))})
@@ -27,7 +27,6 @@ _COUNT_MEANT = "SELECT count(*) FROM cache_entries WHERE {}"
 _DELETE_MEANT = "DELETE FROM cache_entries WHERE {}"
 _EXPIRE_MEANT = "UPDATE cache_entries SET expires_at = least(expires_at, {}) WHERE {}"
 _PIN = "UPDATE cache_entries SET is_pinned = $1 WHERE digest = $2"
-_DELETE_RECORDING = "DELETE FROM cache_entries WHERE recording_id = $1"
 # From the newest to the oldest, with all that is newer added up: what is beyond the bound goes.
 _BEYOND = """
 DELETE FROM cache_entries WHERE NOT is_pinned AND stored_at <= (
@@ -37,8 +36,6 @@ DELETE FROM cache_entries WHERE NOT is_pinned AND stored_at <= (
 )
 """
 
-_REMOVED_LIMIT = 10_000
-
 
 class PostgresCache:
     """Cache entries of all workers of all hosts."""
@@ -47,8 +44,6 @@ class PostgresCache:
         """Hold at most about `max_bytes`, oldest out first."""
         self._database = database
         self._max_bytes = max_bytes
-        # What is not yet deleted, or was read just before, is not to be found any more.
-        self._removed: dict[str, None] = {}
         self.unreadable = 0
 
     @property
@@ -63,9 +58,9 @@ class PostgresCache:
     async def get(self, digest: bytes) -> Entry | None:
         """Return the entry; what cannot be read is none. Raises StoreFault."""
         row = await self._database.fetch_row(_SELECT, digest)
-        if row is None or row[0] in self._removed:
+        if row is None:
             return None
-        entry = read_entry(row[1:])
+        entry = read_entry(row)
         if entry is None:
             self.unreadable += 1
         return entry
@@ -73,9 +68,8 @@ class PostgresCache:
     async def get_many(self, digests: Sequence[bytes]) -> dict[bytes, Entry]:
         """Return those entries that there are and can be read. Raises StoreFault."""
         rows = await self._database.fetch(_SELECT_MANY, digests)
-        rows = [row for row in rows if row[0] not in self._removed]
         # What is decompressed and checked elsewhere does not hold up the clients of others.
-        entries = await asyncio.to_thread(lambda: [read_entry(row[1:]) for row in rows])
+        entries = await asyncio.to_thread(lambda: [read_entry(row) for row in rows])
         self.unreadable += sum(entry is None for entry in entries)
         return {entry.digest: entry for entry in entries if entry is not None}
 
@@ -88,17 +82,6 @@ class PostgresCache:
             await connection.execute(_REPLACE, *row)
 
         self._database.queue.put(write, entry.size, may_drop=True)
-
-    def remove_recording(self, recording_id: str) -> None:
-        """Remove the entries that hold this recording."""
-        self._removed[recording_id] = None
-        if len(self._removed) > _REMOVED_LIMIT:
-            del self._removed[next(iter(self._removed))]
-
-        async def write(connection: Connection) -> None:
-            await connection.execute(_DELETE_RECORDING, recording_id)
-
-        self._database.queue.put(write)
 
     async def select(self, selector: Selector, limit: int) -> list[Entry]:
         """Return what is meant, newest first. Raises StoreFault."""

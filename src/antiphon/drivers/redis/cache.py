@@ -33,7 +33,6 @@ from antiphon.wire.errors import StoreFault
 
 _log = logging.getLogger(__name__)
 
-_REMOVED_LIMIT: Final = 10_000
 _PATIENCE_SECONDS: Final = 0.5
 """How long a server may say nothing until look-ups do not even wait for their own time: one of a cluster may hang."""
 _READ_AT_ONCE: Final = 100
@@ -62,8 +61,6 @@ class RedisCache:
         self._entries = prefix + b"entry:"
         self._scan = Scan(self._write_pipes, self._entries)
         self._recordings = prefix + b"recording:"
-        # What is not yet deleted, or was read just before, is not to be found any more.
-        self._removed: dict[str, None] = {}
         self.unreadable = 0
 
     @property
@@ -140,17 +137,6 @@ class RedisCache:
 
         self._writes.put(write, entry.size, may_drop=True)
 
-    def remove_recording(self, recording_id: str) -> None:
-        """Remove the entries that hold this recording."""
-        self._removed[recording_id] = None
-        if len(self._removed) > _REMOVED_LIMIT:
-            del self._removed[next(iter(self._removed))]
-
-        async def write() -> None:
-            await self._remove_recording(recording_id)
-
-        self._writes.put(write)
-
     async def select(self, selector: Selector, limit: int) -> list[Entry]:
         """Return what is meant, newest first. Raises StoreFault."""
         try:
@@ -169,6 +155,9 @@ class RedisCache:
         """Remove what is meant; what was put before is written before. Raises StoreFault."""
         try:
             await self._writes.flushed()
+            recording_id = selector.recording_id
+            if recording_id is not None and selector == Selector(recording_id=recording_id):
+                return await self._remove_recording(recording_id)
             return await self._remove_meant(selector)
         except FAULTS as error:
             raise _store_fault(error) from error
@@ -236,7 +225,7 @@ class RedisCache:
             _log.warning("a cache entry cannot be read and counts as a miss: %s", error)
             self.unreadable += 1
             return None
-        return None if entry.recording.id in self._removed else entry
+        return entry
 
     async def _replace(self, key: bytes, value: bytes, expiry: tuple[bytes, ...]) -> int:
         """Set a value, and return the flags of the one before it."""
@@ -270,16 +259,16 @@ class RedisCache:
             # It was gone, and this is all that there is of it now.
             await self._write_pipes.ask(key, b"UNLINK", key)
 
-    async def _remove_recording(self, recording_id: str) -> None:
+    async def _remove_recording(self, recording_id: str) -> int:
         pointer = self._pointer(recording_id)
         digest = await self._write_pipes.ask(pointer, b"GET", pointer)
         if digest is not None:
             key = self._entries + digest
-            await self._write_pipes.ask(key, b"UNLINK", key)
+            gone = await self._write_pipes.ask(key, b"UNLINK", key)
             await self._write_pipes.ask(pointer, b"UNLINK", pointer)
-        else:
-            # It has none, or has one whose pointer had to make room.
-            await self._remove_meant(Selector(recording_id=recording_id))
+            return int(gone)
+        # It has none, or has one whose pointer had to make room.
+        return await self._remove_meant(Selector(recording_id=recording_id))
 
     async def _remove_meant(self, selector: Selector) -> int:
         """Remove what is meant, and return how many those are. Raises one of FAULTS."""

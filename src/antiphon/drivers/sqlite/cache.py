@@ -12,9 +12,9 @@ from antiphon.drivers.sqlite.recordings import keep_recording
 from antiphon.ports.stores import Totals
 
 _FROM = "FROM cache_entries JOIN recordings ON recordings.id = recording_id"
-_SELECT = f"SELECT recording_id, {READ_COLUMNS} {_FROM} WHERE digest = ?"
+_SELECT = f"SELECT {READ_COLUMNS} {_FROM} WHERE digest = ?"
 _SELECT_MEANT = f"SELECT {READ_COLUMNS} {_FROM} WHERE {{}} ORDER BY stored_at DESC LIMIT ?"
-_SELECT_MANY = f"SELECT recording_id, {READ_COLUMNS} {_FROM} WHERE digest IN ({{}})"
+_SELECT_MANY = f"SELECT {READ_COLUMNS} {_FROM} WHERE digest IN ({{}})"
 _REPLACE = f"""
 REPLACE INTO cache_entries ({ENTRY_COLUMNS}) VALUES ({", ".join("?" * len(ENTRY_COLUMNS.split(", ")))})
 """  # noqa: S608 - names of columns
@@ -29,11 +29,9 @@ _DELETE = "DELETE FROM cache_entries WHERE rowid = ?"
 _COUNT_MEANT = "SELECT count(*) FROM cache_entries WHERE {}"
 _DELETE_MEANT = "DELETE FROM cache_entries WHERE {}"
 _EXPIRE_MEANT = "UPDATE cache_entries SET expires_at = min(expires_at, ?) WHERE {}"
-_DELETE_RECORDING = "DELETE FROM cache_entries WHERE recording_id = ?"
 
 _DIGESTS = "SELECT digest FROM cache_entries LIMIT ?"
 _KNOWN_LIMIT = 200_000
-_REMOVED_LIMIT = 10_000
 _AT_ONCE = 500
 
 
@@ -45,8 +43,6 @@ class SqliteCache:
         self._database = database
         self._known = None if is_shared else _digests(database)
         self._max_bytes = max_bytes
-        # What is not yet deleted in the file, or was read from it just before, is not to be found any more.
-        self._removed: dict[str, None] = {}
         self.unreadable = 0
 
     @property
@@ -61,9 +57,9 @@ class SqliteCache:
     async def get(self, digest: bytes) -> Entry | None:
         """Return the entry; what cannot be read is none. Raises StoreFault."""
         row = await self._database.read(lambda connection: connection.execute(_SELECT, (digest,)).fetchone())
-        if row is None or row[0] in self._removed:
+        if row is None:
             return None
-        entry = read_entry(row[1:])
+        entry = read_entry(row)
         if entry is None:
             self.unreadable += 1
         return entry
@@ -71,21 +67,17 @@ class SqliteCache:
     async def get_many(self, digests: Sequence[bytes]) -> dict[bytes, Entry]:
         """Return those entries that there are and can be read. Raises StoreFault."""
 
-        def work(connection: sqlite3.Connection) -> list[tuple[str, Entry | None]]:
+        def work(connection: sqlite3.Connection) -> list[Entry | None]:
             # What is decompressed and checked here does not hold up the clients of others.
             rows: list[Any] = []
             for first in range(0, len(digests), _AT_ONCE):
                 some = digests[first : first + _AT_ONCE]
                 rows += connection.execute(_SELECT_MANY.format(", ".join("?" * len(some))), some)
-            return [(row[0], read_entry(row[1:])) for row in rows]
+            return [read_entry(row) for row in rows]
 
         found = await self._database.read(work)
-        self.unreadable += sum(entry is None for _, entry in found)
-        return {
-            entry.digest: entry
-            for recording_id, entry in found
-            if entry is not None and recording_id not in self._removed
-        }
+        self.unreadable += sum(entry is None for entry in found)
+        return {entry.digest: entry for entry in found if entry is not None}
 
     def put(self, entry: Entry) -> None:
         """Write the entry in the background."""
@@ -102,13 +94,6 @@ class SqliteCache:
             self._known.add(entry.digest)
             if len(self._known) > _KNOWN_LIMIT:
                 self._known = None
-
-    def remove_recording(self, recording_id: str) -> None:
-        """Remove the entries that hold this recording."""
-        self._removed[recording_id] = None
-        if len(self._removed) > _REMOVED_LIMIT:
-            del self._removed[next(iter(self._removed))]
-        self._database.write(lambda connection: _run(connection, _DELETE_RECORDING, recording_id))
 
     async def select(self, selector: Selector, limit: int) -> list[Entry]:
         """Return what is meant, newest first. Raises StoreFault."""
