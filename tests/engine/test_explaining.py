@@ -302,7 +302,8 @@ def test_a_header_tells_the_client_itself(tmp_path):
                         '; differs="temperature"; differences=1; asked="0.5"; stored="1"'
                     )
                 else:
-                    assert (outcome_of(got), explained) == ("hit", "hit; age=0; ttl=3599")
+                    assert outcome_of(got) == "hit"
+                    assert explained in {"hit; age=0; ttl=3599", "hit; age=0; ttl=3600"}
             got = await play.ask(messages=says(LONG + "é"), headers=DEBUG)
             assert (
                 'asked="string of 45"; stored="string of 44"; same-until=44'

@@ -179,8 +179,10 @@ class Changing:
                 if not self._is_deaf:
                     _log.warning("purges of other workers are not heard of: %s", fault)
                 self._is_deaf = True
-                if _is_down(fault) and self._memory.is_trusted:
+                has_begun = self._looked_at != -math.inf
+                if _is_down(fault) and (self._memory.is_trusted or not has_begun):
                     # Where the log is, nobody listens: no purge can be done anywhere, so that none was missed.
+                    # Who begins then has nothing in memory that is older.
                     self._memory.trusted_until = began + self._seconds
                 return False
             self._is_deaf = False
