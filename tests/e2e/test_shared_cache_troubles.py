@@ -111,6 +111,9 @@ def test_while_the_shared_level_is_away_memory_goes_on(tmp_path, request, kind, 
             Simulator([Answer(body=chat_body())] * 100) as simulator,
             gateways(tmp_path, simulator, 2, lookup_timeout=LOOK_UP, **shared) as (one, other),
         ):
+            for each in (one, other):
+                # The first look-up connects, to every node of a cluster, which may take longer than one is given.
+                await eventually(each.application.second_level.check)
             assert not await ask(one, "before")
             await written(one)
             assert await ask(other, "before")
