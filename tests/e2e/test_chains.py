@@ -390,8 +390,8 @@ def test_the_same_is_asked_of_storage_for_unknown_and_for_foreign_ids(tmp_path):
             await at.written(1, "responses")
             statements = []
             database = at.gateway.application.storage.database
-            for reader in (database._reader, database._long_reader):
-                reader.open().set_trace_callback(statements.append)
+            for is_long in (False, True):
+                await database.read(lambda c: c.set_trace_callback(statements.append), is_long=is_long)
 
             async def asked(response_id):
                 statements.clear()
@@ -580,7 +580,7 @@ def test_a_websocket_hears_of_storage_that_is_gone(tmp_path):
     async def run():
         hello = Answer(frames=responses_frames())
         async with scene(tmp_path, hello, p="openai", cache=None) as at, talking(at.gateway) as talk:
-            at.gateway.application.storage.database._reader.connection.close()
+            await at.gateway.application.storage.database.read(lambda connection: connection.close())
             asked = {"model": "p/m", "input": "x"}
             assert await talk.code(**asked, previous_response_id="resp_x") == "storage_unavailable"
             assert (await talk.turn(**asked))[-1]["type"] == "response.completed"

@@ -294,6 +294,23 @@ def test_a_read_that_fails_is_a_fault_of_the_store(tmp_path):
     run(test())
 
 
+def test_one_thread_alone_uses_a_connection_for_reading(tmp_path):
+    """Also at start, whoever asks; two threads on one connection can bring the process down."""
+
+    async def test():
+        def thread(connection):
+            return threading.get_ident()
+
+        async with opened(tmp_path) as database:
+            one = await database.read(thread)
+            assert one not in (threading.get_ident(), await database.read(thread, is_long=True))
+            assert (
+                one == database.do_at_start(thread) == await asyncio.to_thread(database.do_at_start, thread)
+            )
+
+    run(test())
+
+
 def test_a_long_read_holds_up_nobody_who_reads_a_little(tmp_path):
     """As one who continues a chain of thousands of items."""
     go_on = threading.Event()

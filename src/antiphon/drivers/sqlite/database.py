@@ -178,8 +178,8 @@ class Database:
             self._urgent.set()
 
     def do_at_start(self, work: Callable[[sqlite3.Connection], _T]) -> _T:
-        """Do `work` at once, before anything else reads. Raises sqlite3.Error."""
-        return work(self._reader.open())
+        """Do `work` at once, and wait for it as one may before anybody is served. Raises sqlite3.Error."""
+        return self._reader.read_now(work)
 
     async def read(self, work: Callable[[sqlite3.Connection], _T], *, is_long: bool = False) -> _T:
         """Do `work` on a thread that reads; what may take long has one of its own. Raises StoreFault."""
@@ -314,7 +314,11 @@ class Database:
 
 
 class _Reader:
-    """A thread that reads through a connection of its own, opened when it is first needed."""
+    """A thread that reads through a connection of its own, opened when it is first needed.
+
+    Nobody else may use the connection meanwhile: Python's module lets several threads have one, and crashes when one
+    of them closes it in the middle of another's statement.
+    """
 
     def __init__(self, connect: Callable[[], sqlite3.Connection], name: str) -> None:
         self._connect = connect
@@ -327,7 +331,13 @@ class _Reader:
         return self.connection
 
     async def read(self, work: Callable[[sqlite3.Connection], _T]) -> _T:
-        return await asyncio.get_running_loop().run_in_executor(self.pool, lambda: work(self.open()))
+        return await asyncio.get_running_loop().run_in_executor(self.pool, self._do, work)
+
+    def read_now(self, work: Callable[[sqlite3.Connection], _T]) -> _T:
+        return self.pool.submit(self._do, work).result()
+
+    def _do(self, work: Callable[[sqlite3.Connection], _T]) -> _T:
+        return work(self.open())
 
     def close(self) -> None:
         self.pool.shutdown(wait=True)
