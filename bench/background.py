@@ -4,10 +4,8 @@ import asyncio
 import contextlib
 import json
 import statistics
-import sys
 import time
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import uvloop
 
@@ -16,10 +14,10 @@ from bench.processes import BenchError, Server, wait_for_answer
 from bench.requests import chat, responses
 from bench.rounds import Bench, stopping
 from bench.servers import MODEL, start_gateway, start_simulator
+from bench.stores import noting, postgres
 from bench.streams import play
 from bench.tables import Table
 
-_TESTS = Path(__file__).resolve().parents[1] / "tests"
 _CALLERS = 32
 _LIVE = 50
 _GAPS = {500: 0.1, 2500: 0.02}
@@ -30,7 +28,6 @@ _WAITING = 10_000
 _MOST_SECONDS = 120.0
 
 _CONFIGURATION = "responses: {{background: {{concurrency: {concurrency}, max_queued: 1000000}}}}"
-
 
 TITLE = "Background answers"
 EXPLANATION = """\
@@ -43,10 +40,8 @@ def measure(bench: Bench, table: Table, missing: list[str]) -> None:
     """Measure with every storage that there is."""
     with contextlib.ExitStack() as stack:
         new_storages = {"SQLite": lambda: "sqlite:///antiphon.db"}
-        try:
+        with noting(missing, "background with PostgreSQL"):
             new_storages["PostgreSQL"] = stack.enter_context(postgres())
-        except Exception as error:
-            missing.append(f"background with PostgreSQL: {error}")
         for _ in range(bench.rounds):
             for store, new in new_storages.items():
                 each = _Measuring(bench, new, lambda *told, store=store: table.note(store, *told))
@@ -56,28 +51,6 @@ def measure(bench: Bench, table: Table, missing: list[str]) -> None:
                     each.following(offered, gap)
                 each.resuming()
                 each.keeping()
-
-
-@contextlib.contextmanager
-def postgres() -> Iterator[Callable[[], str]]:
-    """Start the server that the tests use."""
-    sys.path.insert(0, str(_TESTS))
-    try:
-        from postgres import PostgresServer, find_programs
-    finally:
-        sys.path.remove(str(_TESTS))
-    import tempfile
-
-    programs = find_programs()
-    if programs is None:
-        raise BenchError("it is not installed (Debian: `apt-get install postgresql`)")
-    with tempfile.TemporaryDirectory(prefix="antiphon-bench-pg-") as folder:
-        server = PostgresServer(programs, Path(folder))
-        server.start()
-        try:
-            yield server.create_database
-        finally:
-            server.stop()
 
 
 class _Measuring:

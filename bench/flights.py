@@ -5,17 +5,15 @@ import contextlib
 import statistics
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 
 import uvloop
 
-from bench.background import postgres
 from bench.callers import ask
 from bench.processes import BenchError, Server, wait_for_answer
 from bench.requests import chat
 from bench.rounds import Bench, stopping
-from bench.second_level import redis
 from bench.servers import start_gateway, start_simulator
+from bench.stores import Store, shared_stores
 from bench.tables import Table
 
 _MISSES = 3000
@@ -23,14 +21,6 @@ _CALLERS = 32
 _FRAMES = 200
 _GAP = 0.02
 """Seconds between two frames of the stream that is followed."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Place:
-    storage: str
-    more: str = ""
-    cache: str = ""
-
 
 TITLE = "Requests in flight that hosts share"
 EXPLANATION = """\
@@ -42,28 +32,14 @@ follower's client than the leader's."""
 def measure(bench: Bench, table: Table, missing: list[str]) -> None:
     """Measure with every place that there is."""
     with contextlib.ExitStack() as stack:
-        places: dict[str, Callable[[], _Place]] = {}
-        try:
-            new_database = stack.enter_context(postgres())
-            places["PostgreSQL"] = lambda: _Place(new_database())
-        except Exception as error:
-            missing.append(f"flights in PostgreSQL: {error}")
-        try:
-            new_redis = stack.enter_context(redis(bench.new_folder()))
-            places["Redis"] = lambda: _Place(
-                f"sqlite:///{bench.new_folder()}/antiphon.db",
-                f"redis: {{url: {new_redis()}}}",
-                "store: redis, ",
-            )
-        except Exception as error:
-            missing.append(f"flights in Redis: {error}")
+        places = shared_stores(bench, stack, missing, "flights")
         for _ in range(bench.rounds):
             for name, new in places.items():
                 _misses(bench, new, lambda *told, name=name: table.note(name, *told))
                 _following(bench, new, lambda *told, name=name: table.note(name, *told))
 
 
-def _misses(bench: Bench, new: Callable[[], _Place], note: Callable[[str, str, float], None]) -> None:
+def _misses(bench: Bench, new: Callable[[], Store], note: Callable[[str, str, float], None]) -> None:
     body = chat()
     with stopping(start_simulator(bench.new_folder())) as upstream:
         for in_flight, name in (("worker", "miss, not claimed"), ("shared", "miss, claimed")):
@@ -77,7 +53,7 @@ def _misses(bench: Bench, new: Callable[[], _Place], note: Callable[[str, str, f
                     note(f"{many}: time", "µs", asked.seconds / asked.count * callers * 1e6)
 
 
-def _following(bench: Bench, new: Callable[[], _Place], note: Callable[[str, str, float], None]) -> None:
+def _following(bench: Bench, new: Callable[[], Store], note: Callable[[str, str, float], None]) -> None:
     body = chat(stream=True)
     place = new()
     with (
@@ -98,14 +74,14 @@ def _following(bench: Bench, new: Callable[[], _Place], note: Callable[[str, str
 
 
 @contextlib.contextmanager
-def _gateway(bench: Bench, upstream: int, place: _Place, in_flight: str) -> Iterator[Server]:
+def _gateway(bench: Bench, upstream: int, place: Store, in_flight: str) -> Iterator[Server]:
     server = start_gateway(
         bench.new_folder(),
         upstream,
         bench.cores.server,
         cache=False,
         storage=place.storage,
-        more=f"cache: {{{place.cache}lookup_timeout: 10s, in_flight: {in_flight}}}\n{place.more}",
+        more=place.configuration(f"lookup_timeout: 10s, in_flight: {in_flight}"),
     )
     with stopping(server):
         wait_for_answer(server, chat().request(bench.serial(), close=True))

@@ -21,7 +21,6 @@ _LISTS = 5
 """Asked one after the other, in each round."""
 _CACHED = (0, 900, 1000)
 
-
 TITLE = "Lists of embeddings"
 EXPLANATION = (
     "1,000 texts of 150 bytes, vectors of 1,536 numbers, lists one after the other: milliseconds until the last byte "

@@ -1,39 +1,25 @@
 """The second level of the cache: what a hit there costs with each of the stores, and what it costs to write one."""
 
 import contextlib
-import sys
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from pathlib import Path
 
 import uvloop
 
-from bench.background import postgres
 from bench.callers import ask
 from bench.processes import BenchError, Server, wait_for_answer
 from bench.requests import chat
 from bench.rounds import Bench, cache_results, stopping
 from bench.servers import start_gateway, start_simulator
+from bench.stores import Store, shared_stores
 from bench.tables import Table
 
-_TESTS = Path(__file__).resolve().parents[1] / "tests"
 _ENTRIES = 4000
 _CALLERS = 32
 _MOST_SECONDS = 120.0
 _NOTHING_IN_MEMORY = "memory: {max_bytes: 1}, lookup_timeout: 10s"
 _ALL_IN_MEMORY = "lookup_timeout: 10s"
-
-
-@dataclass(frozen=True, slots=True)
-class _Store:
-    """A place for entries, empty when it is made."""
-
-    storage: str
-    more: str = ""
-    cache: str = ""
-
 
 TITLE = "The second level of the cache"
 EXPLANATION = """\
@@ -45,19 +31,11 @@ nothing has every hit come from the second level."""
 def measure(bench: Bench, table: Table, missing: list[str]) -> None:
     """Measure with every store that there is."""
     with contextlib.ExitStack() as stack:
-        stores: dict[str, Callable[[], _Store]] = {}
-        stores["none"] = lambda: _Store(f"sqlite:///{bench.new_folder()}/antiphon.db", cache="store: none")
-        stores["SQLite"] = lambda: _Store(f"sqlite:///{bench.new_folder()}/antiphon.db")
-        with _noting(missing, "PostgreSQL"):
-            new_database = stack.enter_context(postgres())
-            stores["PostgreSQL"] = lambda: _Store(new_database())
-        with _noting(missing, "Redis"):
-            new_redis = stack.enter_context(redis(bench.new_folder()))
-            stores["Redis"] = lambda: _Store(
-                f"sqlite:///{bench.new_folder()}/antiphon.db",
-                f"redis: {{url: {new_redis()}}}",
-                "store: redis",
-            )
+        stores = {
+            "none": lambda: Store(f"sqlite:///{bench.new_folder()}/antiphon.db", cache="store: none"),
+            "SQLite": lambda: Store(f"sqlite:///{bench.new_folder()}/antiphon.db"),
+            **shared_stores(bench, stack, missing, "second level"),
+        }
         for _ in range(bench.rounds):
             for name, new in stores.items():
                 _measure_store(
@@ -66,21 +44,20 @@ def measure(bench: Bench, table: Table, missing: list[str]) -> None:
 
 
 def _measure_store(
-    bench: Bench, store: _Store, note: Callable[[str, str, float], None], *, hits: bool
+    bench: Bench, store: Store, note: Callable[[str, str, float], None], *, hits: bool
 ) -> None:
     body, serial = chat(), bench.serial()
     with stopping(start_simulator(bench.new_folder())) as upstream:
 
         @contextlib.contextmanager
         def gateway(cache: str) -> Iterator[Server]:
-            cache = ", ".join(filter(None, (store.cache, cache)))
             server = start_gateway(
                 bench.new_folder(),
                 upstream.port,
                 bench.cores.server,
                 cache=False,
                 storage=store.storage,
-                more=f"cache: {{{cache}}}\n{store.more}",
+                more=store.configuration(cache),
             )
             with stopping(server):
                 wait_for_answer(server, body.request(bench.serial(), close=True))
@@ -120,35 +97,3 @@ def _wait_until_written(server: Server) -> None:
                 return
         time.sleep(0.1)
     raise BenchError("the store is too slow to take what is put there")
-
-
-@contextlib.contextmanager
-def _noting(missing: list[str], store: str) -> Iterator[None]:
-    try:
-        yield
-    except Exception as error:
-        missing.append(f"second level in {store}: {error}")
-
-
-@contextlib.contextmanager
-def redis(folder: Path) -> Iterator[Callable[[], str]]:
-    """Start the server that the tests use."""
-    sys.path.insert(0, str(_TESTS))
-    try:
-        from redis_server import RedisServer, find_program
-    finally:
-        sys.path.remove(str(_TESTS))
-    program = find_program()
-    if program is None:
-        raise BenchError("it is not installed (Debian: `apt-get install redis-server`)")
-    server = RedisServer(program, folder)
-    server.start()
-
-    def emptied() -> str:
-        server.ask("FLUSHALL")
-        return server.url
-
-    try:
-        yield emptied
-    finally:
-        server.kill()

@@ -27,7 +27,6 @@ _INSERT = """
 INSERT INTO semantic_vectors (partition, digest, code, vector, text, expires_at) VALUES (?, ?, ?, ?, 'a text of forty letters, as many are....', 1e12)
 """
 
-
 TITLE = "Semantic look-ups"
 EXPLANATION = """\
 Vectors of 384 numbers in SQLite, around 5,000 topics, asked for what is near one of them, without the embedding itself. The \
