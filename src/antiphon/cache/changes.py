@@ -7,7 +7,7 @@ is not served afterwards, wherever and whenever it is stored.
 
 import itertools
 from collections import deque
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from enum import StrEnum
 from typing import Final
 
@@ -42,10 +42,11 @@ class Change:
 
     def write(self) -> bytes:
         """Return it as it stands in a log, less its number."""
-        given = {
-            name: value for name, value in msgspec.structs.asdict(_of(self)).items() if value is not None
-        }
-        return msgspec.json.encode(given)
+        meant = asdict(self.selector)
+        if self.selector.digest is not None:
+            meant["digest"] = self.selector.digest.hex()
+        told = {"kind": self.kind, "at": self.at, **meant}
+        return msgspec.json.encode({name: value for name, value in told.items() if value is not None})
 
     @classmethod
     def read(cls, data: bytes | str, number: int) -> "Change":
@@ -54,22 +55,11 @@ class Change:
             written = _READ.decode(data)
         except msgspec.DecodeError:
             return cls(Kind.PURGE, Selector(), 0.0, number)
-        return cls(
-            written.kind,
-            Selector(
-                digest=None if written.digest is None else bytes.fromhex(written.digest),
-                recording_id=written.recording_id,
-                public_id=written.public_id,
-                scope=written.scope,
-                model=written.model,
-                tag=written.tag,
-                prompt=written.prompt,
-                stored_before=written.stored_before,
-                spares_pinned=written.spares_pinned,
-            ),
-            written.at,
-            number,
-        )
+        meant = msgspec.structs.asdict(written)
+        kind, at = meant.pop("kind"), meant.pop("at")
+        if written.digest is not None:
+            meant["digest"] = bytes.fromhex(written.digest)
+        return cls(kind, Selector(**meant), at, number)
 
     def does_to(self, entry: Entry) -> bool:
         """Do it to an entry, if that is meant; False if the entry is to be dropped."""
@@ -164,20 +154,3 @@ class _Written(msgspec.Struct, kw_only=True):
 
 
 _READ: Final = msgspec.json.Decoder(_Written)
-
-
-def _of(change: Change) -> _Written:
-    meant = change.selector
-    return _Written(
-        kind=change.kind,
-        at=change.at,
-        digest=None if meant.digest is None else meant.digest.hex(),
-        recording_id=meant.recording_id,
-        public_id=meant.public_id,
-        scope=meant.scope,
-        model=meant.model,
-        tag=meant.tag,
-        prompt=meant.prompt,
-        stored_before=meant.stored_before,
-        spares_pinned=meant.spares_pinned,
-    )
