@@ -17,7 +17,7 @@ from antiphon.drivers.deck import Deck, NotRecordedError
 from antiphon.drivers.outcomes import outcome_of
 from antiphon.drivers.planned_faults import FaultySink
 from antiphon.drivers.playback import Performance, made_up, models_list
-from antiphon.drivers.tape import Asked, model_of, read_body
+from antiphon.drivers.tape import Asked, body_of, model_of
 from antiphon.ports.upstream import AnswerSink, Call, Upstream, UpstreamRequest
 from antiphon.recording import Head, Recording
 from antiphon.recording.cassette import Exchange
@@ -59,14 +59,7 @@ class CassetteUpstream:
             return self._play(made_up(fault.status, fault.body(), fault.headers()), sink, is_answer=False)
         faulty = None if fault is None else FaultySink(sink, fault)
         sink = faulty or sink
-        content_type = dict(request.headers).get(b"content-type", b"")
-        asked = Asked.of(
-            request.dialect,
-            request.body,
-            stream=request.stream,
-            content_type=content_type,
-            path=request.path,
-        )
+        asked = Asked.of(request)
         try:
             recorded = self._deck.take(asked, fails=faulty is not None)
         except NotRecordedError as miss:
@@ -78,7 +71,7 @@ class CassetteUpstream:
             return self._play(recorded, sink)
         assert self._upstream is not None
         order = self._deck.begin(asked, fails=faulty is not None)
-        recorder = _Recorder(self, order, request, asked, read_body(request.body, content_type), sink)
+        recorder = _Recorder(self, order, request, asked, body_of(request), sink)
         if faulty is not None:
             self._failing.add(recorder)
         call = self._upstream.send(request, recorder)

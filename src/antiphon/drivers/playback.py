@@ -56,14 +56,7 @@ class Playback:
     def _answer(self, request: UpstreamRequest) -> Recording:
         if request.method == "GET" and request.path == "/models":
             return made_up(200, models_list(self.models()))
-        content_type = dict(request.headers).get(b"content-type", b"")
-        asked = Asked.of(
-            request.dialect,
-            request.body,
-            stream=request.stream,
-            content_type=content_type,
-            path=request.path,
-        )
+        asked = Asked.of(request)
         recording = self._tape.find(asked, strict=self._strict)
         if recording is not None:
             return recording

@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 
 from antiphon.dialects.forms import described
+from antiphon.ports.upstream import UpstreamRequest
 from antiphon.recording import Mode, Recording
 from antiphon.recording.cassette import REDACTED, Exchange, comparable, is_agreed
 from antiphon.wire.difference import ABSENT, Difference, common_length, differences
@@ -36,14 +37,11 @@ class Asked:
     members: Mapping[str, bytes]
 
     @classmethod
-    def of(
-        cls, dialect: str, body: bytes, *, stream: bool, content_type: bytes = b"", path: str = ""
-    ) -> "Asked":
-        """Read a request body; a form is compared by its fields and the digests of its files, others as text."""
-        parsed = read_body(body, content_type)
-        return cls(
-            dialect, Mode.STREAM if stream else Mode.JSON, model_of(parsed, path), _members(parsed, path)
-        )
+    def of(cls, request: UpstreamRequest) -> "Asked":
+        """Read a request; a form is compared by its fields and the digests of its files, other bodies as text."""
+        parsed = body_of(request)
+        mode = Mode.STREAM if request.stream else Mode.JSON
+        return cls(request.dialect, mode, model_of(parsed, request.path), _members(parsed, request.path))
 
     @property
     def text(self) -> str:
@@ -170,6 +168,11 @@ class Tape:
 
     def _of_dialect(self, asked: Asked) -> list[Taped]:
         return [taped for taped in self._taped if taped.asked.dialect == asked.dialect]
+
+
+def body_of(request: UpstreamRequest) -> Any:
+    """Read the body of a request, as `read_body` does."""
+    return read_body(request.body, dict(request.headers).get(b"content-type", b""))
 
 
 def read_body(body: bytes, content_type: bytes) -> Any:
