@@ -32,6 +32,11 @@ _UNREADABLE: Final = (ValueError, TypeError, AttributeError)
 """Also of another type than it was written with: a row may have been changed by anything."""
 
 
+def plain_text(text: str) -> str:
+    """Return a text without what is no character, and without what PostgreSQL takes in no text."""
+    return text.encode("utf-8", "replace").decode().replace("\0", " ")
+
+
 def write_echo(echo: dict[str, bytes]) -> bytes:
     """Write echoed members."""
     return msgspec.msgpack.encode(echo)
@@ -78,8 +83,7 @@ def entry_row(entry: Entry) -> tuple[Any, ...]:
         origin.scope,
         origin.target,
         origin.model,
-        # A prompt may hold what is no character of any text, or what PostgreSQL takes in no text.
-        origin.prompt.encode("utf-8", "replace").decode().replace("\0", " "),
+        plain_text(origin.prompt),
         entry.keep_until,
         entry.is_pinned,
         entry.as_of,

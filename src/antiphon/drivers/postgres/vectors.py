@@ -5,17 +5,14 @@ table is only read by rows of one partition, and by their numbers.
 """
 
 import asyncio
-import logging
 from collections.abc import Sequence
 from typing import Final
 
 from antiphon.drivers.postgres.connection import Connection
 from antiphon.drivers.postgres.database import Database
-from antiphon.drivers.vectors.codes import Codes, Partitions, code_of, packed, unit
-from antiphon.drivers.vectors.nearest import COMPARED, NearRow, ranked, storable, unpacked, without
+from antiphon.drivers.vectors.codes import Codes, Partitions, code_of, unit
+from antiphon.drivers.vectors.nearest import COMPARED, NearRow, ranked, row_of, size_of, unpacked, without
 from antiphon.ports.vectors import MOST_EVIDENCE, Evidence, Neighbour, Placed
-
-_log = logging.getLogger(__name__)
 
 _LOAD = (
     "SELECT number, code FROM semantic_vectors WHERE partition = $1 AND number > $2 ORDER BY number LIMIT $3"
@@ -85,20 +82,16 @@ class PostgresVectors:
 
     def put(self, placed: Placed) -> None:
         """Write in the background."""
-        try:
-            vector = unit(placed.vector)
-        except ValueError:
-            _log.warning("an embeddings model returned a vector without a direction: it is not kept")
+        row = row_of(placed)
+        if row is None:
             return
-        text = storable(placed.text)
-        row = (placed.partition, placed.digest, code_of(vector), packed(vector), text, placed.expires_at)
 
         async def write(connection: Connection) -> None:
             # A new number: whoever has read the old one will read this one too.
             await connection.execute(_DELETE, [placed.digest])
             await connection.execute(_PUT, *row)
 
-        self._database.queue.put(write, len(text) + 3 * len(vector), may_drop=True)
+        self._database.queue.put(write, size_of(placed), may_drop=True)
 
     def remove(self, digests: Sequence[bytes]) -> None:
         """Forget the texts of these entries."""

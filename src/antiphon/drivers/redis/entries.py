@@ -16,7 +16,7 @@ import msgspec
 from antiphon.cache.changes import UNKNOWN
 from antiphon.cache.entry import STALE_SECONDS, Entry, Origin
 from antiphon.cache.selecting import PROMPT_LENGTH, Selector
-from antiphon.drivers.rows import read_echo, write_echo
+from antiphon.drivers.rows import plain_text, read_echo, write_echo
 from antiphon.recording import Mode, Recording
 from antiphon.recording.codec import decode, encode
 
@@ -113,7 +113,7 @@ def write_value(entry: Entry) -> bytes:
             target=origin.target,
             model=origin.model,
             # As in the other stores: a prompt may hold what is no character of any text.
-            prompt=origin.prompt.encode("utf-8", "replace").decode().replace("\0", " "),
+            prompt=plain_text(origin.prompt),
             keep_until=entry.keep_until,
             as_of=entry.as_of,
         )

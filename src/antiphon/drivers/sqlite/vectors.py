@@ -1,16 +1,13 @@
 """Vectors in SQLite; implements `ports.vectors.VectorStore`."""
 
-import logging
 import sqlite3
 from collections.abc import Sequence
 from typing import Final
 
 from antiphon.drivers.sqlite.database import Database
-from antiphon.drivers.vectors.codes import Floats, Partitions, code_of, packed, unit
-from antiphon.drivers.vectors.nearest import COMPARED, NearRow, ranked, storable, unpacked, without
+from antiphon.drivers.vectors.codes import Floats, Partitions, code_of, unit
+from antiphon.drivers.vectors.nearest import COMPARED, NearRow, ranked, row_of, size_of, unpacked, without
 from antiphon.ports.vectors import MOST_EVIDENCE, Evidence, Neighbour, Placed
-
-_log = logging.getLogger(__name__)
 
 _LOAD = "SELECT number, code FROM semantic_vectors WHERE partition = ? AND number > ? ORDER BY number LIMIT ?"
 _NEAR = "SELECT number, digest, text, vector FROM semantic_vectors WHERE number IN ({})"
@@ -72,21 +69,10 @@ class SqliteVectors:
 
     def put(self, placed: Placed) -> None:
         """Write in the background."""
-        try:
-            vector = unit(placed.vector)
-        except ValueError:
-            _log.warning("an embeddings model returned a vector without a direction: it is not kept")
-            return
-        row = (
-            placed.partition,
-            placed.digest,
-            code_of(vector),
-            packed(vector),
-            storable(placed.text),
-            placed.expires_at,
-        )
-        size = len(placed.text) + 3 * len(vector)
-        self._database.write(lambda connection: _run(connection, _REPLACE, *row), size, may_drop=True)
+        row = row_of(placed)
+        if row is not None:
+            size = size_of(placed)
+            self._database.write(lambda connection: _run(connection, _REPLACE, *row), size, may_drop=True)
 
     def remove(self, digests: Sequence[bytes]) -> None:
         """Forget the texts of these entries."""
