@@ -20,6 +20,7 @@ from antiphon.cache.entry import Entry
 from antiphon.cache.selecting import Selector
 from antiphon.drivers.memory import MemoryCache, elapsed
 from antiphon.engine.tasks import Tasks
+from antiphon.engine.waking import woken
 from antiphon.ports.changing import ChangeLog, Look
 from antiphon.ports.stores import CacheLevel
 from antiphon.wire.errors import GatewayError, StoreFault
@@ -160,13 +161,8 @@ class Changing:
     async def _follow(self) -> None:
         pause = min(self._log.pause, self._seconds / 4)
         while True:
-            self._news.clear()
             await self._look()
-            try:
-                async with asyncio.timeout(pause):
-                    await self._news.wait()
-            except TimeoutError:
-                continue
+            await woken(self._news, pause)
 
     async def _look(self) -> bool:
         """Do what is new, and trust for a while again; False if the log cannot be reached."""

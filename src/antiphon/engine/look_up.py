@@ -181,13 +181,7 @@ class LookUp:
         found = await level.get(key.digest)
         if not live.recording.is_live:
             return  # everybody has left
-        entry = self._shelves.memory.get(key.digest, key.identity)
-        if found is not None and found.identity != key.identity:
-            found = None
-        # A request that did not look has perhaps refreshed the entry in memory meanwhile.
-        if found is not None and (entry is None or entry.stored_at <= found.stored_at):
-            entry = found
-        live.spare = turn.entry = entry
+        live.spare = turn.entry = entry = self._shelves.newest(key, found)
         verdict = self._staleness.judge(entry, turn, self._now())
         if entry is not None and verdict.answers:
             if entry is found:

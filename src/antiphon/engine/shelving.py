@@ -31,6 +31,16 @@ class Shelves:
     retention: float
     """Seconds for which responses are kept."""
 
+    def newest(self, key: CacheKey, found: Entry | None) -> Entry | None:
+        """Return what the level has `found` for a key, or the entry in memory where that is newer.
+
+        A request that did not look has perhaps refreshed it meanwhile; and what has another identity is none.
+        """
+        entry = self.memory.get(key.digest, key.identity)
+        if found is None or found.identity != key.identity:
+            return entry
+        return found if entry is None or entry.stored_at <= found.stored_at else entry
+
 
 class Shelving:
     """Makes cache entries of recordings."""

@@ -3,8 +3,8 @@
 import asyncio
 
 
-async def woken(event: asyncio.Event, seconds: float) -> None:
-    """Return when `event` is set, or after `seconds`; it is clear then."""
+async def woken(event: asyncio.Event, seconds: float | None) -> None:
+    """Return when `event` is set, or after `seconds`, if there are any; it is clear then."""
     try:
         async with asyncio.timeout(seconds):
             await event.wait()

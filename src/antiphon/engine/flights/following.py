@@ -12,10 +12,10 @@ import msgspec
 from antiphon.cache.key import CacheKey
 from antiphon.engine.flights.publishing import LEASE_SECONDS
 from antiphon.engine.live import LiveRecording
-from antiphon.engine.runs.waking import woken
 from antiphon.engine.source import Source
 from antiphon.engine.tasks import Tasks
 from antiphon.engine.turn import Turn
+from antiphon.engine.waking import woken
 from antiphon.ports.flights import Claim, Flights, Page, Wanted
 from antiphon.recording import Mode
 from antiphon.recording.telling import Opening, Over, Part, read_piece
@@ -116,11 +116,7 @@ class Following:
     async def follow(self) -> None:
         """Let the recordings grow, for ever."""
         while True:
-            if self._feeds:
-                await woken(self._wanted, _LOOK_SECONDS / 2)
-            else:
-                await self._wanted.wait()
-                self._wanted.clear()
+            await woken(self._wanted, _LOOK_SECONDS / 2 if self._feeds else None)
             await self._look()
 
     async def _look(self) -> None:

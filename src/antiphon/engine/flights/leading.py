@@ -15,8 +15,8 @@ from antiphon.cache.key import CacheKey
 from antiphon.drivers.memory import MemoryCache
 from antiphon.engine.flights.publishing import LEASE_SECONDS, Publisher, may_be_told
 from antiphon.engine.live import LiveRecording
-from antiphon.engine.runs.waking import woken
 from antiphon.engine.tasks import Tasks
+from antiphon.engine.waking import woken
 from antiphon.ports.flights import Claim, Flights, Standing
 from antiphon.wire.errors import StoreFault
 
@@ -120,11 +120,7 @@ class Leading:
     async def keep(self) -> None:
         """Prolong, tell and let go, for ever."""
         while True:
-            if self._leads:
-                await woken(self._wanted, _RENEW_SECONDS / 2)
-            else:
-                await self._wanted.wait()
-                self._wanted.clear()
+            await woken(self._wanted, _RENEW_SECONDS / 2 if self._leads else None)
             try:
                 await self._renew()
                 await self._let_go()

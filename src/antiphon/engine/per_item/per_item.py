@@ -8,7 +8,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 from antiphon.cache.entry import Entry
-from antiphon.cache.key import CacheKey
 from antiphon.cache.status import timing_header
 from antiphon.dialects.items import NotSeparableError, Part, put_together, take_apart
 from antiphon.engine.live import LiveRecording
@@ -151,17 +150,12 @@ class PerItem:
         for key in items.keys:
             if key.identity in found.parts:
                 continue
-            entry = self._newest(key, read)
+            entry = self._shelves.newest(key, read.get(key.identity))
             part = None if entry is None else self._part(entry)
             if entry is not None and part is not None:
                 found.add(entry, part, self._staleness.judge(entry, turn, now))
         found.keep_one_model()
         return found
-
-    def _newest(self, key: CacheKey, read: Mapping[bytes, Entry]) -> Entry | None:
-        entry, other = self._shelves.memory.get(key.digest, key.identity), read.get(key.identity)
-        # A request that did not look has perhaps refreshed the entry in memory meanwhile.
-        return other if other is not None and (entry is None or entry.stored_at <= other.stored_at) else entry
 
     def _part(self, entry: Entry) -> Part | None:
         """Return what an entry is among others; None: it cannot be read, and is missing."""

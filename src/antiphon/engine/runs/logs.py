@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from antiphon.engine.runs.log import RunLog
-from antiphon.engine.runs.waking import woken
+from antiphon.engine.waking import woken
 from antiphon.ports.hints import Hints
 from antiphon.ports.runs import Page, RunStore
 from antiphon.ports.stores import ResponseStore

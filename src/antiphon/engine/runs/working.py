@@ -14,10 +14,10 @@ from antiphon.engine.runs.log import RunLog
 from antiphon.engine.runs.logs import Logs
 from antiphon.engine.runs.settling import Settling
 from antiphon.engine.runs.stored_request import StoredRequest, decode_request
-from antiphon.engine.runs.waking import woken
 from antiphon.engine.runs.writing import LogWriter
 from antiphon.engine.tasks import Tasks
 from antiphon.engine.turn import Owner
+from antiphon.engine.waking import woken
 from antiphon.ports.runs import Lease, RunStore
 from antiphon.ports.stores import ResponseStore
 from antiphon.settings import Background
