@@ -5,23 +5,31 @@ import sys
 
 
 def run_at_once(programs: list[str], seconds: float = 30) -> None:
-    """Run programs that begin with `input()`, once all are there. What one says on standard error is a failure."""
+    """Run programs that wait in `input(".")` until all are there. What one says on standard error is a failure."""
     processes = [
-        subprocess.Popen([sys.executable, "-c", program], stdin=subprocess.PIPE, stderr=subprocess.PIPE)
+        subprocess.Popen(
+            [sys.executable, "-c", program],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        )
         for program in programs
     ]
     try:
+        for process in processes:
+            assert process.stdout is not None
+            process.stdout.read(1)
         for process in processes:
             assert process.stdin is not None
             process.stdin.write(b"\n")
             process.stdin.flush()
         for process in processes:
             _, said = process.communicate(timeout=seconds)
-            assert (process.returncode, said.decode()) == (0, "")
+            assert (process.returncode, said.decode()) == (0, ""), said.decode()
     finally:
         for process in processes:
             process.kill()
             process.wait()
-            for pipe in (process.stdin, process.stderr):
+            for pipe in (process.stdin, process.stdout, process.stderr):
                 if pipe is not None:
                     pipe.close()

@@ -427,7 +427,7 @@ from pathlib import Path
 from antiphon.drivers.sqlite.database import Database
 
 async def main():
-    input()
+    input(".")
     database = Database(Path({str(tmp_path)!r}) / "antiphon.db")
     await database.written(lambda connection: connection.execute({INSERT!r}, (str(id(database)),)) and None)
     await database.close()

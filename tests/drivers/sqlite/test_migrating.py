@@ -134,7 +134,7 @@ def test_processes_bring_a_file_forward_at_once(tmp_path):
 from pathlib import Path
 from antiphon.drivers.sqlite.database import Database
 
-input()
+input(".")
 database = Database(Path({str(tmp_path)!r}) / "antiphon.db")
 database.do_at_start(lambda connection: connection.execute("SELECT history FROM responses").fetchall())
 """

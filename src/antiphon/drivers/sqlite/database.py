@@ -9,16 +9,15 @@ import errno
 import logging
 import os
 import queue
-import random
 import sqlite3
 import threading
-import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeGuard, TypeVar
 
+from antiphon.drivers.sqlite.busy import WAL, execute_when_free, primary_code
 from antiphon.drivers.sqlite.migrating import bring_forward, is_behind
 from antiphon.wire.errors import StoreFault
 
@@ -30,11 +29,9 @@ _BATCH = 512
 _GATHER_SECONDS = 0.005
 """For more of what nobody waits for."""
 _RETRY_SECONDS = 1.0
-_SHORTEST_PAUSE, _LONGEST_PAUSE = 0.0005, 0.01
 _FOR_NOW = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR})
 """Another process writes, the disk is full, or is gone."""
 _PRAGMAS = (
-    "PRAGMA journal_mode = WAL",  # readers and the writer do not wait for each other
     "PRAGMA synchronous = NORMAL",  # a power cut may lose commits that nobody has waited for, never the file
     "PRAGMA temp_store = MEMORY",
     "PRAGMA cache_size = -8192",
@@ -207,6 +204,7 @@ class Database:
         )
         try:
             is_behind(connection)  # it says if this is no file for us, before anything is written
+            execute_when_free(connection, WAL, self._busy_seconds)
             for pragma in _PRAGMAS:
                 connection.execute(pragma)
         except sqlite3.Error:
@@ -215,7 +213,7 @@ class Database:
         return connection
 
     def _work(self, connection: sqlite3.Connection) -> None:
-        connection.execute("PRAGMA busy_timeout = 0")  # see `_begin`
+        connection.execute("PRAGMA busy_timeout = 0")  # see `_commit`
         waiting: list[_Job] = []
         ended = False
         while not ended:
@@ -256,7 +254,8 @@ class Database:
             # Who waits for a commit has promised something.
             is_awaited = any(job.is_awaited for job in batch)
             connection.execute(f"PRAGMA synchronous = {'FULL' if is_awaited else 'NORMAL'}")
-            self._begin(connection)
+            # SQLite itself would look again only every 100 ms.
+            execute_when_free(connection, "BEGIN IMMEDIATE", self._busy_seconds)
             for job in batch:
                 job.work(connection)
             connection.execute("COMMIT")
@@ -281,26 +280,12 @@ class Database:
         """Tell who waits, and return the others, which stay in their order: it is no job's fault."""
         sweeps = [job for job in batch if job.is_sweep]
         rest = [job for job in batch if not job.is_sweep]
-        if sweeps and rest and _code(error) == sqlite3.SQLITE_FULL:
+        if sweeps and rest and primary_code(error) == sqlite3.SQLITE_FULL:
             # Perhaps they make room.
             return [*self._commit(connection, sweeps), *self._commit(connection, rest)]
         self.is_refusing = True
         self._finish([job for job in batch if job.is_awaited], error)
         return [job for job in batch if not job.is_awaited]
-
-    def _begin(self, connection: sqlite3.Connection) -> None:
-        """Begin to write, after whoever writes now: SQLite itself would look again only every 100 ms."""
-        give_up_at = time.monotonic() + self._busy_seconds
-        pause = _SHORTEST_PAUSE
-        while True:
-            try:
-                connection.execute("BEGIN IMMEDIATE")
-                return
-            except sqlite3.OperationalError as error:
-                if _code(error) != sqlite3.SQLITE_BUSY or time.monotonic() >= give_up_at:
-                    raise
-            time.sleep(pause * (0.5 + random.random()))  # noqa: S311 - so that nobody keeps step with another
-            pause = min(pause * 1.5, _LONGEST_PAUSE)
 
     def _finish(self, batch: list["_Job"], error: Exception | None) -> None:
         if error is not None:
@@ -354,13 +339,8 @@ class _Job:
     is_sweep: bool = False
 
 
-def _code(error: sqlite3.Error) -> int:
-    """Return the primary code; extended ones say more in higher bits."""
-    return error.sqlite_errorcode & 0xFF
-
-
 def _is_for_now(error: Exception) -> TypeGuard[sqlite3.Error]:
-    return isinstance(error, sqlite3.OperationalError) and _code(error) in _FOR_NOW
+    return isinstance(error, sqlite3.OperationalError) and primary_code(error) in _FOR_NOW
 
 
 def _tell(loop: asyncio.AbstractEventLoop, callback: Callable[..., object], *arguments: object) -> None:

@@ -16,6 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Final, TypeVar
 
+from antiphon.drivers.sqlite.busy import WAL, execute_when_free
 from antiphon.drivers.sqlite.database import make_private
 from antiphon.ports.flights import FOLLOWER_SECONDS, KEPT_SECONDS, Claim, Page, Standing, Wanted
 from antiphon.wire.errors import StoreFault
@@ -27,11 +28,9 @@ _USED_SECONDS: Final = 5.0
 """How long one looks on after something was in flight."""
 _GONE_SECONDS: Final = 1.0
 _BUSY_SECONDS: Final = 1.0
-_PAUSE_SECONDS: Final = 0.005
 _SWEEP_SECONDS: Final = 10.0
 
 _SCHEMA: Final = """
-PRAGMA journal_mode = WAL;
 PRAGMA synchronous = OFF;
 CREATE TABLE IF NOT EXISTS flights (
     flight BLOB PRIMARY KEY, epoch TEXT NOT NULL, leader TEXT NOT NULL, lease_until REAL NOT NULL
@@ -256,26 +255,13 @@ class SqliteFlights:
                 self._path, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False
             )
             try:
-                _prepare(connection)
+                execute_when_free(connection, WAL, _BUSY_SECONDS)
+                connection.executescript(_SCHEMA)
             except sqlite3.Error:
                 connection.close()
                 raise
             self._opened = connection
         return self._opened
-
-
-def _prepare(connection: sqlite3.Connection) -> None:
-    """Make the tables, if they are not there. Raises sqlite3.Error."""
-    give_up_at = time.monotonic() + _BUSY_SECONDS
-    while True:
-        try:
-            connection.executescript(_SCHEMA)
-            return
-        except sqlite3.OperationalError:
-            # Who changes the journal's mode does not wait for another that does.
-            if time.monotonic() >= give_up_at:
-                raise
-        time.sleep(_PAUSE_SECONDS)
 
 
 @contextlib.contextmanager
