@@ -1,13 +1,13 @@
 """What a row of a claim means, whatever database it is in."""
 
 import logging
-import zlib
 from collections.abc import Callable
 from typing import Final, NamedTuple
 
 import msgspec
 
 from antiphon.ports.idempotency import Ended, Found, Held, Outcome, Reused
+from antiphon.wire.deflate import deflated, inflated
 
 _log = logging.getLogger(__name__)
 
@@ -67,18 +67,17 @@ def answer_id_of(row: ClaimRow | None, new: str, now: float) -> tuple[str, bool]
 
 def write_outcome(outcome: Outcome) -> bytes:
     """Return the stored form."""
-    body = outcome.body
-    deflated = zlib.compress(body, 1) if len(body) >= _WORTH_DEFLATING else body
-    is_deflated = len(deflated) < len(body)
-    return _encode(_Stored(outcome.status, outcome.headers, is_deflated, deflated if is_deflated else body))
+    smaller = deflated(outcome.body, least=_WORTH_DEFLATING)
+    body = outcome.body if smaller is None else smaller
+    return _encode(_Stored(outcome.status, outcome.headers, smaller is not None, body))
 
 
 def read_outcome(data: bytes) -> Outcome | None:
     """Read what `write_outcome` wrote; None if it cannot be read."""
     try:
         stored = _decode(data)
-        body = zlib.decompress(stored.body) if stored.is_deflated else stored.body
-    except (ValueError, TypeError, zlib.error) as error:
+        body = inflated(stored.body) if stored.is_deflated else stored.body
+    except (ValueError, TypeError) as error:
         _log.error("the outcome of a request cannot be read: %s", error)
         return None
     return Outcome(stored.status, stored.headers, body)

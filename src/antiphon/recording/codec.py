@@ -7,7 +7,6 @@ the differences between their times; it is deflated where that makes it smaller.
 """
 
 import hashlib
-import zlib
 from dataclasses import fields
 from operator import attrgetter
 
@@ -15,6 +14,7 @@ import msgspec
 
 from antiphon.recording.recording import Head, Mode, Outcome, Recording, State
 from antiphon.turn.usage import Usage
+from antiphon.wire.deflate import deflated, inflated
 
 _MAGIC = b"AR"
 _VERSION = 1
@@ -84,12 +84,9 @@ def encode(recording: Recording) -> bytes:
             usage_requested=recording.usage_requested,
         )
     )
-    compression = _PLAIN
-    if len(payload) >= _WORTH_DEFLATING:
-        deflated = zlib.compress(payload, 1)
-        if len(deflated) < len(payload):
-            compression, payload = _DEFLATED, deflated
-    start = _MAGIC + bytes((_VERSION, compression))
+    smaller = deflated(payload, least=_WORTH_DEFLATING)
+    start = _MAGIC + bytes((_VERSION, _PLAIN if smaller is None else _DEFLATED))
+    payload = payload if smaller is None else smaller
     return start + _checksum(start, payload) + payload
 
 
@@ -104,8 +101,8 @@ def decode(data: bytes) -> Recording:
     if checksum != _checksum(start, payload):
         raise UnreadableRecordingError("a damaged recording: its checksum is wrong")
     try:
-        stored = _decoder.decode(zlib.decompress(payload) if compression == _DEFLATED else payload)
-    except (zlib.error, msgspec.DecodeError) as error:
+        stored = _decoder.decode(inflated(payload) if compression == _DEFLATED else payload)
+    except ValueError as error:
         raise UnreadableRecordingError(f"a malformed recording: {error}") from error
     return _restore(stored)
 

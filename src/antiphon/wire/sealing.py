@@ -11,11 +11,11 @@ import base64
 import binascii
 import hashlib
 import json
-import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final, TypeAlias
 
+from antiphon.wire.deflate import deflated, inflated
 from antiphon.wire.errors import ClientFault, UpstreamFault
 
 JsonValue: TypeAlias = "bool | int | float | str | list[JsonValue] | dict[str, JsonValue] | None"
@@ -33,8 +33,6 @@ ENVELOPE: Final = b'"antiphon.v1.'
 _TAG_BYTES: Final = 16
 _PLAIN: Final = b"\x00"
 _COMPRESSED: Final = b"\x01"
-_LEVEL: Final = 1
-"""Most of it is base64, where a higher level finds nothing more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,15 +128,15 @@ def _check_room(size: int, bound: int) -> None:
 
 
 def _packed(plain: bytes) -> bytes:
-    compressed = zlib.compress(plain, _LEVEL)
-    return _COMPRESSED + compressed if len(compressed) < len(plain) else _PLAIN + plain
+    smaller = deflated(plain)
+    return _PLAIN + plain if smaller is None else _COMPRESSED + smaller
 
 
 def _unpacked(packed: bytes) -> bytes:
     # Authentic, so it was within the bound when it was sealed: this one is for bounds that have changed since.
     if packed[:1] == _PLAIN:
         return packed[1:]
-    return zlib.decompressobj().decompress(packed[1:], MAX_PLAIN_BYTES)
+    return inflated(packed[1:], most=MAX_PLAIN_BYTES)
 
 
 def _armoured(data: bytes) -> bytes:
