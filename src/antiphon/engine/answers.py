@@ -56,6 +56,7 @@ class LiveAnswer:
         "_position",
         "_started",
         "_status",
+        "_tells_kept",
         "consumed",
         "turn",
     )
@@ -68,10 +69,12 @@ class LiveAnswer:
         headers: Callable[[Turn, LiveRecording], tuple[Header, ...]],
         on_ending: OnEnding,
         now: Callable[[], float],
+        *,
+        tells_kept: bool = False,
     ) -> None:
         """Answer `turn` from what is recorded for a request with `recorded_echo`.
 
-        `headers` gives what goes out beside the content type.
+        `headers` gives what goes out beside the content type. `tells_kept`: the end is told when it is kept.
         """
         self.turn = turn
         self.consumed = 0
@@ -79,6 +82,7 @@ class LiveAnswer:
         self._headers = headers
         self._on_ending = on_ending
         self._now = now
+        self._tells_kept = tells_kept
         self._position = 0
         self._started = False
         self._done = False
@@ -109,7 +113,7 @@ class LiveAnswer:
         reply = turn.reply
         recording = self._live.recording
         frames = recording.frames
-        count = len(frames)
+        count = self._live.before_end if self._tells_kept else len(frames)
         while self._position < count and not reply.congested:
             batch = frames[self._position : self._position + _BATCH_FRAMES]
             if recording.size - self.consumed > _BATCH_BYTES:
@@ -127,8 +131,16 @@ class LiveAnswer:
 
     def on_end(self) -> None:
         """Finish the answer, or say honestly that it is none."""
+        keeping = self.turn.keeping
+        if keeping is None:
+            self._finish()
+        else:
+            keeping.then(self._finish)
+
+    def _finish(self) -> None:
         if self._done:
             return
+        self._tells_kept = False
         live = self._live
         if live.error_answer is not None:
             self._pass_error()
@@ -150,7 +162,7 @@ class LiveAnswer:
         self.on_frames()
         if self._live.recording.is_live:
             self._live.caught_up()
-        elif self._position == len(self._live.recording.frames):
+        elif self._position == len(self._live.recording.frames) and not self._tells_kept:
             self._end_stream()
 
     def on_sent(self) -> None:

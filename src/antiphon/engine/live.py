@@ -61,6 +61,7 @@ class LiveRecording:
         "_call",
         "_clock",
         "_dialect",
+        "_end_at",
         "_limits",
         "_on_ended",
         "_parts",
@@ -123,6 +124,7 @@ class LiveRecording:
         self._parts: list[bytes] = []
         self._parts_size = 0
         self._paused = False
+        self._end_at: int | None = None
 
     # Producing.
 
@@ -246,6 +248,8 @@ class LiveRecording:
         failure = watcher.failure
         if failure is not None:
             frames = [redact(frame, self._secrets) for frame in takewhile(_is_readable, frames)]
+        if watcher.ended and self._end_at is None:
+            self._end_at = len(recording.frames)
         recording.extend(frames, int((self._clock() - self._sent_at) * 1e6))
         if recording.size > self._limits[1]:
             self._give_up(f"The answer is longer than {self._limits[1]} bytes.", "upstream_answer_too_large")
@@ -349,6 +353,11 @@ class LiveRecording:
     def max_answer_bytes(self) -> int:
         """Bound of the whole answer."""
         return self._limits[1]
+
+    @property
+    def before_end(self) -> int:
+        """How many frames there are before those that came with the terminal event."""
+        return len(self.recording.frames) if self._end_at is None else self._end_at
 
     def attach(self, listener: Listener) -> None:
         """Let `listener` hear what comes. What there is already is its to read."""

@@ -18,6 +18,7 @@ from antiphon.engine.changing import Changing
 from antiphon.engine.conversations import Conversations
 from antiphon.engine.encrypted import AskedForMore, Refusals
 from antiphon.engine.flights.sharing import Sharing
+from antiphon.engine.keeping import Keeping
 from antiphon.engine.live import LiveRecording
 from antiphon.engine.rendition import Header
 from antiphon.engine.shelving import Shelves, Shelving
@@ -139,7 +140,10 @@ class Producing:
 
     def join(self, turn: Turn, live: LiveRecording) -> None:
         """Let `turn` be answered by what `live` records."""
-        answer = LiveAnswer(turn, live, live.echo, self._headers, self._account, self._clock)
+        tells_kept = (turn.keeps or turn.is_kept_upstream) and self._is_shared
+        answer = LiveAnswer(
+            turn, live, live.echo, self._headers, self._account, self._clock, tells_kept=tells_kept
+        )
         live.attach(answer)
         if live.recording.frames:
             answer.on_frames()
@@ -261,6 +265,8 @@ class Producing:
         for listener in live.listeners:
             if isinstance(listener, LiveAnswer):
                 self.keep(listener.turn, recording, live.echo, None)
+                if not listener.is_begun:
+                    self._note_upstream(listener.turn, live)
 
     def _add(self, turn: Turn, recording: Recording) -> None:
         """Add an answer to its conversation, unless the store does that when it keeps it."""
@@ -278,10 +284,8 @@ class Producing:
 
     def _headers(self, turn: Turn, live: LiveRecording) -> tuple[Header, ...]:
         """Return what goes out with an answer that begins: from now on its client knows its id."""
-        if live.response_id and turn.is_kept_upstream and self._shelves.responses is not None:
-            expires_at = self._now() + self._shelves.retention
-            owner, provider = turn.ask.owner.name, live.recording.provider
-            self._shelves.responses.note_upstream(live.response_id, owner, provider, expires_at)
+        if turn.keeping is None:
+            self._note_upstream(turn, live)
         headers = _headers(turn, live)
         if turn.result == "partial":
             headers = (*headers, timing_header(self._clock() - turn.received_at))
@@ -314,8 +318,29 @@ class Producing:
                 expires_at=self._now() + self._shelves.retention,
                 is_replay=turn.is_replay,
                 context=turn.context or Context.of(turn.ask.request.given),
-            )
+            ),
+            self._wait_for(turn),
         )
+
+    def _note_upstream(self, turn: Turn, live: LiveRecording) -> None:
+        """Note who keeps the answer, if its provider does that itself."""
+        responses, response_id = self._shelves.responses, live.response_id
+        if turn.is_kept_upstream and response_id and responses is not None:
+            expires_at = self._now() + self._shelves.retention
+            owner, provider = turn.ask.owner.name, live.recording.provider
+            responses.note_upstream(response_id, owner, provider, expires_at, self._wait_for(turn))
+
+    def _wait_for(self, turn: Turn) -> Callable[[], object] | None:
+        """Let the end of an answer wait, where others are to find it first; return what is called when they do."""
+        if not self._is_shared:
+            return None
+        turn.keeping = Keeping()
+        return turn.keeping.over
+
+    @property
+    def _is_shared(self) -> bool:
+        """Whether a client's next request may come to another process."""
+        return self._shelves.responses is not None and self._shelves.responses.is_shared
 
     def _account(self, turn: Turn, recording: Recording, ending: Ending) -> None:
         if not (turn.pays and recording.is_live):

@@ -4,6 +4,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass
+from functools import partial
 
 from antiphon.cache.controls import PLAIN
 from antiphon.cache.entry import Entry
@@ -162,10 +163,14 @@ class Replaying:
         )
         replay = Replay(turn, entry.recording, self._on_ending, failure)
         turn.reply.watch(replay)
-        if pace is INSTANT or turn.ask.asked.mode is Mode.JSON:
-            replay.at_once(headers, body)
+        if pace is not INSTANT and turn.ask.asked.mode is Mode.STREAM:
+            begin = partial(replay.at_pace, headers, body, rendition, pace)
         else:
-            replay.at_pace(headers, body, rendition, pace)
+            begin = partial(replay.at_once, headers, body)
+        if turn.keeping is None:
+            begin()
+        else:
+            turn.keeping.then(begin)
 
 
 class Replay:
@@ -176,6 +181,7 @@ class Replay:
         "_due",
         "_failure",
         "_frames",
+        "_is_gone",
         "_on_ending",
         "_position",
         "_recording",
@@ -191,11 +197,14 @@ class Replay:
         self._turn = turn
         self._recording = recording
         self._on_ending = on_ending
+        self._is_gone = False
         self._body: memoryview | None = None
         self._timer: asyncio.TimerHandle | None = None
 
     def at_once(self, headers: tuple[Header, ...], body: bytes) -> None:
         """Send everything now, as fast as the client reads."""
+        if self._is_gone:
+            return
         if len(body) <= _WHOLE_BYTES:
             self._turn.reply.send(200, headers, body)
             return
@@ -206,6 +215,8 @@ class Replay:
 
     def at_pace(self, headers: tuple[Header, ...], body: bytes, rendition: Rendition, pace: Pace) -> None:
         """Send frame by frame, each when it is due."""
+        if self._is_gone:
+            return
         reader = FrameReader(len(body))
         self._frames = [frame for frame in (*reader.feed(body), reader.close()) if frame]
         self._due = [pace.due(rendition.times, index) for index in range(len(self._frames))]
@@ -227,6 +238,7 @@ class Replay:
 
     def on_gone(self) -> None:
         """The client has left before the end."""
+        self._is_gone = True
         if self._timer is not None:
             self._timer.cancel()
         self._on_ending(self._turn, self._recording, _LEFT)

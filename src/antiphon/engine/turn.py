@@ -13,6 +13,7 @@ from antiphon.cache.key import CacheKey
 from antiphon.dialects.dialect import Dialect
 from antiphon.dialects.native import NativeRequest
 from antiphon.engine.carriage import Carriage
+from antiphon.engine.keeping import Keeping
 from antiphon.engine.live import LiveRecording
 from antiphon.engine.per_item.items import Items
 from antiphon.engine.semantic.question import Question
@@ -81,6 +82,8 @@ class Turn:
     """The id minted for this answer, where the dialect has stored responses."""
     keeps: bool = False
     """Whether the answer is to be kept for retrieval."""
+    keeping: Keeping | None = None
+    """The answer on its way to storage, where its end is not to be told before it is there."""
     is_kept_by_run: bool = False
     """Whether it has become a run, which keeps it and adds it to its conversation."""
     carriage: Carriage | None = None

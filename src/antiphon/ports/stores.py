@@ -1,6 +1,6 @@
 """The ports to what is kept: cache entries, responses. Puts never wait; what they promise is said at each."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -110,10 +110,15 @@ class ResponseStore(Protocol):
     def is_full(self) -> bool:
         """Whether storage cannot keep up, so that no more should be promised."""
 
-    def put(self, kept: KeptResponse) -> None:
+    @property
+    def is_shared(self) -> bool:
+        """Whether other processes look there too."""
+
+    def put(self, kept: KeptResponse, on_kept: Callable[[], object] | None = None) -> None:
         """Keep a response; it is on disk before a graceful stop ends.
 
-        Its input and output are added to the conversation that its context names, and that is unlocked.
+        Its input and output are added to the conversation that its context names, and that is unlocked. `on_kept` is
+        called when all of them find it, or it could not be written; somebody waits for that.
         """
 
     async def get(self, response_id: str, owner: str) -> KeptResponse | None:
@@ -128,8 +133,15 @@ class ResponseStore(Protocol):
     async def history(self, head: bytes) -> Items:
         """Return what a model was shown, first item first. Raises StoreFault."""
 
-    def note_upstream(self, response_id: str, owner: str, provider: str, expires_at: float) -> None:
-        """Note that `provider` itself keeps a response of the owner."""
+    def note_upstream(
+        self,
+        response_id: str,
+        owner: str,
+        provider: str,
+        expires_at: float,
+        on_noted: Callable[[], object] | None = None,
+    ) -> None:
+        """Note that `provider` itself keeps a response of the owner; `on_noted` is what `on_kept` is to `put`."""
 
     async def upstream_of(self, response_id: str, owner: str) -> str | None:
         """Return the provider that keeps the owner's response. Raises StoreFault."""

@@ -79,6 +79,7 @@ class PostgresResponses:
         self._max_bytes = max_bytes
         self._database = database
         self._now = wall_clock
+        self.is_shared = True
         # What is not committed yet is already to be found, in this process.
         self._pending = Pending()
         self._noted: dict[tuple[str, str], str] = {}
@@ -88,7 +89,7 @@ class PostgresResponses:
         """Whether storage cannot keep up."""
         return self._database.queue.is_full
 
-    def put(self, kept: KeptResponse) -> None:
+    def put(self, kept: KeptResponse, on_kept: Callable[[], object] | None = None) -> None:
         """Keep a response."""
         context = kept.context or Context(None, ())
         nodes = grow(kept.owner, context.before, context.new)
@@ -103,7 +104,13 @@ class PostgresResponses:
 
         # The recording of a replay is shared with the cache, and written already.
         size = _ROW_BYTES if kept.is_replay else _ROW_BYTES + kept.recording.size
-        self._database.queue.put(write, size, on_done=lambda: self._pending.drop(kept, nodes))
+
+        def done() -> None:
+            self._pending.drop(kept, nodes)
+            if on_kept is not None:
+                on_kept()
+
+        self._database.queue.put(write, size, on_done=done)
 
     async def get(self, response_id: str, owner: str) -> KeptResponse | None:
         """Return the owner's response."""
@@ -150,7 +157,14 @@ class PostgresResponses:
         await self._database.queue.flushed()
         return [row[0] for row in await self._database.fetch(_RECORDINGS, response_id, owner)]
 
-    def note_upstream(self, response_id: str, owner: str, provider: str, expires_at: float) -> None:
+    def note_upstream(
+        self,
+        response_id: str,
+        owner: str,
+        provider: str,
+        expires_at: float,
+        on_noted: Callable[[], object] | None = None,
+    ) -> None:
         """Note that `provider` itself keeps a response of the owner."""
         noted = (response_id, owner)
         self._noted[noted] = provider
@@ -158,7 +172,12 @@ class PostgresResponses:
         async def write(connection: Connection) -> None:
             await connection.execute(_NOTE, response_id, owner, provider, expires_at)
 
-        self._database.queue.put(write, 256, on_done=lambda: self._noted.pop(noted, None))
+        def done() -> None:
+            self._noted.pop(noted, None)
+            if on_noted is not None:
+                on_noted()
+
+        self._database.queue.put(write, 256, on_done=done)
 
     async def upstream_of(self, response_id: str, owner: str) -> str | None:
         """Return the provider that keeps the owner's response."""

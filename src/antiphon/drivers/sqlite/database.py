@@ -104,14 +104,15 @@ class Database:
         size: int = 0,
         *,
         may_drop: bool = False,
+        is_urgent: bool = False,
         is_sweep: bool = False,
         on_done: Callable[[], object] | None = None,
     ) -> bool:
         """Do `work` in the next transaction; False if the queue is full and the work may be dropped, or closed.
 
         While the file takes nothing, because it is locked or the disk is full, the work is tried again and again.
-        `is_sweep`: it makes room, and may be done before others. `on_done` is called on the event loop when the
-        work was committed or has failed.
+        `is_urgent`: somebody waits for it. `is_sweep`: it makes room, and may be done before others. `on_done` is
+        called on the event loop when the work was committed or has failed.
         """
         if self._closed:
             _log.error("a write came after storage was closed")
@@ -128,7 +129,7 @@ class Database:
             if loop is not None and on_done is not None:
                 _tell(loop, on_done)
 
-        self._put(_Job(work, size, done, is_sweep=is_sweep))
+        self._put(_Job(work, size, done, is_urgent=is_urgent, is_sweep=is_sweep))
         return True
 
     def write_in_slices(self, work: Callable[[sqlite3.Connection], bool]) -> None:
@@ -158,7 +159,10 @@ class Database:
             else:
                 _tell(loop, _set_exception, future, _store_fault(error))
 
-        self._put(_Job(lambda connection: results.append(work(connection)), 0, done, is_awaited=True))
+        def job(connection: sqlite3.Connection) -> None:
+            results.append(work(connection))
+
+        self._put(_Job(job, 0, done, is_awaited=True, is_urgent=True))
         return await future
 
     @property
@@ -171,7 +175,7 @@ class Database:
             self._queued_bytes += job.size
             self.queued += 1
         self._queue.put(job)
-        if job.is_awaited:
+        if job.is_urgent:
             self._urgent.set()
 
     def do_at_start(self, work: Callable[[sqlite3.Connection], _T]) -> _T:
@@ -218,7 +222,7 @@ class Database:
         ended = False
         while not ended:
             batch = waiting + self._next_jobs(may_wait=not (waiting or self.is_refusing))
-            if not any(job is None or job.is_awaited for job in batch):
+            if not any(job is None or job.is_urgent for job in batch):
                 # Nobody waits: a commit for each answer would cost more than the answers.
                 self._urgent.wait(_GATHER_SECONDS)
                 batch += self._drained(_BATCH - len(batch))
@@ -336,6 +340,8 @@ class _Job:
     size: int
     done: Callable[[Exception | None], None]
     is_awaited: bool = False
+    """Whether somebody was promised that it is safe when it is done."""
+    is_urgent: bool = False
     is_sweep: bool = False
 
 

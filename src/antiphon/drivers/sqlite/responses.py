@@ -51,8 +51,13 @@ class SqliteResponses:
         wall_clock: Callable[[], float] = time.time,
         *,
         max_bytes: int = sys.maxsize,
+        is_shared: bool = False,
     ) -> None:
-        """Keep about `max_bytes` of responses and of what models were shown, oldest out first."""
+        """Keep about `max_bytes` of responses and of what models were shown, oldest out first.
+
+        `is_shared`: other processes look there too.
+        """
+        self.is_shared = is_shared
         self._database = database
         self._now = wall_clock
         self._max_bytes = max_bytes
@@ -65,7 +70,7 @@ class SqliteResponses:
         """Whether storage cannot keep up."""
         return self._database.is_full
 
-    def put(self, kept: KeptResponse) -> None:
+    def put(self, kept: KeptResponse, on_kept: Callable[[], object] | None = None) -> None:
         """Keep a response."""
         context = kept.context or Context(None, ())
         nodes = grow(kept.owner, context.before, context.new)
@@ -80,7 +85,13 @@ class SqliteResponses:
 
         # The recording of a replay is shared with the cache, and written already.
         size = _ROW_BYTES if kept.is_replay else _ROW_BYTES + kept.recording.size
-        self._database.write(work, size, on_done=lambda: self._pending.drop(kept, nodes))
+
+        def done() -> None:
+            self._pending.drop(kept, nodes)
+            if on_kept is not None:
+                on_kept()
+
+        self._database.write(work, size, is_urgent=on_kept is not None, on_done=done)
 
     async def get(self, response_id: str, owner: str) -> KeptResponse | None:
         """Return the owner's response."""
@@ -126,7 +137,14 @@ class SqliteResponses:
         )
         return [recording_id for (recording_id,) in rows]
 
-    def note_upstream(self, response_id: str, owner: str, provider: str, expires_at: float) -> None:
+    def note_upstream(
+        self,
+        response_id: str,
+        owner: str,
+        provider: str,
+        expires_at: float,
+        on_noted: Callable[[], object] | None = None,
+    ) -> None:
         """Note that `provider` itself keeps a response of the owner."""
         noted = (response_id, owner)
         self._noted[noted] = provider
@@ -134,7 +152,12 @@ class SqliteResponses:
         def work(connection: sqlite3.Connection) -> None:
             connection.execute(_NOTE, (response_id, owner, provider, expires_at))
 
-        self._database.write(work, 256, on_done=lambda: self._noted.pop(noted, None))
+        def done() -> None:
+            self._noted.pop(noted, None)
+            if on_noted is not None:
+                on_noted()
+
+        self._database.write(work, 256, is_urgent=on_noted is not None, on_done=done)
 
     async def upstream_of(self, response_id: str, owner: str) -> str | None:
         """Return the provider that keeps the owner's response."""

@@ -46,7 +46,9 @@ class SqliteStorage:
         )
         self.changes = SqliteChanges(database, is_shared=is_shared)
         self.vectors = _vectors(database, settings)
-        self.responses = SqliteResponses(database, wall_clock, max_bytes=settings.responses.max_bytes)
+        self.responses = SqliteResponses(
+            database, wall_clock, max_bytes=settings.responses.max_bytes, is_shared=is_shared
+        )
         self.runs = SqliteRuns(database, settings.responses.background.lease, wall_clock)
         self.conversations = SqliteConversations(
             database,
