@@ -13,6 +13,7 @@ import pytest
 
 from antiphon.settings import Redis
 from certificates import authority
+from ports import free_port
 
 _PROGRAMS = ("valkey-server", "redis-server")
 _SLOTS = 16384
@@ -165,12 +166,6 @@ class _Node(RedisServer):
             "--cluster-node-timeout": "1000",
         }
         super().__init__(program, folder, *itertools.chain.from_iterable(options.items()))
-
-
-def free_port() -> int:
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        return int(found.getsockname()[1])
 
 
 def until(condition: Callable[[], bool]) -> None:

@@ -4,10 +4,11 @@ import asyncio
 import contextlib
 import os
 import signal
-import socket
 import subprocess
 import sys
 from pathlib import Path
+
+from ports import free_port
 
 SOURCES = Path(__file__).resolve().parents[2] / "src"
 _START_SECONDS = 60.0
@@ -51,9 +52,7 @@ class Gateway:
     def __init__(
         self, folder: Path, name: str, storage: str, upstream: int, *, workers: int, concurrency: int
     ) -> None:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port: int = probe.getsockname()[1]
+        self.port = free_port()
         self.name = name
         self.log = folder / f"{name}.log"
         self._is_group = workers > 1

@@ -233,8 +233,8 @@ def test_the_next_request_is_a_hit_on_either(tmp_path, place):
             gate.set()
             for host in made:
                 await host.client.answer()
+            await eventually(lambda: all(is_written(host) for host in made))
             for host in made:
-                await eventually(lambda host=host: is_written(host))
                 assert [await host.outcome(stream=stream) for stream in (True, False)] == ["hit", "hit"]
             assert len(simulator.calls) == 1
 
