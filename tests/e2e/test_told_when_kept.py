@@ -68,6 +68,29 @@ def test_another_process_finds_an_answer_as_soon_as_its_end_was_told(request, tm
 
 @STORES
 @FORMS
+@pytest.mark.parametrize("store", [False, True])
+def test_another_process_sees_what_an_answer_has_added_to_a_conversation(
+    request, tmp_path, kind, stream, store
+):
+    """Kept or not; and nobody is told that an answer is still being made for it."""
+    place = place_of(request, kind)
+
+    async def run():
+        async with two(tmp_path, place) as both:
+            conversation = (await both[0].client.post("/v1/conversations", {})).json()["id"]
+            for number in range(ROUNDS):
+                first, other = both[number % 2], both[(number + 1) % 2]
+                asked = {"conversation": conversation, "store": store, "stream": stream}
+                assert (await first.ask(RESPONSES, **asked)).status == 200
+                items = await other.client.get(f"/v1/conversations/{conversation}/items?limit=100")
+                roles = [item["role"] for item in items.json()["data"]]
+                assert roles == ["assistant", "user"] * (number + 1)
+
+    play(run())
+
+
+@STORES
+@FORMS
 def test_another_process_knows_which_provider_keeps_an_answer(request, tmp_path, kind, stream):
     """Of what providers keep themselves a gateway knows whose it is, and nothing else."""
     place = place_of(request, kind)

@@ -140,7 +140,7 @@ class Producing:
 
     def join(self, turn: Turn, live: LiveRecording) -> None:
         """Let `turn` be answered by what `live` records."""
-        tells_kept = (turn.keeps or turn.is_kept_upstream) and self._is_shared
+        tells_kept = self._is_shared and _leads_somewhere(turn)
         answer = LiveAnswer(
             turn, live, live.echo, self._headers, self._account, self._clock, tells_kept=tells_kept
         )
@@ -279,7 +279,11 @@ class Producing:
             return
         owner, given = turn.ask.owner.name, context.given
         self._conversations.add(
-            context.conversation, owner, holder, lambda: (*given, *output_of_recording(recording))
+            context.conversation,
+            owner,
+            holder,
+            lambda: (*given, *output_of_recording(recording)),
+            self._wait_for(turn),
         )
 
     def _headers(self, turn: Turn, live: LiveRecording) -> tuple[Header, ...]:
@@ -348,6 +352,12 @@ class Producing:
             return
         # Who pays has left while others listen: what it cost is known when the answer has ended.
         self._unpaid.setdefault(recording.id, []).append((turn, ending))
+
+
+def _leads_somewhere(turn: Turn) -> bool:
+    """Whether the next request may refer to the answer."""
+    conversation = None if turn.context is None else turn.context.conversation
+    return turn.keeps or turn.is_kept_upstream or conversation is not None
 
 
 def _is_carried(turn: Turn, source: Source) -> bool:
