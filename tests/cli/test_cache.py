@@ -174,13 +174,14 @@ def workers_of(pid):
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="looks for the workers in /proc")
 def test_a_worker_that_is_frozen_serves_nothing_purged_when_it_wakes(tmp_path):
     """The purge waits for it no longer than it trusts its memory."""
+    cache = {"lookup_timeout": 10, "memory": {"trust": 6}}
 
     async def scenario():
         async with (
-            gateway(tmp_path, "--workers", "3", **ADMIN) as (served, _),
+            gateway(tmp_path, "--workers", "3", cache=cache, **ADMIN) as (served, _),
             contextlib.AsyncExitStack() as stack,
         ):
-            clients = [await stack.enter_async_context(plain_client(served.port)) for _ in range(12)]
+            clients = [await stack.enter_async_context(plain_client(served.port)) for _ in range(24)]
             await warm(clients)
             workers = workers_of(served.process.pid)
             assert len(workers) == 3
@@ -189,9 +190,9 @@ def test_a_worker_that_is_frozen_serves_nothing_purged_when_it_wakes(tmp_path):
             try:
                 # Whatever a frozen one is sent, it reads only when it wakes.
                 waiting = [asyncio.ensure_future(ask(client)) for client in clients]
-                await asyncio.wait(waiting, timeout=1)
+                await asyncio.wait(waiting, timeout=3)
                 still = [client for client, task in zip(clients, waiting, strict=True) if not task.done()]
-                assert 0 < len(still) < 12
+                assert 0 < len(still) < len(clients)
                 awake = next(client for client in clients if client not in still)
                 loop = asyncio.get_running_loop()
                 began = loop.time()
@@ -199,13 +200,13 @@ def test_a_worker_that_is_frozen_serves_nothing_purged_when_it_wakes(tmp_path):
                     "/admin/v1/cache/purge", {"all": True}, Authorization="Bearer admin-key"
                 )
                 assert (got.status, got.json()) == (200, {"removed": 1})
-                assert loop.time() - began < 10
+                assert loop.time() - began < 20
                 # A second one does not wait for it again.
                 began = loop.time()
                 got = await awake.post(
                     "/admin/v1/cache/purge", {"all": True}, Authorization="Bearer admin-key"
                 )
-                assert (got.status, loop.time() - began < 1.5) == (200, True)
+                assert (got.status, loop.time() - began < 4) == (200, True)
             finally:
                 os.kill(frozen, signal.SIGCONT)
             got = await asyncio.gather(*waiting)

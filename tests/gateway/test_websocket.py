@@ -281,7 +281,7 @@ def test_who_breaks_the_protocol_is_closed_out(run, data):
             await there.simulator.wait_for_calls(1)
             client.send(data)
             assert (await close_heard(client)).code == 1002
-            async with asyncio.timeout(1):
+            async with asyncio.timeout(10):
                 await there.simulator.calls[0].over.wait()
             client.send(b"more" * 1000)
             assert await client.rest() == b""
@@ -301,7 +301,7 @@ def test_a_client_says_goodbye(run):
             client.send(masked(Opcode.CLOSE, Close(1000, "bye").serialize()))
             assert await close_heard(client) == Close(1000, "bye")
             assert await client.rest() == b""
-            async with asyncio.timeout(1):
+            async with asyncio.timeout(10):
                 await there.simulator.calls[0].over.wait()
             assert there.simulator.calls[0].aborted
         await eventually(lambda: there.gateway.server.connections == 0)
@@ -324,7 +324,7 @@ def test_a_client_that_disappears_in_its_turn_ends_it(run, is_reset):
                 client.writer.transport.abort()
             else:
                 client.writer.write_eof()
-            async with asyncio.timeout(1):
+            async with asyncio.timeout(10):
                 await there.simulator.calls[0].over.wait()
             assert there.simulator.calls[0].aborted
 

@@ -114,7 +114,7 @@ def test_a_client_that_cannot_be_sent_to_ends_its_turns(tmp_path):
         assert (await talk.message())["type"] == "websocket.accept"
         talk.outbox.put = _broken
         await talk.create(input="Hi")
-        async with asyncio.timeout(1):
+        async with asyncio.timeout(10):
             await talk.task
             await there.simulator.calls[0].over.wait()
         assert there.simulator.calls[0].aborted
