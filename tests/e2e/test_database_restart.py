@@ -6,6 +6,7 @@ import re
 import pytest
 
 from antiphon.drivers.simulator import Answer, Simulator
+from antiphon.engine.runs import writing
 from antiphon.settings import Provider, Storage
 from e2e.plain_client import plain_client
 from e2e.samples import responses_frames
@@ -16,7 +17,9 @@ from waiting import eventually
 
 
 @pytest.mark.parametrize("when", ["while the upstream is silent", "while it tells"])
-def test_a_run_outlives_a_crash_of_the_database(tmp_path, postgres_server, postgres_url, when):
+def test_a_run_outlives_a_crash_of_the_database(tmp_path, postgres_server, postgres_url, when, monkeypatch):
+    """If it is back before the run is given up, for which a busy machine needs more than two seconds."""
+    monkeypatch.setattr(writing, "_PATIENCE_SECONDS", 12.0)
     frames = responses_frames()
     gate = asyncio.Event()
     told = Answer(frames=frames, gate_at=len(frames) // 2, gate=gate)
