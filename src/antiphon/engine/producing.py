@@ -140,7 +140,7 @@ class Producing:
 
     def join(self, turn: Turn, live: LiveRecording) -> None:
         """Let `turn` be answered by what `live` records."""
-        tells_kept = self._is_shared and _leads_somewhere(turn)
+        tells_kept = self._is_waited_for and _leads_somewhere(turn)
         answer = LiveAnswer(
             turn, live, live.echo, self._headers, self._account, self._clock, tells_kept=tells_kept
         )
@@ -336,15 +336,15 @@ class Producing:
 
     def _wait_for(self, turn: Turn) -> Callable[[], object] | None:
         """Let the end of an answer wait, where others are to find it first; return what is called when they do."""
-        if not self._is_shared:
+        if not self._is_waited_for:
             return None
         turn.keeping = Keeping()
         return turn.keeping.over
 
     @property
-    def _is_shared(self) -> bool:
-        """Whether a client's next request may come to another process."""
-        return self._shelves.responses is not None and self._shelves.responses.is_shared
+    def _is_waited_for(self) -> bool:
+        """Whether a client's next request may come to another process, and storage takes what leads there."""
+        return self._shelves.responses is not None and self._shelves.responses.is_waited_for
 
     def _account(self, turn: Turn, recording: Recording, ending: Ending) -> None:
         if not (turn.pays and recording.is_live):

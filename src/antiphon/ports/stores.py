@@ -111,8 +111,8 @@ class ResponseStore(Protocol):
         """Whether storage cannot keep up, so that no more should be promised."""
 
     @property
-    def is_shared(self) -> bool:
-        """Whether other processes look there too."""
+    def is_waited_for(self) -> bool:
+        """Whether the end of an answer is worth the wait for `on_kept`: others look there too, and it takes writes."""
 
     def put(self, kept: KeptResponse, on_kept: Callable[[], object] | None = None) -> None:
         """Keep a response; it is on disk before a graceful stop ends.

@@ -52,8 +52,10 @@ def test_what_nobody_waits_for_is_written_when_it_is_back(place, postgres_server
         async with opened(place) as storage:
             await asyncio.to_thread(postgres_server.stop)
             try:
+                assert storage.responses.is_waited_for
                 storage.responses.put(kept_of("resp_1"))
                 assert await storage.responses.get("resp_1", "alice") is not None
+                await eventually(lambda: not storage.responses.is_waited_for)
                 with pytest.raises(StoreFault) as caught:
                     await storage.check()
                 assert (caught.value.status, caught.value.headers) == (503, ((b"retry-after", b"5"),))
@@ -62,6 +64,7 @@ def test_what_nobody_waits_for_is_written_when_it_is_back(place, postgres_server
             finally:
                 await asyncio.to_thread(postgres_server.start)
             await committed(storage)
+            assert storage.responses.is_waited_for
             assert storage.failed == 0
             assert await place.rows("SELECT id FROM responses") == [("resp_1",)]
 

@@ -1,11 +1,15 @@
 """Kept responses in SQLite."""
 
+import contextlib
+import sqlite3
+
 import pytest
 
 from antiphon.drivers.sqlite.responses import SqliteResponses
 from antiphon.wire.errors import StoreFault
 from drivers.sqlite.opening import NOW, change, committed, held, kept_of, opened, recording_of, rows_of, run
 from serving import Clock
+from waiting import eventually
 
 STORED = "SELECT id, owner FROM responses ORDER BY id, owner"
 
@@ -194,3 +198,25 @@ def test_responses_that_a_provider_keeps_are_noted(tmp_path):
             assert await store.upstream_of("resp_1", "alice") is None
 
     run(test())
+
+
+def test_nobody_waits_for_a_file_that_takes_nothing(tmp_path):
+    """And until then whoever waits is told when others find the response."""
+    heard = []
+
+    async def test():
+        async with opened(tmp_path, busy_seconds=0.01) as database:
+            assert not SqliteResponses(database, lambda: NOW).is_waited_for
+            store = SqliteResponses(database, lambda: NOW, is_shared=True)
+            assert store.is_waited_for
+            with contextlib.closing(sqlite3.connect(tmp_path / "antiphon.db", isolation_level=None)) as other:
+                other.execute("BEGIN IMMEDIATE")
+                store.put(kept_of("resp_1"), lambda: heard.append(rows_of(tmp_path, STORED)))
+                await eventually(lambda: not store.is_waited_for)
+                assert heard == []
+                other.execute("ROLLBACK")
+            await eventually(lambda: heard)
+            assert store.is_waited_for
+
+    run(test())
+    assert heard == [[("resp_1", "alice")]]

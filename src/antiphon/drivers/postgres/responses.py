@@ -79,10 +79,14 @@ class PostgresResponses:
         self._max_bytes = max_bytes
         self._database = database
         self._now = wall_clock
-        self.is_shared = True
         # What is not committed yet is already to be found, in this process.
         self._pending = Pending()
         self._noted: dict[tuple[str, str], str] = {}
+
+    @property
+    def is_waited_for(self) -> bool:
+        """Whether it takes writes; others always look there too."""
+        return not self._database.queue.is_refusing
 
     @property
     def is_full(self) -> bool:

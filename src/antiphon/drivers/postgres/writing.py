@@ -45,6 +45,8 @@ class WriteQueue:
         self._give_up_at: float | None = None
         self.dropped = 0
         self.failed = 0
+        self.is_refusing = False
+        """Whether the database was gone when it was last written to."""
 
     @property
     def queued(self) -> int:
@@ -132,6 +134,7 @@ class WriteQueue:
         attempt = 0
         while True:
             error = await self._attempt(batch)
+            self.is_refusing = error is not None and is_gone(error)
             if error is None:
                 self._finish(len(batch), None)
                 return

@@ -57,13 +57,18 @@ class SqliteResponses:
 
         `is_shared`: other processes look there too.
         """
-        self.is_shared = is_shared
+        self._is_shared = is_shared
         self._database = database
         self._now = wall_clock
         self._max_bytes = max_bytes
         # What is not committed yet is already to be found.
         self._pending = Pending()
         self._noted: dict[tuple[str, str], str] = {}
+
+    @property
+    def is_waited_for(self) -> bool:
+        """Whether others look there too, and it takes writes."""
+        return self._is_shared and not self._database.is_refusing
 
     @property
     def is_full(self) -> bool:
