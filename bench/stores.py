@@ -52,13 +52,19 @@ def noting(missing: list[str], what: str) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def postgres() -> Iterator[Callable[[], str]]:
-    """Start the server that the tests use."""
+def _tests_importable() -> Iterator[None]:
     sys.path.insert(0, str(_TESTS))
     try:
-        from postgres import PostgresServer, find_programs
+        yield
     finally:
         sys.path.remove(str(_TESTS))
+
+
+@contextlib.contextmanager
+def postgres() -> Iterator[Callable[[], str]]:
+    """Start the server that the tests use."""
+    with _tests_importable():
+        from postgres import PostgresServer, find_programs
     programs = find_programs()
     if programs is None:
         raise BenchError("it is not installed (Debian: `apt-get install postgresql`)")
@@ -74,11 +80,8 @@ def postgres() -> Iterator[Callable[[], str]]:
 @contextlib.contextmanager
 def redis(folder: Path) -> Iterator[Callable[[], str]]:
     """Start the server that the tests use."""
-    sys.path.insert(0, str(_TESTS))
-    try:
+    with _tests_importable():
         from redis_server import RedisServer, find_program
-    finally:
-        sys.path.remove(str(_TESTS))
     program = find_program()
     if program is None:
         raise BenchError("it is not installed (Debian: `apt-get install redis-server`)")
