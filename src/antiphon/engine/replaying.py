@@ -163,14 +163,10 @@ class Replaying:
         )
         replay = Replay(turn, entry.recording, self._on_ending, failure)
         turn.reply.watch(replay)
-        if pace is not INSTANT and turn.ask.asked.mode is Mode.STREAM:
-            begin = partial(replay.at_pace, headers, body, rendition, pace)
-        else:
-            begin = partial(replay.at_once, headers, body)
         if turn.keeping is None:
-            begin()
+            replay.begin(headers, body, rendition, pace)
         else:
-            turn.keeping.then(begin)
+            turn.keeping.then(partial(replay.begin, headers, body, rendition, pace))
 
 
 class Replay:
@@ -201,10 +197,17 @@ class Replay:
         self._body: memoryview | None = None
         self._timer: asyncio.TimerHandle | None = None
 
-    def at_once(self, headers: tuple[Header, ...], body: bytes) -> None:
-        """Send everything now, as fast as the client reads."""
+    def begin(self, headers: tuple[Header, ...], body: bytes, rendition: Rendition, pace: Pace) -> None:
+        """Send it, unless the client has left meanwhile: everything now, or each frame when it is due."""
         if self._is_gone:
             return
+        if pace is INSTANT or self._turn.ask.asked.mode is Mode.JSON:
+            self._at_once(headers, body)
+        else:
+            self._at_pace(headers, body, rendition, pace)
+
+    def _at_once(self, headers: tuple[Header, ...], body: bytes) -> None:
+        """Send everything now, as fast as the client reads."""
         if len(body) <= _WHOLE_BYTES:
             self._turn.reply.send(200, headers, body)
             return
@@ -213,10 +216,8 @@ class Replay:
         self._position = 0
         self._pump()
 
-    def at_pace(self, headers: tuple[Header, ...], body: bytes, rendition: Rendition, pace: Pace) -> None:
+    def _at_pace(self, headers: tuple[Header, ...], body: bytes, rendition: Rendition, pace: Pace) -> None:
         """Send frame by frame, each when it is due."""
-        if self._is_gone:
-            return
         reader = FrameReader(len(body))
         self._frames = [frame for frame in (*reader.feed(body), reader.close()) if frame]
         self._due = [pace.due(rendition.times, index) for index in range(len(self._frames))]
