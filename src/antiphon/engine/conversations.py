@@ -67,17 +67,10 @@ class Conversations:
         """From now on the store lets go by itself: with the answer that it keeps, or at the end of the run."""
         self._held.pop(holder, None)
 
-    def add(
-        self,
-        conversation_id: str,
-        owner: str,
-        holder: str,
-        items: Callable[[], Items],
-        on_added: Callable[[], object] | None,
-    ) -> None:
+    def add(self, conversation_id: str, owner: str, holder: str, items: Callable[[], Items]) -> None:
         """Add an answer that is not kept itself, and let go; `items` is called on another thread."""
         self._held.pop(holder, None)
-        self.store.append(conversation_id, owner, holder, items, on_added)
+        self.store.append(conversation_id, owner, holder, items)
 
     async def _prolong(self) -> None:
         while True:

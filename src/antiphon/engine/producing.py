@@ -140,7 +140,8 @@ class Producing:
 
     def join(self, turn: Turn, live: LiveRecording) -> None:
         """Let `turn` be answered by what `live` records."""
-        tells_kept = self._is_waited_for and _leads_somewhere(turn)
+        responses = self._shelves.responses
+        tells_kept = responses is not None and responses.is_waited_for and _leads_somewhere(turn)
         answer = LiveAnswer(
             turn, live, live.echo, self._headers, self._account, self._clock, tells_kept=tells_kept
         )
@@ -279,12 +280,9 @@ class Producing:
             return
         owner, given = turn.ask.owner.name, context.given
         self._conversations.add(
-            context.conversation,
-            owner,
-            holder,
-            lambda: (*given, *output_of_recording(recording)),
-            self._wait_for(turn),
+            context.conversation, owner, holder, lambda: (*given, *output_of_recording(recording))
         )
+        self._wait_for(turn)
 
     def _headers(self, turn: Turn, live: LiveRecording) -> tuple[Header, ...]:
         """Return what goes out with an answer that begins: from now on its client knows its id."""
@@ -322,9 +320,9 @@ class Producing:
                 expires_at=self._now() + self._shelves.retention,
                 is_replay=turn.is_replay,
                 context=turn.context or Context.of(turn.ask.request.given),
-            ),
-            self._wait_for(turn),
+            )
         )
+        self._wait_for(turn)
 
     def _note_upstream(self, turn: Turn, live: LiveRecording) -> None:
         """Note who keeps the answer, if its provider does that itself."""
@@ -332,19 +330,15 @@ class Producing:
         if turn.is_kept_upstream and response_id and responses is not None:
             expires_at = self._now() + self._shelves.retention
             owner, provider = turn.ask.owner.name, live.recording.provider
-            responses.note_upstream(response_id, owner, provider, expires_at, self._wait_for(turn))
+            responses.note_upstream(response_id, owner, provider, expires_at)
+            self._wait_for(turn)
 
-    def _wait_for(self, turn: Turn) -> Callable[[], object] | None:
-        """Let the end of an answer wait, where others are to find it first; return what is called when they do."""
-        if not self._is_waited_for:
-            return None
-        turn.keeping = Keeping()
-        return turn.keeping.over
-
-    @property
-    def _is_waited_for(self) -> bool:
-        """Whether a client's next request may come to another process, and storage takes what leads there."""
-        return self._shelves.responses is not None and self._shelves.responses.is_waited_for
+    def _wait_for(self, turn: Turn) -> None:
+        """Let the end of an answer wait for what was handed over to storage, where others are to find it first."""
+        responses = self._shelves.responses
+        if responses is not None and responses.is_waited_for:
+            turn.keeping = Keeping()
+            responses.when_written(turn.keeping.over)
 
     def _account(self, turn: Turn, recording: Recording, ending: Ending) -> None:
         if not (turn.pays and recording.is_live):

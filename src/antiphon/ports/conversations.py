@@ -91,18 +91,8 @@ class ConversationStore(Protocol):
     def unlock(self, conversation_id: str, holder: str) -> None:
         """Let go of a conversation, soon; never waits."""
 
-    def append(
-        self,
-        conversation_id: str,
-        owner: str,
-        holder: str,
-        items: Callable[[], Items],
-        on_added: Callable[[], object] | None = None,
-    ) -> None:
-        """Add an answer that is not kept itself, and unlock; never waits. `items` is called on another thread.
-
-        `on_added` is what `on_kept` is to `ResponseStore.put`.
-        """
+    def append(self, conversation_id: str, owner: str, holder: str, items: Callable[[], Items]) -> None:
+        """Add an answer that is not kept itself, and unlock; never waits. `items` is called on another thread."""
 
 
 class ItemStore(Protocol):

@@ -112,13 +112,18 @@ class ResponseStore(Protocol):
 
     @property
     def is_waited_for(self) -> bool:
-        """Whether the end of an answer is worth the wait for `on_kept`: others look there too, and it takes writes."""
+        """Whether the end of an answer is worth the wait: other processes look there too, and it takes writes."""
 
-    def put(self, kept: KeptResponse, on_kept: Callable[[], object] | None = None) -> None:
+    def when_written(self, tell: Callable[[], object]) -> None:
+        """Call `tell` when all of them find what was handed over so far, or it could not be written.
+
+        That is what `put`, `note_upstream` and `ConversationStore.append` were given.
+        """
+
+    def put(self, kept: KeptResponse) -> None:
         """Keep a response; it is on disk before a graceful stop ends.
 
-        Its input and output are added to the conversation that its context names, and that is unlocked. `on_kept` is
-        called when all of them find it, or it could not be written; somebody waits for that.
+        Its input and output are added to the conversation that its context names, and that is unlocked.
         """
 
     async def get(self, response_id: str, owner: str) -> KeptResponse | None:
@@ -133,15 +138,8 @@ class ResponseStore(Protocol):
     async def history(self, head: bytes) -> Items:
         """Return what a model was shown, first item first. Raises StoreFault."""
 
-    def note_upstream(
-        self,
-        response_id: str,
-        owner: str,
-        provider: str,
-        expires_at: float,
-        on_noted: Callable[[], object] | None = None,
-    ) -> None:
-        """Note that `provider` itself keeps a response of the owner; `on_noted` is what `on_kept` is to `put`."""
+    def note_upstream(self, response_id: str, owner: str, provider: str, expires_at: float) -> None:
+        """Note that `provider` itself keeps a response of the owner."""
 
     async def upstream_of(self, response_id: str, owner: str) -> str | None:
         """Return the provider that keeps the owner's response. Raises StoreFault."""

@@ -211,7 +211,8 @@ def test_nobody_waits_for_a_file_that_takes_nothing(tmp_path):
             assert store.is_waited_for
             with contextlib.closing(sqlite3.connect(tmp_path / "antiphon.db", isolation_level=None)) as other:
                 other.execute("BEGIN IMMEDIATE")
-                store.put(kept_of("resp_1"), lambda: heard.append(rows_of(tmp_path, STORED)))
+                store.put(kept_of("resp_1"))
+                store.when_written(lambda: heard.append(rows_of(tmp_path, STORED)))
                 await eventually(lambda: not store.is_waited_for)
                 assert heard == []
                 other.execute("ROLLBACK")

@@ -209,21 +209,14 @@ class PostgresConversations:
 
         self._database.queue.put(write)
 
-    def append(
-        self,
-        conversation_id: str,
-        owner: str,
-        holder: str,
-        items: Callable[[], Items],
-        on_added: Callable[[], object] | None = None,
-    ) -> None:
+    def append(self, conversation_id: str, owner: str, holder: str, items: Callable[[], Items]) -> None:
         """Add an answer that is not kept itself, and unlock."""
         now = self._now()
 
         async def write(connection: Connection) -> None:
             await add_answer(connection, conversation_id, owner, holder, items(), now)
 
-        self._database.queue.put(write, on_done=on_added)
+        self._database.queue.put(write)
 
     def sweep(self, now: float) -> None:
         """Delete what was deleted or left alone for long enough."""

@@ -93,7 +93,11 @@ class PostgresResponses:
         """Whether storage cannot keep up."""
         return self._database.queue.is_full
 
-    def put(self, kept: KeptResponse, on_kept: Callable[[], object] | None = None) -> None:
+    def when_written(self, tell: Callable[[], object]) -> None:
+        """Call `tell` when others find what was handed over so far."""
+        self._database.queue.when_written(tell)
+
+    def put(self, kept: KeptResponse) -> None:
         """Keep a response."""
         context = kept.context or Context(None, ())
         nodes = grow(kept.owner, context.before, context.new)
@@ -108,13 +112,7 @@ class PostgresResponses:
 
         # The recording of a replay is shared with the cache, and written already.
         size = _ROW_BYTES if kept.is_replay else _ROW_BYTES + kept.recording.size
-
-        def done() -> None:
-            self._pending.drop(kept, nodes)
-            if on_kept is not None:
-                on_kept()
-
-        self._database.queue.put(write, size, on_done=done)
+        self._database.queue.put(write, size, on_done=lambda: self._pending.drop(kept, nodes))
 
     async def get(self, response_id: str, owner: str) -> KeptResponse | None:
         """Return the owner's response."""
@@ -161,14 +159,7 @@ class PostgresResponses:
         await self._database.queue.flushed()
         return [row[0] for row in await self._database.fetch(_RECORDINGS, response_id, owner)]
 
-    def note_upstream(
-        self,
-        response_id: str,
-        owner: str,
-        provider: str,
-        expires_at: float,
-        on_noted: Callable[[], object] | None = None,
-    ) -> None:
+    def note_upstream(self, response_id: str, owner: str, provider: str, expires_at: float) -> None:
         """Note that `provider` itself keeps a response of the owner."""
         noted = (response_id, owner)
         self._noted[noted] = provider
@@ -176,12 +167,7 @@ class PostgresResponses:
         async def write(connection: Connection) -> None:
             await connection.execute(_NOTE, response_id, owner, provider, expires_at)
 
-        def done() -> None:
-            self._noted.pop(noted, None)
-            if on_noted is not None:
-                on_noted()
-
-        self._database.queue.put(write, 256, on_done=done)
+        self._database.queue.put(write, 256, on_done=lambda: self._noted.pop(noted, None))
 
     async def upstream_of(self, response_id: str, owner: str) -> str | None:
         """Return the provider that keeps the owner's response."""

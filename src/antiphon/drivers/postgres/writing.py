@@ -99,21 +99,26 @@ class WriteQueue:
 
         self.put(write, on_done=again)
 
+    def when_written(self, tell: Callable[[], object]) -> None:
+        """Call `tell` when everything put so far is committed or has failed; at once if that is so."""
+        if not self._jobs:
+            tell()
+            return
+        last = self._jobs[-1]
+        told = last.on_done
+
+        def both() -> None:
+            if told is not None:
+                told()
+            tell()
+
+        last.on_done = both
+
     async def flushed(self) -> None:
         """Return when everything put so far is committed or has failed."""
-        if self._jobs:
-            done = asyncio.get_running_loop().create_future()
-            last = self._jobs[-1]
-            told = last.on_done
-
-            def both() -> None:
-                if told is not None:
-                    told()
-                if not done.done():
-                    done.set_result(None)
-
-            last.on_done = both
-            await done
+        done = asyncio.Event()
+        self.when_written(done.set)
+        await done.wait()
 
     async def close(self) -> None:
         """Write what there is, and take no more."""

@@ -190,21 +190,12 @@ class SqliteConversations:
 
         self._database.write(work)
 
-    def append(
-        self,
-        conversation_id: str,
-        owner: str,
-        holder: str,
-        items: Callable[[], Items],
-        on_added: Callable[[], object] | None = None,
-    ) -> None:
+    def append(self, conversation_id: str, owner: str, holder: str, items: Callable[[], Items]) -> None:
         """Add an answer that is not kept itself, and unlock."""
         now = self._now()
-
-        def work(connection: sqlite3.Connection) -> None:
-            add_answer(connection, conversation_id, owner, holder, items(), now)
-
-        self._database.write(work, is_urgent=on_added is not None, on_done=on_added)
+        self._database.write(
+            lambda connection: add_answer(connection, conversation_id, owner, holder, items(), now)
+        )
 
     def sweep(self, now: float) -> None:
         """Delete what was deleted or left alone for long enough."""
@@ -229,7 +220,7 @@ async def caught_up(database: Database) -> None:
     if not database.queued:
         return
     done = asyncio.Event()
-    if database.write(lambda connection: None, is_urgent=True, on_done=done.set):  # noqa: ARG005 - nothing is to be done
+    if database.when_written(done.set):
         await done.wait()
 
 

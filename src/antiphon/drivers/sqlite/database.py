@@ -132,6 +132,13 @@ class Database:
         self._put(_Job(work, size, done, is_urgent=is_urgent, is_sweep=is_sweep))
         return True
 
+    def when_written(self, tell: Callable[[], object]) -> bool:
+        """Call `tell` on the event loop when everything handed over so far was committed or has failed.
+
+        False if it is closed.
+        """
+        return self.write(lambda connection: None, is_urgent=True, on_done=tell)  # noqa: ARG005
+
     def write_in_slices(self, work: Callable[[sqlite3.Connection], bool]) -> None:
         """Do `work` again and again, each time in a transaction of its own, until it says that there is no more.
 

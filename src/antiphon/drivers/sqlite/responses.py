@@ -75,7 +75,11 @@ class SqliteResponses:
         """Whether storage cannot keep up."""
         return self._database.is_full
 
-    def put(self, kept: KeptResponse, on_kept: Callable[[], object] | None = None) -> None:
+    def when_written(self, tell: Callable[[], object]) -> None:
+        """Call `tell` when others find what was handed over so far."""
+        self._database.when_written(tell)
+
+    def put(self, kept: KeptResponse) -> None:
         """Keep a response."""
         context = kept.context or Context(None, ())
         nodes = grow(kept.owner, context.before, context.new)
@@ -90,13 +94,7 @@ class SqliteResponses:
 
         # The recording of a replay is shared with the cache, and written already.
         size = _ROW_BYTES if kept.is_replay else _ROW_BYTES + kept.recording.size
-
-        def done() -> None:
-            self._pending.drop(kept, nodes)
-            if on_kept is not None:
-                on_kept()
-
-        self._database.write(work, size, is_urgent=on_kept is not None, on_done=done)
+        self._database.write(work, size, on_done=lambda: self._pending.drop(kept, nodes))
 
     async def get(self, response_id: str, owner: str) -> KeptResponse | None:
         """Return the owner's response."""
@@ -142,14 +140,7 @@ class SqliteResponses:
         )
         return [recording_id for (recording_id,) in rows]
 
-    def note_upstream(
-        self,
-        response_id: str,
-        owner: str,
-        provider: str,
-        expires_at: float,
-        on_noted: Callable[[], object] | None = None,
-    ) -> None:
+    def note_upstream(self, response_id: str, owner: str, provider: str, expires_at: float) -> None:
         """Note that `provider` itself keeps a response of the owner."""
         noted = (response_id, owner)
         self._noted[noted] = provider
@@ -157,12 +148,7 @@ class SqliteResponses:
         def work(connection: sqlite3.Connection) -> None:
             connection.execute(_NOTE, (response_id, owner, provider, expires_at))
 
-        def done() -> None:
-            self._noted.pop(noted, None)
-            if on_noted is not None:
-                on_noted()
-
-        self._database.write(work, 256, is_urgent=on_noted is not None, on_done=done)
+        self._database.write(work, 256, on_done=lambda: self._noted.pop(noted, None))
 
     async def upstream_of(self, response_id: str, owner: str) -> str | None:
         """Return the provider that keeps the owner's response."""
