@@ -18,6 +18,8 @@ from typing import Final
 
 import pytest
 
+from waiting import PATIENCE
+
 _USER: Final = "antiphon"
 _SETTINGS: Final = {
     "listen_addresses": "",
@@ -68,7 +70,7 @@ class PostgresServer:
         """Stop: `SIGINT` throws clients out, `SIGQUIT` is as if it had crashed."""
         if self._process is not None:
             self._process.send_signal(how)
-            self._process.wait(30)
+            self._process.wait(PATIENCE)
             self._process = None
 
     def restart(self) -> None:

@@ -14,10 +14,10 @@ import pytest
 from antiphon.settings import Redis
 from certificates import authority
 from ports import free_port
+from waiting import PATIENCE
 
 _PROGRAMS = ("valkey-server", "redis-server")
 _SLOTS = 16384
-_SECONDS = 10.0
 
 
 class RedisServer:
@@ -49,7 +49,7 @@ class RedisServer:
         """Let it vanish."""
         if self._process is not None:
             self._process.send_signal(signal.SIGKILL)
-            self._process.wait(10)
+            self._process.wait(PATIENCE)
             self._process = None
 
     def pause(self) -> None:
@@ -64,7 +64,7 @@ class RedisServer:
 
     def ask(self, *words: str) -> str:
         """Give the server a command from outside, and return its reply as it is written."""
-        with socket.create_connection(("127.0.0.1", self.port), _SECONDS) as connection:
+        with socket.create_connection(("127.0.0.1", self.port), PATIENCE) as connection:
             connection.sendall(_written(words) + _written(["QUIT"]))
             said = b"".join(iter(lambda: connection.recv(1 << 16), b""))
         return said.removesuffix(b"+OK\r\n").decode()
@@ -170,7 +170,7 @@ class _Node(RedisServer):
 
 def until(condition: Callable[[], bool]) -> None:
     """Wait for a server; not inside of an event loop."""
-    deadline = time.monotonic() + _SECONDS
+    deadline = time.monotonic() + PATIENCE
     while not condition():
         assert time.monotonic() < deadline, "it does not start"
         time.sleep(0.01)

@@ -7,11 +7,14 @@ from typing import TypeVar
 
 T = TypeVar("T")
 
+PATIENCE = 60.0
+"""Seconds after which something hangs. Only that is told by it: a busy machine may take a while for anything."""
 
-async def eventually(condition: Callable[[], T | Awaitable[T]], seconds: float = 10.0) -> T:
-    """Return what `condition` gives as soon as that is true; fail when time is up."""
+
+async def eventually(condition: Callable[[], T | Awaitable[T]]) -> T:
+    """Return what `condition` gives as soon as that is true; fail when it seems that it never will be."""
     loop = asyncio.get_running_loop()
-    deadline = loop.time() + seconds
+    deadline = loop.time() + PATIENCE
     while True:
         given = condition()
         value: T = await given if inspect.isawaitable(given) else given  # type: ignore[assignment]

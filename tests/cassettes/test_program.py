@@ -11,6 +11,7 @@ import pytest
 
 from cassettes.upstreams import KEY, upstreams
 from scripted import scenarios
+from waiting import PATIENCE
 
 AGENT = Path(__file__).parent / "weather_agent.py"
 ASK = """
@@ -38,7 +39,7 @@ def antiphon(*arguments, folder, environ=None, **options):
         env={**kept, "HOME": str(folder), "OPENAI_AGENTS_DISABLE_TRACING": "1", **(environ or {})},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=PATIENCE,
         **options,
     )
 
@@ -148,7 +149,7 @@ def test_a_killed_recording_leaves_whole_files_only(tmp_path):
             stderr=subprocess.DEVNULL,
             start_new_session=True,
         )
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + PATIENCE
         while not (tmp_path / "tape").exists() or len(list((tmp_path / "tape").glob("*.json"))) < 5:
             assert time.monotonic() < deadline
         os.killpg(process.pid, signal.SIGKILL)
@@ -180,7 +181,7 @@ signal.pause()
         assert process.stdout.readline() == f"{scenarios.TEXT}\n"
         child = int(process.stdout.readline())
         os.kill(process.pid if number == signal.SIGTERM else child, number)
-        _, said = process.communicate(timeout=30)
+        _, said = process.communicate(timeout=PATIENCE)
 
     assert (process.returncode, said) == (status, "antiphon: tape: 1 recorded\n")
     assert len(files(tmp_path)) == 1
@@ -220,5 +221,5 @@ def test_a_cassette_is_served_without_a_command(tmp_path):
         )
     finally:
         process.terminate()
-        _, rest = process.communicate(timeout=10)
+        _, rest = process.communicate(timeout=PATIENCE)
     assert (said.stdout.decode(), process.returncode) == (f"{scenarios.TEXT}\n", 0), rest

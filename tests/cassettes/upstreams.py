@@ -12,6 +12,7 @@ from typing import Any
 from antiphon.drivers.simulator import Simulator
 from clients.house import UPSTREAMS
 from scripted.upstream import ScriptedUpstream
+from waiting import PATIENCE
 
 KEY = "sk-proj-a-key-that-nobody-may-find-0123456789"
 
@@ -66,8 +67,8 @@ def upstreams(answers: Any = None) -> Iterator[Upstreams]:
     thread = threading.Thread(target=run, name="upstreams")
     thread.start()
     try:
-        assert is_open.wait(10)
+        assert is_open.wait(PATIENCE)
         yield Upstreams(opened[0].base_url.removesuffix("/v1"), opened[0], scripted)
     finally:
         loop.call_soon_threadsafe(leaving.set)
-        thread.join(10)
+        thread.join(PATIENCE)

@@ -7,7 +7,7 @@ import os
 import signal
 import sys
 
-from waiting import eventually
+from waiting import PATIENCE, eventually
 
 
 class Served:
@@ -38,7 +38,7 @@ class Served:
 
     async def ended(self):
         """Wait for the end of the process; return its exit code."""
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(PATIENCE):
             await self._reading
             return await self.process.wait()
 

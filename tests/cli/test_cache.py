@@ -13,7 +13,7 @@ from antiphon.drivers.simulator import Answer, Simulator
 from antiphon.drivers.simulator.samples import chat_body
 from cli.served import serving
 from e2e.plain_client import plain_client
-from waiting import eventually
+from waiting import PATIENCE, eventually
 
 CHAT = "/v1/chat/completions"
 ADMIN = {"admin": {"key": "admin-key"}}
@@ -22,7 +22,7 @@ CACHE = {"cache": {"lookup_timeout": 10, "memory": {"trust": 2}}}
 
 def run(scenario):
     async def within_reason():
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(PATIENCE):
             await scenario
 
     asyncio.run(within_reason())
@@ -161,8 +161,8 @@ async def warm(clients):
     async def all_hit():
         return all([(await ask(client)).is_hit for client in clients])
 
-    await eventually(all_hit, seconds=30)
-    await eventually(all_hit, seconds=30)
+    await eventually(all_hit)
+    await eventually(all_hit)
 
 
 def workers_of(pid):

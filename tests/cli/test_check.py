@@ -18,6 +18,7 @@ from antiphon.drivers.simulator.samples import chat_frames
 from antiphon.wire.sse import DONE
 from certificates import authority
 from serving import serving, settings_for
+from waiting import PATIENCE
 
 KEY = "sk-this-must-not-be-shown"
 SECRETS = (KEY, "key-of-alice", "admin-secret", "header-secret")
@@ -48,7 +49,7 @@ async def check(folder, *arguments, **environ):
         sys.executable, "-m", "antiphon", "check", *arguments,
         cwd=folder, env={**kept, "UP_KEY": KEY, **environ}, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
     )  # fmt: skip
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(PATIENCE):
         out, err = (data.decode() for data in await process.communicate())
     for secret in SECRETS:
         assert secret not in out + err

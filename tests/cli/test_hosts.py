@@ -86,12 +86,12 @@ def test_when_a_host_is_killed_the_other_makes_a_truthful_end_of_what_it_had(tmp
                 got = (await second.get(f"{PATH}/{response_id}")).json()
                 return got if got["status"] not in {"queued", "in_progress"} else None
 
-            again = await eventually(lambda: ended(queued), seconds=15)
+            again = await eventually(lambda: ended(queued))
             assert (again["status"], again["output"][-1]["content"][0]["text"]) == (
                 "completed",
                 "Hello there",
             )
-            failed = await eventually(lambda: ended(told[0]["response"]["id"]), seconds=15)
+            failed = await eventually(lambda: ended(told[0]["response"]["id"]))
             assert (failed["status"], failed["error"]["code"]) == ("failed", "server_error")
             assert failed["output"][-1]["content"][0]["text"] == "Hello"
 

@@ -9,7 +9,7 @@ from cli.served import serving
 from e2e.plain_client import plain_client
 from e2e.samples import responses_frames
 from e2e.test_background import events_of
-from waiting import eventually
+from waiting import PATIENCE, eventually
 
 PATH = "/v1/responses"
 ASKED = {"model": "up/gpt-test", "input": "Hi", "background": True}
@@ -18,7 +18,7 @@ FRAMES = responses_frames()
 
 def play(scenario):
     async def within_reason():
-        async with asyncio.timeout(40):
+        async with asyncio.timeout(PATIENCE):
             await scenario
 
     asyncio.run(within_reason())
@@ -41,7 +41,7 @@ async def has_text(client, path):
 async def connected_to(port, count):
     """Connect until so many workers have taken a connection of ours; return one client for each."""
     clients, stack = {}, []
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(PATIENCE):
         while len(clients) < count:
             context = plain_client(port)
             client = await context.__aenter__()
@@ -72,7 +72,7 @@ def test_any_worker_of_a_host_polls_tails_and_cancels_what_another_runs(tmp_path
             await has_text(second, f"{PATH}/{dropped}")
             got = (await second.post(f"{PATH}/{dropped}/cancel", {})).json()
             assert (got["status"], got["output"][-1]["content"][0]["text"]) == ("cancelled", "Hello")
-            await eventually(lambda: sum(call.aborted for call in upstream.calls) == 1, seconds=1)
+            await eventually(lambda: sum(call.aborted for call in upstream.calls) == 1)
             gate.set()
             told += events_of(await third.rest(head))
             assert [event["sequence_number"] for event in told] == list(range(len(told)))

@@ -15,7 +15,7 @@ from antiphon.drivers.simulator import Answer, Simulator
 from antiphon.drivers.simulator.samples import chat_body, chat_frames, responses_frames
 from cli.served import serving, starting
 from gateway.wire import wire
-from waiting import eventually
+from waiting import PATIENCE, eventually
 
 CHAT = {"model": "up/gpt-test", "messages": []}
 RESPONSES = {"model": "up/gpt-test", "input": "Hi"}
@@ -23,7 +23,7 @@ RESPONSES = {"model": "up/gpt-test", "input": "Hi"}
 
 def run(scenario):
     async def within_reason():
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(PATIENCE):
             await scenario
 
     asyncio.run(within_reason())
@@ -46,7 +46,7 @@ async def is_refused(port):
 
 
 async def until_refused(port):
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE):
         while not await is_refused(port):
             pass
 
@@ -137,7 +137,7 @@ async def worker_of(port):
 async def workers_of(port, count):
     """Ask until so many workers have answered."""
     seen = set()
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE):
         while len(seen) < count:
             seen.add(await worker_of(port))
     return seen

@@ -13,6 +13,7 @@ from antiphon.drivers.simulator import Simulator
 from antiphon.settings import Provider, Secret
 from scripted.upstream import Play, ScriptedUpstream
 from serving import serving, settings_for
+from waiting import PATIENCE
 
 
 @dataclass(frozen=True)
@@ -78,11 +79,11 @@ def open_house(folder: Path) -> Iterator[House]:
     thread = threading.Thread(target=run, name="house")
     thread.start()
     try:
-        assert is_open.wait(10), "the gateway does not serve"
+        assert is_open.wait(PATIENCE), "the gateway does not serve"
         yield House(opened[0], upstream)
     finally:
         loop.call_soon_threadsafe(leaving.set)
-        thread.join(10)
+        thread.join(PATIENCE)
 
 
 def _providers(root: str) -> dict[str, Provider]:

@@ -25,13 +25,14 @@ from clients.cases import (
 from clients.house import CHAT, GEMINI, MESSAGES, RESPONSES, UPSTREAMS, House, Upstream
 from scripted import scenarios
 from scripted.speech import CACHED_TOKENS, INPUT_TOKENS, OUTPUT_TOKENS
+from waiting import PATIENCE
 
 TOOL = {"name": "get_weather", "description": "The weather", "input_schema": SCHEMA}
 
 
 @pytest.fixture(scope="module")
 def client(house: House) -> Iterator[Anthropic]:
-    with Anthropic(base_url=house.url, api_key="any", max_retries=0, timeout=10) as opened:
+    with Anthropic(base_url=house.url, api_key="any", max_retries=0, timeout=PATIENCE) as opened:
         yield opened
 
 

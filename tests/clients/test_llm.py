@@ -24,6 +24,7 @@ from clients.cases import (
 from clients.house import CHAT, UPSTREAMS, House, Upstream
 from scripted import scenarios
 from scripted.speech import INPUT_TOKENS, OUTPUT_TOKENS
+from waiting import PATIENCE
 
 over_both = pytest.mark.parametrize("responses", [True, False], ids=["responses", "chat"])
 
@@ -138,7 +139,7 @@ def test_the_command_prints_the_answer(house: House, folder: Path):
             env={**os.environ, "LLM_USER_PATH": str(folder)},
             capture_output=True,
             text=True,
-            timeout=20,
+            timeout=PATIENCE,
         )
 
     assert (ended.stdout.strip(), ended.returncode) == (scenarios.TEXT, 0)

@@ -28,6 +28,7 @@ from clients.cases import (
 from clients.house import GEMINI, MESSAGES, RESPONSES, UPSTREAMS, House, Upstream
 from scripted import scenarios
 from scripted.speech import CACHED_TOKENS, INPUT_TOKENS, OUTPUT_TOKENS, THOUGHT_TOKENS
+from waiting import PATIENCE
 
 TOOL = {"type": "function", "name": "get_weather", "description": "The weather", "parameters": SCHEMA}
 CHAT_TOOL = {"type": "function", "function": {"name": "get_weather", "parameters": SCHEMA}}
@@ -35,7 +36,7 @@ CHAT_TOOL = {"type": "function", "function": {"name": "get_weather", "parameters
 
 @pytest.fixture(scope="module")
 def client(house: House) -> Iterator[OpenAI]:
-    with OpenAI(base_url=house.base_url, api_key="any", max_retries=0, timeout=10) as opened:
+    with OpenAI(base_url=house.base_url, api_key="any", max_retries=0, timeout=PATIENCE) as opened:
         yield opened
 
 

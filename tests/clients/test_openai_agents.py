@@ -35,6 +35,7 @@ from clients.cases import (
 from clients.house import DEEPSEEK, House, Upstream
 from scripted import scenarios
 from scripted.speech import INPUT_TOKENS, OUTPUT_TOKENS
+from waiting import PATIENCE
 
 T = TypeVar("T")
 
@@ -82,7 +83,7 @@ class Run:
 
 
 async def within_reason(work: Awaitable[T]) -> T:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE):
         return await work
 
 

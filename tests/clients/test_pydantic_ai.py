@@ -33,6 +33,7 @@ from clients.cases import (
 from clients.house import DEEPSEEK, OLLAMA, House, Upstream
 from scripted import scenarios
 from scripted.speech import INPUT_TOKENS, OUTPUT_TOKENS
+from waiting import PATIENCE
 
 TLS = ssl.create_default_context()
 """Not used, and too slow to be made for each client anew."""
@@ -81,7 +82,7 @@ def run(
                 return outputs[-1], stream.usage
 
     async def within_reason() -> tuple[Any, Any]:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE):
             return await asked()
 
     return asyncio.run(within_reason())

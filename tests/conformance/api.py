@@ -18,6 +18,7 @@ from e2e.plain_client import Answer, PlainClient, plain_client
 from gateway.talking import SocketTalk, talking
 from official_library import accumulate
 from serving import Running, serving, settings_for
+from waiting import PATIENCE
 
 MODEL = "model"
 """The alias under which the suite asks."""
@@ -204,7 +205,7 @@ def run(upstream: Served, scenario: Callable[[Api], Awaitable[None]]) -> None:
     api, runner = upstream
 
     async def within_reason() -> None:
-        async with asyncio.timeout(15):
+        async with asyncio.timeout(PATIENCE):
             await scenario(api)
 
     api.says(obliging)

@@ -8,6 +8,7 @@ from antiphon.drivers.simulator import Answer, Received, Simulator
 from embedder import Embedder
 from scripted.scenarios import assistant
 from scripted.upstream import ScriptedUpstream
+from waiting import PATIENCE
 
 ADDRESS = "http://127.0.0.1:8000/v1"
 
@@ -27,11 +28,11 @@ def standing_in():
     thread = threading.Thread(target=loop.run_forever)
     thread.start()
     try:
-        asyncio.run_coroutine_threadsafe(simulator.__aenter__(), loop).result(10)
+        asyncio.run_coroutine_threadsafe(simulator.__aenter__(), loop).result(PATIENCE)
         yield simulator.base_url.removesuffix("/v1") + "/chat/v1"
-        asyncio.run_coroutine_threadsafe(simulator.stop(), loop).result(10)
+        asyncio.run_coroutine_threadsafe(simulator.stop(), loop).result(PATIENCE)
     finally:
         loop.call_soon_threadsafe(loop.stop)
-        thread.join(10)
+        thread.join(PATIENCE)
         loop.close()
     assert upstream.faults == []

@@ -21,6 +21,8 @@ import threading
 from dataclasses import dataclass
 from pathlib import Path
 
+from waiting import PATIENCE
+
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = tuple(
     page
@@ -43,7 +45,6 @@ SECRETS = {
 
 _FENCE = re.compile(r"^```(\w*)([^\n]*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _GREETING = re.compile(r"http://127\.0\.0\.1:\d+")
-_DEADLINE_SECONDS = 60
 
 
 @dataclass(frozen=True)
@@ -95,7 +96,7 @@ class Gateway:
         self._is_up = threading.Event()
         self._reader = threading.Thread(target=self._read)
         self._reader.start()
-        self._is_up.wait(_DEADLINE_SECONDS)
+        self._is_up.wait(PATIENCE)
         assert self.url is not None, "".join(self.log)
 
     def _read(self):
@@ -110,7 +111,7 @@ class Gateway:
         """Stop as an operator does, and return the exit code."""
         self._process.terminate()
         try:
-            return self._process.wait(_DEADLINE_SECONDS)
+            return self._process.wait(PATIENCE)
         finally:
             self._process.kill()
             self._reader.join()
@@ -126,6 +127,6 @@ def run(command, folder, environ):
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-        timeout=_DEADLINE_SECONDS,
+        timeout=PATIENCE,
     )
     return ended.returncode, ended.stdout

@@ -21,6 +21,7 @@ from antiphon.settings import Provider
 from antiphon.wire.errors import ClientFault
 from drivers.make_demo_cassette import FOLDER, TEXT, THOUGHT, demo_files
 from forms import content_type, form
+from waiting import PATIENCE
 
 DIALECTS = {"chat": CHAT, "completions": COMPLETIONS, "embeddings": EMBEDDINGS, "responses": RESPONSES}
 SSE = b"text/event-stream"
@@ -326,7 +327,7 @@ def test_it_plays_on_a_real_loop():
         ended = loop.create_future()
         sink.end = lambda: ended.set_result(None)
         Playback({"a": HELLO}, pace=parse_pace("x1000")).send(request({"messages": "hello"}), sink)
-        await asyncio.wait_for(ended, 5)
+        await asyncio.wait_for(ended, PATIENCE)
         return sink.body
 
     assert asyncio.run(listen()) == b"h1\n\nh2\n\nh3\n\n"

@@ -10,6 +10,7 @@ import pytest
 
 from antiphon.drivers.prices import Prices
 from antiphon.turn.usage import NO_USAGE, Usage
+from waiting import PATIENCE
 
 NOW = 1_790_000_000.0
 OPENAI = "https://api.openai.com/v1"
@@ -169,6 +170,10 @@ def test_the_library_is_not_loaded_before_it_is_needed():
     """Importing and making the prices does not load the library, which is slow."""
     program = "import sys; from antiphon.drivers.prices import Prices; Prices(); print('genai_prices' in sys.modules)"
     done = subprocess.run(
-        [sys.executable, "-c", program], capture_output=True, text=True, env=dict(os.environ), timeout=30
+        [sys.executable, "-c", program],
+        capture_output=True,
+        text=True,
+        env=dict(os.environ),
+        timeout=PATIENCE,
     )
     assert done.stdout.strip() == "False"

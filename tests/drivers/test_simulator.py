@@ -11,6 +11,7 @@ from antiphon.drivers.simulator import Answer, Fault, Simulator, refused_base_ur
 from antiphon.drivers.simulator.answers import HUGE_FRAME_BYTES
 from drivers.wire_client import ask, connected
 from forms import form
+from waiting import PATIENCE
 
 FRAMES = [b'data: {"n":1}\n\n', b'data: {"n":2}\n\n', b"data: [DONE]\n\n"]
 STREAM = Answer(frames=FRAMES)
@@ -26,7 +27,7 @@ def on_both_loops(test):
     @functools.wraps(test)
     def run(factory, **arguments):
         async def within_reason():
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(PATIENCE):
                 await test(**arguments)
 
         with asyncio.Runner(loop_factory=factory) as runner:

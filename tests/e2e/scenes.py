@@ -13,7 +13,7 @@ from e2e.plain_client import Answer as Got
 from e2e.plain_client import PlainClient, plain_client
 from e2e.samples import PATHS, REQUESTS, answer_of
 from serving import Running, serving, settings_for
-from waiting import eventually
+from waiting import PATIENCE, eventually
 
 
 class Scene:
@@ -92,7 +92,7 @@ def play(test: Coroutine[Any, Any, None]) -> None:
     """Run a test's coroutine, for a reasonable time."""
 
     async def within_reason() -> None:
-        async with asyncio.timeout(15):
+        async with asyncio.timeout(PATIENCE):
             await test
 
     asyncio.run(within_reason())

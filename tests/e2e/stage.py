@@ -13,6 +13,7 @@ from antiphon.settings.values import ProviderType
 from e2e.plain_client import PlainClient, plain_client
 from recorded import Exchange
 from serving import Clock, Running, serving, settings_for
+from waiting import PATIENCE
 
 T = TypeVar("T")
 
@@ -38,7 +39,7 @@ class Stage:
 
     def run(self, coroutine: Coroutine[Any, Any, T]) -> T:
         async def within_reason() -> T:
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(PATIENCE):
                 return await coroutine
 
         return self._runner.run(within_reason())

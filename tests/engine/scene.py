@@ -14,7 +14,7 @@ from drivers.sqlite.opening import rows_of
 from e2e.plain_client import Answer as Got
 from e2e.plain_client import PlainClient, plain_client
 from serving import UNHURRIED, Clock, serving, settings_for
-from waiting import eventually
+from waiting import PATIENCE, eventually
 
 CHAT = "/v1/chat/completions"
 RESPONSES = "/v1/responses"
@@ -196,7 +196,7 @@ def run(test):
     """Run a test's coroutine, but not for ever."""
 
     async def within_reason():
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(PATIENCE):
             await test
 
     asyncio.run(within_reason())

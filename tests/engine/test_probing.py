@@ -20,6 +20,7 @@ from antiphon.settings import Provider, ProviderType, Secret
 from antiphon.wire.sse import DONE
 from certificates import authority
 from drivers.http.raw_upstream import RawServer, answers
+from waiting import PATIENCE
 
 KEY = "sk-this-must-not-be-shown"
 WEB_PAGE = Answer(404, body=b"<!DOCTYPE html><html><title>Not here</title></html>", content_type="text/html")
@@ -77,7 +78,7 @@ async def probed(base_url, expected=None, **changes):
         return http_upstream(provider, base_url=provider.base_url, headers=key, environ={})
 
     subject = Subject("up", hurried(settings, expected.seconds), expected.aliases, expected.asked)
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(PATIENCE):
         found = Found(await probe(subject, connect, time.monotonic))
     assert tuple(dict.fromkeys(step.name for step in found.steps)) == STEPS
     assert KEY not in repr(found.steps)

@@ -11,7 +11,7 @@ from antiphon.engine.second_level import SecondLevel
 from antiphon.engine.tasks import Tasks
 from antiphon.wire.errors import StoreFault
 from drivers.sqlite.opening import entry_of
-from waiting import eventually
+from waiting import PATIENCE, eventually
 
 A, B = entry_of("a"), entry_of("b")
 LONG = 10.0
@@ -68,7 +68,7 @@ def play(test, timeout=LONG):
     async def run():
         tasks, level = Tasks(), Level()
         try:
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(PATIENCE):
                 await test(level, SecondLevel(level, timeout=timeout, tasks=tasks))
         finally:
             await tasks.stop()
@@ -99,7 +99,7 @@ def test_what_does_not_come_in_time_is_a_miss():
         level.answers.clear()
         began = time.monotonic()
         assert await seen.get(A.digest) is None
-        assert 0.05 <= time.monotonic() - began < 2
+        assert time.monotonic() - began >= 0.05
         assert await seen.get_many([A.digest, B.digest]) == {}
         assert counted(seen) == {"timeout": 3}
         level.answers.set()

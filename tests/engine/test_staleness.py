@@ -26,7 +26,7 @@ from engine.scene import (
     upstream,
 )
 from serving import Clock
-from waiting import eventually, settled
+from waiting import PATIENCE, eventually, settled
 
 HOUR = 3600
 REVALIDATING = {"ttl": Duration(60), "stale_while_revalidate": Duration(30)}
@@ -289,7 +289,7 @@ def test_a_refresh_does_not_hold_up_the_end(tmp_path):
             clock.now += 70
             assert await play.outcome() == "hit"
             await play.simulator.wait_for_calls(2)
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(PATIENCE):
                 await play.running.stop(0.2)
 
     run(test())

@@ -28,6 +28,7 @@ from antiphon.turn.grammar import violations
 from antiphon.wire.sse import DONE, Event, FrameReader, parse_frame, write_frame
 from drivers.wire_client import Got, connected
 from serving import Running, serving, settings_for
+from waiting import PATIENCE
 
 KEY = "sk-upstream-0123456789abcdef"
 OWN_ID = re.compile(rb"resp_[0-9a-f]{48}")
@@ -274,7 +275,7 @@ class Upstream:
 async def before(row: Row, folder: Path) -> AsyncIterator[tuple[Upstream, Running]]:
     """A gateway before an upstream that breaks."""
     upstream = Upstream(row)
-    async with upstream.simulator as simulator, asyncio.timeout(30):
+    async with upstream.simulator as simulator, asyncio.timeout(PATIENCE):
         providers = {
             name: Provider(
                 type=kind, base_url=simulator.base_url, api_key=Secret(KEY), models=(), **row.provider

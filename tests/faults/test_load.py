@@ -20,7 +20,7 @@ from antiphon.drivers.simulator import Answer, Received, Simulator, samples
 from antiphon.settings import Cache
 from antiphon.wire.sse import write_frame
 from serving import serving, settings_for
-from waiting import eventually, settled
+from waiting import PATIENCE, eventually, settled
 
 STREAMS = 1000
 SLOW = 10
@@ -80,7 +80,7 @@ async def gateway(upstream: Simulator, folder: Path) -> AsyncIterator[Gateway]:
     )
     assert process.stderr is not None
     try:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(PATIENCE):
             greeting = await process.stderr.readline()
             found = PORT.search(greeting)
             assert found, greeting

@@ -16,6 +16,7 @@ import antiphon
 from antiphon.drivers.simulator import Answer, Simulator
 from e2e.samples import MODEL
 from serving import Running, serving, settings_for
+from waiting import PATIENCE
 
 ENDS = {"response.completed", "response.incomplete", "response.failed", "error"}
 Event = dict[str, Any]
@@ -32,7 +33,7 @@ class Talk:
         await self.send({"type": "response.create", "model": MODEL, "store": False, **members})
 
     async def next(self) -> Event:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE):
             return json.loads(await self.get())
 
     async def turn(self, **members: Any) -> list[Event]:
@@ -75,7 +76,7 @@ class SocketTalk(Talk):
         return await self.connection.recv()
 
     async def closed(self) -> tuple[int, str]:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE):
             with pytest.raises(ConnectionClosed) as closed:
                 await self.connection.recv()
         assert closed.value.rcvd is not None
@@ -108,7 +109,7 @@ class AsgiTalk(Talk):
         await self.outbox.put(message)
 
     async def message(self) -> dict[str, Any]:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE):
             return await self.outbox.get()
 
     async def put(self, data: str | bytes) -> None:
@@ -127,7 +128,7 @@ class AsgiTalk(Talk):
 
     async def leave(self) -> None:
         self.inbox.put_nowait({"type": "websocket.disconnect", "code": 1006})
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE):
             await self.task
 
 

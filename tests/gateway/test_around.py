@@ -9,7 +9,7 @@ from antiphon.drivers.simulator import Answer, Fault
 from antiphon.settings import Key, Secret
 from e2e.scenes import play, scene
 from e2e.test_seeds_e import chat_answer
-from waiting import eventually
+from waiting import PATIENCE, eventually
 
 COUNT, COUNT_MESSAGES, COMPACT = (
     "/v1/responses/input_tokens",
@@ -213,7 +213,7 @@ class TestCompacting:
                 at.client.send("POST", COMPACT, {"model": "p/m", "input": HISTORY})
                 await at.simulator.wait_for_calls(1)
                 at.client.leave()
-                async with asyncio.timeout(5):
+                async with asyncio.timeout(PATIENCE):
                     await eventually(lambda: at.simulator.open_connections == 0)
 
         play(run())

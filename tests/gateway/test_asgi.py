@@ -15,7 +15,7 @@ from antiphon.gateway.asgi import AsgiReply
 from antiphon.settings import ConfigurationError, Key, Secret, Server, Storage
 from gateway.wire import JSON, Watcher
 from serving import settings_for
-from waiting import eventually
+from waiting import PATIENCE, eventually
 
 CHAT = {"model": "up/gpt-test", "messages": [{"role": "user", "content": "Hi"}]}
 
@@ -72,7 +72,7 @@ class Caller:
         return bool(self.sent) and not self.sent[-1].get("more_body", True)
 
     async def answer(self):
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE):
             await self.task
         assert self.is_whole
         return self
@@ -415,7 +415,7 @@ def reply_with(*, write, body=None):
         reply.watch(Watcher(heard, 0))
         caller = Caller(lambda scope, receive, send: reply.run(receive, send), body=body)
         write(reply, caller)
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE):
             results = await asyncio.gather(caller.task, return_exceptions=True)
         return caller, heard, results[0]
 

@@ -16,7 +16,7 @@ from e2e.samples import MODEL, frame, message_item, response, responses_frames
 from e2e.scenes import play, read_rows
 from gateway.talking import SocketTalk, code_of, id_of, talking, talks, types
 from gateway.wire import GET, wire
-from waiting import eventually
+from waiting import PATIENCE, eventually
 
 HELLO = Answer(frames=responses_frames())
 OFFER = {
@@ -33,7 +33,7 @@ def run(request, tmp_path):
 
     def run(scenario, *answers, **changes):
         async def scene():
-            async with asyncio.timeout(15), talks(tmp_path, *answers, **changes) as there:
+            async with asyncio.timeout(PATIENCE), talks(tmp_path, *answers, **changes) as there:
                 await scenario(there)
 
         (uvloop.run if request.param == "uvloop" else asyncio.run)(scene())
@@ -59,7 +59,7 @@ def masked(opcode, data=b"", *, fin=True):
 
 async def heard(client):
     """Read a frame of the server, which masks nothing: its opcode and data."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE):
         first, size = await client.reader.readexactly(2)
         assert first & 0x80
         if size == 126:
@@ -281,7 +281,7 @@ def test_who_breaks_the_protocol_is_closed_out(run, data):
             await there.simulator.wait_for_calls(1)
             client.send(data)
             assert (await close_heard(client)).code == 1002
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(PATIENCE):
                 await there.simulator.calls[0].over.wait()
             client.send(b"more" * 1000)
             assert await client.rest() == b""
@@ -301,7 +301,7 @@ def test_a_client_says_goodbye(run):
             client.send(masked(Opcode.CLOSE, Close(1000, "bye").serialize()))
             assert await close_heard(client) == Close(1000, "bye")
             assert await client.rest() == b""
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(PATIENCE):
                 await there.simulator.calls[0].over.wait()
             assert there.simulator.calls[0].aborted
         await eventually(lambda: there.gateway.server.connections == 0)
@@ -324,7 +324,7 @@ def test_a_client_that_disappears_in_its_turn_ends_it(run, is_reset):
                 client.writer.transport.abort()
             else:
                 client.writer.write_eof()
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(PATIENCE):
                 await there.simulator.calls[0].over.wait()
             assert there.simulator.calls[0].aborted
 

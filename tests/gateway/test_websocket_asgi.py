@@ -10,7 +10,7 @@ from antiphon.settings import Key, Secret, Server
 from e2e.samples import responses_frames
 from e2e.scenes import play
 from gateway.talking import AsgiTalk, code_of, id_of, talks, types
-from waiting import eventually
+from waiting import PATIENCE, eventually
 
 KEYS = (Key(name="alice", key=Secret("key-a")),)
 DENIAL = {"extensions": {"websocket.http.response": {}}}
@@ -114,7 +114,7 @@ def test_a_client_that_cannot_be_sent_to_ends_its_turns(tmp_path):
         assert (await talk.message())["type"] == "websocket.accept"
         talk.outbox.put = _broken
         await talk.create(input="Hi")
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE):
             await talk.task
             await there.simulator.calls[0].over.wait()
         assert there.simulator.calls[0].aborted

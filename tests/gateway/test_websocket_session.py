@@ -10,7 +10,7 @@ from antiphon.settings import Cache, Key, Responses, Secret, Server
 from e2e.samples import MODEL, frame, message_item, response, responses_body, responses_frames
 from e2e.scenes import play
 from gateway.talking import code_of, id_of, talks, types
-from waiting import eventually
+from waiting import PATIENCE, eventually
 
 HELLO = Answer(frames=responses_frames())
 CALL = {
@@ -484,7 +484,7 @@ def test_a_client_that_leaves_ends_its_turns(tmp_path, through, begun):
                 await there.simulator.wait_for_calls(2)
                 if begun:
                     await talk.next()
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(PATIENCE):
                 for call in there.simulator.calls:
                     await call.over.wait()
             assert [call.aborted for call in there.simulator.calls] == [True, True]
@@ -505,7 +505,7 @@ def test_a_client_that_leaves_while_its_model_is_looked_up_is_not_answered(tmp_p
             there.simulator.answer(Answer(frames=responses_frames(), gate=asyncio.Event()))
             gate.set()
             await eventually(lambda: len(there.simulator.calls) == 2)
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(PATIENCE):
                 await there.simulator.calls[1].over.wait()
             assert there.simulator.calls[1].aborted
 

@@ -13,6 +13,7 @@ from antiphon.gateway.request import Request
 from antiphon.gateway.server import HttpServer, listening_socket
 from antiphon.ports.reply import Reply
 from antiphon.settings import Server
+from waiting import PATIENCE
 
 JSON = ((b"content-type", b"application/json"),)
 
@@ -123,7 +124,7 @@ class Wire:
         return await self.answer(head_only=method == "HEAD")
 
     async def answer(self, *, head_only: bool = False) -> Answer:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE):
             status, headers = await self.head()
             return Answer(status, headers, b"" if head_only else await self.body(headers))
 
@@ -146,7 +147,7 @@ class Wire:
 
     async def rest(self) -> bytes:
         """Read until the server closes."""
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE):
             return await self.reader.read()
 
 

@@ -14,10 +14,10 @@ from antiphon.ports.reply import Reply
 from antiphon.settings import Model, Provider, Secret
 from npm.scripted import DIALECTS, Script, ScriptedUpstream
 from serving import Running, serving, settings_for
+from waiting import PATIENCE
 
 ADDRESS = "http://127.0.0.1:8080"
 """The gateway's, on the pages."""
-_DEADLINE_SECONDS = 30
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,7 @@ class Behind:
             stderr=asyncio.subprocess.PIPE,
         )
         try:
-            async with asyncio.timeout(_DEADLINE_SECONDS):
+            async with asyncio.timeout(PATIENCE):
                 out, err = await process.communicate()
         finally:
             if process.returncode is None:

@@ -19,6 +19,7 @@ from antiphon.settings import MemoryLevel
 from embedder import Embedder, tokens, vector
 from engine.scene import SMALL, gateway, send, upstream
 from serving import Clock
+from waiting import PATIENCE
 
 EMBEDDINGS = "/v1/embeddings"
 TTL = 100.0
@@ -56,7 +57,7 @@ class Machine(RuleBasedStateMachine):
 
     def wait(self, work):
         async def within_reason():
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(PATIENCE):
                 return await work
 
         return self.loop.run(within_reason())

@@ -9,7 +9,7 @@ from e2e.samples import responses_frames
 from e2e.scenes import read_rows
 from invariants import violations
 from runs.workers import PATH, Follower, Mortal, host, text_of
-from waiting import eventually
+from waiting import PATIENCE, eventually
 
 COMMITS = frozenset({"create", "claim", "append", "end", "restart", "settle", "publish", "release"})
 FRAMES = responses_frames(("Hel", "lo", " there"))
@@ -128,4 +128,4 @@ def test_death_at_each_commit_has_a_truthful_end(tmp_path, life, when):
             at_commit += 1
         assert at_commit >= (2 if life == "cancelled" else 5)
 
-    asyncio.run(asyncio.wait_for(run(), 60))
+    asyncio.run(asyncio.wait_for(run(), PATIENCE))

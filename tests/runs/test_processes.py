@@ -15,13 +15,13 @@ from e2e.plain_client import plain_client
 from e2e.samples import responses_frames
 from invariants import Witnessed, violations
 from runs.workers import LOGGED, PATH, SHOWN, Follower, text_of
-from waiting import eventually
+from waiting import PATIENCE, eventually
 
 ASKED = {"model": "up/gpt-test", "input": "Hi", "background": True}
 
 
 def play(scenario):
-    asyncio.run(asyncio.wait_for(scenario, 60))
+    asyncio.run(asyncio.wait_for(scenario, PATIENCE))
 
 
 class Upstream:
@@ -51,7 +51,7 @@ async def get(port, response_id):
         return (await client.get(f"{PATH}/{response_id}")).json()
 
 
-async def ended(port, response_id, seconds=20.0):
+async def ended(port, response_id):
     async def poll():
         try:
             got = await get(port, response_id)
@@ -59,7 +59,7 @@ async def ended(port, response_id, seconds=20.0):
             return None  # nobody is there at the moment
         return got if got["status"] not in {"queued", "in_progress"} else None
 
-    return await eventually(poll, seconds)
+    return await eventually(poll)
 
 
 async def checked(served, response_id, *followers):

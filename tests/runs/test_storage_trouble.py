@@ -14,7 +14,7 @@ from e2e.plain_client import plain_client
 from e2e.samples import responses_body, responses_frames
 from runs.test_processes import ASKED, ask, checked, get, logged, play
 from runs.workers import LOGGED, PATH, SHOWN, Follower, Mortal, host, text_of
-from waiting import eventually
+from waiting import PATIENCE, eventually
 
 PLAIN = {"model": "up/gpt-test", "input": "plain"}
 
@@ -89,7 +89,7 @@ def test_while_the_disk_takes_nothing_only_what_needs_none_is_answered(tmp_path)
             await eventually(is_ready, 15)
             final = await checked(served, polled["id"])
             assert (final["status"], text_of(final)) == ("completed", "Hello there")
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(PATIENCE):
                 await reading
             final = await checked(served, shown.response_id, shown)
             assert (final["status"], text_of(final)) == ("failed", "Hello")

@@ -14,7 +14,8 @@ from antiphon.drivers.download import MAX_DOWNLOADS, Downloaded, Downloader, Kin
 from antiphon.settings import Downloads, Size, Timeout
 from antiphon.wire.errors import ClientFault
 from drivers.download.test_addresses import REFUSED
-from drivers.http.raw_upstream import PATIENCE, RawServer, answers
+from drivers.http.raw_upstream import RawServer, answers
+from waiting import PATIENCE
 
 PNG = b"\x89PNG\r\n\x1a\n" + struct.pack(">I4sII", 13, b"IHDR", 1, 2) + bytes(30)
 IMAGES = ("image/png", "image/jpeg")

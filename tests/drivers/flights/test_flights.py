@@ -6,7 +6,7 @@ import contextlib
 from antiphon.drivers.sqlite.flights import SqliteFlights
 from antiphon.ports.flights import Claim, Page, Standing, Wanted
 from drivers.flights.conftest import heard
-from waiting import eventually
+from waiting import PATIENCE, eventually
 
 LEASE = 20.0
 SHORT = 0.05
@@ -17,7 +17,7 @@ ALL = 1000
 
 def run(test):
     async def within_reason():
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(PATIENCE):
             await test
 
     asyncio.run(within_reason())

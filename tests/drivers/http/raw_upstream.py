@@ -9,8 +9,8 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from antiphon.drivers.http import HttpUpstream, Limits, Proxy
 from antiphon.ports.upstream import UpstreamRequest
 from antiphon.wire.errors import UpstreamFault
+from waiting import PATIENCE
 
-PATIENCE = 10.0
 ASK = UpstreamRequest("chat", "/chat/completions", b'{"model":"m"}')
 OK = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 2\r\n\r\n{}"
 

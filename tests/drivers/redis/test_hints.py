@@ -57,7 +57,7 @@ def test_after_it_was_away_they_hear_each_other_again(redis_server):
             redis_server.kill()
             one.publish(["resp_lost"])
             redis_server.start()
-            await eventually(lambda: len(heard[1]) == 2, seconds=10)
+            await eventually(lambda: len(heard[1]) == 2)
             one.publish(["resp_a"])
             await eventually(lambda: ["resp_a"] in heard[1])
 

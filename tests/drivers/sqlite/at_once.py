@@ -3,8 +3,10 @@
 import subprocess
 import sys
 
+from waiting import PATIENCE
 
-def run_at_once(programs: list[str], seconds: float = 30) -> None:
+
+def run_at_once(programs: list[str]) -> None:
     """Run programs that wait in `input(".")` until all are there. What one says on standard error is a failure."""
     processes = [
         subprocess.Popen(
@@ -24,7 +26,7 @@ def run_at_once(programs: list[str], seconds: float = 30) -> None:
             process.stdin.write(b"\n")
             process.stdin.flush()
         for process in processes:
-            _, said = process.communicate(timeout=seconds)
+            _, said = process.communicate(timeout=PATIENCE)
             assert (process.returncode, said.decode()) == (0, ""), said.decode()
     finally:
         for process in processes:

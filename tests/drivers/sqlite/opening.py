@@ -11,6 +11,7 @@ from antiphon.drivers.sqlite.database import Database
 from antiphon.ports.stores import KeptResponse
 from antiphon.recording import Head, Mode, Outcome, Recording, State
 from antiphon.turn.usage import Usage
+from waiting import PATIENCE
 
 NOW = 1_800_000_000.0
 
@@ -32,10 +33,10 @@ def held(database: Database):
 
     def hold(connection: sqlite3.Connection) -> None:
         holding.set()
-        go_on.wait(10)
+        go_on.wait(PATIENCE)
 
     database.write(hold)
-    assert holding.wait(10)
+    assert holding.wait(PATIENCE)
     try:
         yield
     finally:
@@ -51,7 +52,7 @@ def run(test):
     """Run a test's coroutine, but not for ever."""
 
     async def within_reason():
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(PATIENCE):
             await test
 
     asyncio.run(within_reason())

@@ -14,7 +14,7 @@ from antiphon.drivers.sqlite.database import Database, inspect
 from antiphon.wire.errors import StoreFault
 from drivers.sqlite.at_once import run_at_once
 from drivers.sqlite.opening import change, committed, held, opened, rows_of, run
-from waiting import eventually
+from waiting import PATIENCE, eventually
 
 INSERT = "REPLACE INTO worker_metrics (worker, time, snapshot) VALUES (?, 0, x'')"
 WORKERS = "SELECT worker FROM worker_metrics ORDER BY worker"
@@ -318,7 +318,7 @@ def test_a_long_read_holds_up_nobody_who_reads_a_little(tmp_path):
     async def test():
         async with opened(tmp_path) as database:
             await database.written(insert("a"))
-            long = asyncio.ensure_future(database.read(lambda connection: go_on.wait(10), is_long=True))
+            long = asyncio.ensure_future(database.read(lambda connection: go_on.wait(PATIENCE), is_long=True))
             for _ in range(3):
                 assert await database.read(lambda connection: connection.execute(WORKERS).fetchall()) == [
                     ("a",)

@@ -96,7 +96,7 @@ def test_workers_share_the_queue_while_others_cancel(tmp_path):
                 await storage.runs.create(new_run(f"resp_{number}", deadline=4e9, queue_deadline=4e9), None)
 
     run(accept())
-    run_at_once([program(text, place) for text in (_WORKER, _WORKER, _WORKER, _CANCELLER)], seconds=60)
+    run_at_once([program(text, place) for text in (_WORKER, _WORKER, _WORKER, _CANCELLER)])
 
     runs = rows_of(tmp_path, "SELECT id, status, epoch, last_seq FROM runs")
     assert len(runs) == RUNS

@@ -14,6 +14,7 @@ from antiphon.turn.history import Context
 from antiphon.turn.items import PageAsked
 from antiphon.wire.errors import ClientFault
 from drivers.stores.place import NOW, Clock, append_of, kept_of, new_run, opened
+from waiting import PATIENCE
 
 ITEM = st.integers(0, 9).map(
     lambda number: (
@@ -46,7 +47,7 @@ OUTPUT = b'{"id":"msg_out","type":"message","role":"assistant","content":[]}'
 
 def run(test):
     async def within_reason():
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(PATIENCE):
             await test
 
     asyncio.run(within_reason())
