@@ -24,9 +24,7 @@ class Served:
             self.lines.append(line.decode().rstrip("\n"))
 
     async def ready(self):
-        await eventually(
-            lambda: self._reading.done() or any(" answers at " in line for line in self.lines), seconds=10
-        )
+        await eventually(lambda: self._reading.done() or any(" answers at " in line for line in self.lines))
         (greeting,) = [line for line in self.lines if " answers at " in line]
         self.port = int(greeting.partition("http://127.0.0.1:")[2].partition("/")[0])
         return self

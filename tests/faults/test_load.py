@@ -196,10 +196,10 @@ async def run_a_thousand(folder: Path) -> None:
             for number in range(STREAMS - SLOW)
         ]
         await upstream.wait_for_calls(STREAMS)
-        await eventually(lambda: all(each.size for each in quick), 20)
+        await eventually(lambda: all(each.size for each in quick))
         opened = running.memory
         gate.set()
-        await eventually(lambda: all(each.is_whole for each in quick), 20)
+        await eventually(lambda: all(each.is_whole for each in quick))
         most = running.memory
         report(
             f"{STREAMS} open streams: {opened - idle:.0f} MiB more than {idle:.0f} MiB; at most {most - idle:.0f}"
@@ -208,7 +208,7 @@ async def run_a_thousand(folder: Path) -> None:
         assert {b"".join(small.parts)} == {each.body for each in quick}
         for each in slow:
             each.transport.resume_reading()
-        await eventually(lambda: all(each.is_whole for each in slow), 20)
+        await eventually(lambda: all(each.is_whole for each in slow))
         most = max(most, running.memory)
         assert {b"".join(large.parts)} == {each.body for each in slow}
         report(f"{SLOW} slow ones have read on: {running.memory - idle:.0f} MiB more")
@@ -234,7 +234,7 @@ async def run_unread(folder: Path) -> None:
             assert memory < 30
 
             one.transport.resume_reading()
-            await eventually(lambda: one.is_whole, 20)
+            await eventually(lambda: one.is_whole)
             assert one.body == b"".join(answer.parts)
             report(f"all of it was read: {running.memory - idle:.0f} MiB more")
 

@@ -78,7 +78,7 @@ def test_while_the_disk_takes_nothing_only_what_needs_none_is_answered(tmp_path)
                 assert (await post(served.port, PLAIN | {"store": False})).status == 200
                 assert await readiness(served.port) == 503
                 upstream.gate.set()
-                await eventually(lambda: given_up(served) == 2, 15)
+                await eventually(lambda: given_up(served) == 2)
                 assert len(shown.frames) == seen
                 assert (await get(served.port, kept["id"]))["status"] == "completed"
                 assert text_of(await get(served.port, polled["id"])) == "Hello"
@@ -86,7 +86,7 @@ def test_while_the_disk_takes_nothing_only_what_needs_none_is_answered(tmp_path)
             async def is_ready():
                 return await readiness(served.port) == 200
 
-            await eventually(is_ready, 15)
+            await eventually(is_ready)
             final = await checked(served, polled["id"])
             assert (final["status"], text_of(final)) == ("completed", "Hello there")
             async with asyncio.timeout(PATIENCE):
@@ -125,7 +125,7 @@ def test_what_was_promised_to_be_kept_is_written_when_there_is_room_again(tmp_pa
                 with contextlib.closing(sqlite3.connect(tmp_path / "antiphon.db")) as connection:
                     return connection.execute("SELECT count(*) FROM responses").fetchone()[0] == 1
 
-            await eventually(is_written, 10)
+            await eventually(is_written)
             served.process.kill()
         async with serving(tmp_path, "http://127.0.0.1:1") as served:
             assert (await get(served.port, response_id))["status"] == "completed"
@@ -175,7 +175,7 @@ async def give_up_unrenewed(folder, mortal):
         asked = await worker.ask()
         await at.logged(worker, asked["id"], LOGGED)
         began = loop.time()
-        await eventually(lambda: at.simulator.calls[0].aborted, 10)
+        await eventually(lambda: at.simulator.calls[0].aborted)
         assert loop.time() - began < 3
         assert worker.application.runs.running == 0
         worker.store.is_broken = False

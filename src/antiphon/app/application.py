@@ -1,7 +1,6 @@
 """The composition of one worker: settings in, a gateway that answers out."""
 
 import asyncio
-import logging
 import os
 import secrets
 import time
@@ -17,6 +16,7 @@ from antiphon.app.outside import (
     redis_changes_of,
     sources_of,
 )
+from antiphon.app.reporting import Reporting
 from antiphon.app.semantic import (
     check_semantic,
     embedding_of,
@@ -40,6 +40,8 @@ from antiphon.engine.decisions import Decisions
 from antiphon.engine.explaining import Explaining
 from antiphon.engine.flights.sharing import Sharing
 from antiphon.engine.idempotency.idempotency import Idempotency
+from antiphon.engine.keeper import Keeper
+from antiphon.engine.look_up import LookUp
 from antiphon.engine.producing import Producing
 from antiphon.engine.references import References
 from antiphon.engine.replaying import Replaying
@@ -67,16 +69,12 @@ from antiphon.routing.names import Resolver
 from antiphon.routing.placing import Placing
 from antiphon.settings import ConfigurationError, Settings, checked
 from antiphon.turn.usage import Usage
-from antiphon.wire.errors import GatewayError, StoreFault
+from antiphon.wire.errors import GatewayError
 from antiphon.wire.sealing import NONCE_BYTES, Sealer
-
-_log = logging.getLogger(__name__)
 
 _SEALING = "sealing"
 """The name of the key that seals `encrypted_content`."""
 _SWEEP_SECONDS = 60.0
-_PUBLISH_SECONDS = 2.0
-_FORGET_SECONDS = 3600.0
 
 
 class Application:
@@ -95,8 +93,7 @@ class Application:
         self.settings = settings
         self.storage = storage
         self.sealer = sealer
-        self._now = wall_clock
-        self._worker = secrets.token_hex(8)
+        self.wall_clock = wall_clock
         self._tasks = Tasks()
         cache = settings.cache
         self.memory = MemoryCache(cache.memory.max_bytes if cache else 0, wall_clock)
@@ -110,6 +107,7 @@ class Application:
             return prices.cost(known.type, known.base_url, model, usage, at)
 
         self.metrics = Metrics(lambda: gauges_of(self))
+        self._reporting = Reporting(self)
         self.accounts = Accounts(
             ledger=storage.ledger,
             price=price,
@@ -139,7 +137,7 @@ class Application:
             if cache is None or kept_in is None
             else SecondLevel(kept_in, timeout=cache.lookup_timeout, changing=self.changing, tasks=self._tasks)
         )
-        shelves = Shelves(self.memory, self.second_level, storage.responses, settings.responses.retention)
+        shelves = Shelves(self.memory, self.second_level)
         translating = Translating(
             sealer=self.sealer,
             downloader=Downloader(settings.downloads),
@@ -150,14 +148,20 @@ class Application:
             settings, storage, self.memory, self.second_level, self._tasks, wall_clock
         )
         self.conversations = Conversations(storage.conversations, self._tasks)
+        keeper = Keeper(
+            storage.responses,
+            self.conversations,
+            retention=settings.responses.retention,
+            wall_clock=wall_clock,
+        )
         lifetimes = Lifetimes(cache, settings.models)
         self.producing = Producing(
             cache=cache,
             lifetimes=lifetimes,
             shelves=shelves,
+            keeper=keeper,
             accounts=self.accounts,
             translate=translating.send,
-            conversations=self.conversations,
             changing=self.changing,
             tasks=self._tasks,
             on_stored=None if self.semantic is None else self.semantic.stored,
@@ -210,36 +214,40 @@ class Application:
             memory=self.memory,
             changing=self.changing,
             original_ids=cache is not None and cache.ids == "original",
-            keep=self.producing.keep,
-            is_full=lambda: storage.responses.is_full,
+            keeper=keeper,
             on_ending=self.accounts.count,
             wall_clock=wall_clock,
             clock=time.monotonic,
+        )
+        look_up = LookUp(
+            sources=self._sources,
+            cache=cache,
+            shelves=shelves,
+            producing=self.producing,
+            keeper=keeper,
+            staleness=Staleness(
+                lifetimes, shelves, self.producing, replaying, self._tasks, wall_clock=wall_clock
+            ),
+            replaying=replaying,
+            tasks=self._tasks,
+            wall_clock=wall_clock,
+            clock=time.monotonic,
+            semantic=self.semantic,
         )
         turns = Turns(
             sources=self._sources,
             catalogue=catalogue,
             cache=cache,
-            shelves=shelves,
-            producing=self.producing,
-            staleness=Staleness(
-                lifetimes,
-                shelves,
-                self.producing,
-                replaying,
-                self._tasks,
-                wall_clock=wall_clock,
-            ),
+            look_up=look_up,
             replaying=replaying,
+            keeper=keeper,
             contexts=contexts,
             conversations=self.conversations,
             accept=self.runs.accept,
             finish=self.runs.finishing.take,
             check=translating.check,
-            semantic=self.semantic,
             placing=Placing(settings.responses.background, settings.providers, settings.models),
             tasks=self._tasks,
-            wall_clock=wall_clock,
         )
         self._turns = turns
         keyring = Keyring(settings.keys)
@@ -248,8 +256,8 @@ class Application:
             keyring=keyring,
             admin_key=settings.admin.key,
             tasks=self._tasks,
-            readiness=self._readiness,
-            metrics=self._render_metrics,
+            readiness=self._reporting.readiness,
+            metrics=self._reporting.metrics,
         )
         kept = KeptResponses(
             storage.responses,
@@ -364,7 +372,7 @@ class Application:
         self._tasks.start(self._sweep(), "sweep")
         self._tasks.start(self._keep_alive(), "keep streams alive")
         if self.storage.is_shared:
-            self._tasks.start(self._publish(), "publish metrics")
+            self._tasks.start(self._reporting.publish(), "publish metrics")
         if self.changing is not None:
             self.changing.start()
 
@@ -408,7 +416,7 @@ class Application:
 
     async def _sweep(self) -> None:
         while True:
-            self.storage.sweep(self._now())
+            self.storage.sweep(self.wall_clock())
             await asyncio.sleep(_SWEEP_SECONDS)
 
     async def _keep_alive(self) -> None:
@@ -417,44 +425,6 @@ class Application:
             await asyncio.sleep(seconds / 2)
             self.producing.keep_alive(seconds)
             self.runs.keep_alive()
-
-    async def _publish(self) -> None:
-        while True:
-            await asyncio.sleep(_PUBLISH_SECONDS)
-            try:
-                await self.storage.metrics.publish(self._worker, self.metrics.snapshot(), self._now())
-                await self.storage.metrics.forget(self._now() - _FORGET_SECONDS)
-            except StoreFault as fault:
-                _log.warning("metrics are not shared with the other workers: %s", fault)
-
-    async def _render_metrics(self) -> bytes:
-        await self.accounts.flush()
-        await self._count_runs()
-        others: list[bytes] = []
-        if self.storage.is_shared:
-            try:
-                others = await self.storage.metrics.others(self._worker)
-            except StoreFault as fault:
-                _log.warning("metrics of the other workers are missing: %s", fault)
-        return await asyncio.to_thread(self.metrics.render, others)
-
-    async def _count_runs(self) -> None:
-        try:
-            await self.runs.count()
-        except StoreFault as fault:
-            _log.warning("how many runs wait is not known: %s", fault)
-
-    async def _readiness(self) -> dict[str, str]:
-        parts = {"storage": "ok"}
-        try:
-            await self.storage.check()
-        except StoreFault:
-            parts["storage"] = "not available"
-        if self.second_level is not None:
-            parts["cache"] = "ok" if await self.second_level.check() else "not available"
-        if self.changing is not None and not self.changing.is_heard:
-            parts["cache"] = "not used: purges are not heard of"
-        return parts
 
 
 async def _sealer(settings: Settings, storage: Storage) -> Sealer:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from antiphon.cache.entry import Entry, Verdict, judge
 from antiphon.cache.key import CacheKey
+from antiphon.engine.keeper import Keeper
 from antiphon.engine.keying import controls_of, key_of
 from antiphon.engine.live import LiveRecording
 from antiphon.engine.per_item.per_item import PerItem
@@ -36,22 +37,32 @@ class LookUp:
         cache: Cache | None,
         shelves: Shelves,
         producing: Producing,
+        keeper: Keeper,
         staleness: Staleness,
         replaying: Replaying,
         tasks: Tasks,
-        per_item: PerItem,
         wall_clock: Callable[[], float],
+        clock: Callable[[], float],
         semantic: SemanticLevel | None = None,
     ) -> None:
-        """Answer from `sources`, or from `shelves`; `per_item` answers lists of items.
+        """Answer from `sources`, or from `shelves`; `semantic` finds what was asked in other words.
 
-        `semantic` finds what was asked in other words.
+        `clock` is monotonic.
         """
-        self._per_item = per_item
+        self._per_item = PerItem(
+            shelves=shelves,
+            staleness=staleness,
+            producing=producing,
+            replaying=replaying,
+            tasks=tasks,
+            wall_clock=wall_clock,
+            clock=clock,
+        )
         self._sources = sources
         self._cache = cache
         self._shelves = shelves
         self._producing = producing
+        self._keeper = keeper
         self._staleness = staleness
         self._replaying = replaying
         self._tasks = tasks
@@ -63,8 +74,7 @@ class LookUp:
     def answer(self, turn: Turn, headers: Mapping[bytes, bytes], shortcut_key: object) -> None:
         """Answer a turn from the cache, from a live recording, or from its upstream. Raises GatewayError."""
         source = self._sources[turn.ask.target.provider]
-        responses = self._shelves.responses
-        if turn.keeps and responses is not None and responses.is_full:
+        if turn.keeps and self._keeper.is_full:
             raise StoreFault(
                 "Storage takes nothing more at the moment that is to be kept; `store: false` needs none.",
                 code="storage_busy",

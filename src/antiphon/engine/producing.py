@@ -2,42 +2,35 @@
 
 import itertools
 import secrets
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from antiphon.cache.changes import Change, Kind
 from antiphon.cache.entry import Entry
 from antiphon.cache.key import CacheKey
 from antiphon.cache.lifetimes import Lifetimes
 from antiphon.cache.status import forward_header, timing_header
-from antiphon.dialects.native import NativeRequest, changed_echo
-from antiphon.dialects.responses.output import output_of_recording
+from antiphon.dialects.native import NativeRequest
 from antiphon.engine.accounts import Accounts
 from antiphon.engine.answers import Ending, LiveAnswer
 from antiphon.engine.carrying import Carrier, in_background
 from antiphon.engine.changing import Changing
-from antiphon.engine.conversations import Conversations
 from antiphon.engine.encrypted import AskedForMore, Refusals
 from antiphon.engine.flights.sharing import Sharing
-from antiphon.engine.keeping import Keeping
+from antiphon.engine.keeper import Keeper
 from antiphon.engine.live import LiveRecording
 from antiphon.engine.rendition import Header
 from antiphon.engine.shelving import Shelves, Shelving
 from antiphon.engine.source import Source
 from antiphon.engine.tasks import Tasks
 from antiphon.engine.turn import Turn
-from antiphon.ports.stores import KeptResponse
 from antiphon.ports.upstream import AnswerSink, UpstreamRequest
 from antiphon.recording import Mode, Recording, State
 from antiphon.recording.telling import Opening
 from antiphon.settings import Cache
-from antiphon.turn.history import Context
 from antiphon.wire.errors import GatewayError
 
 Translate = Callable[[Turn, LiveRecording, Source], None]
 """Sends a turn whose upstream speaks another dialect."""
-
-Keep = Callable[[Turn, Recording, Mapping[str, bytes], int | None], None]
-"""(turn, recording, echoed members of the recorded request, time to show as created)"""
 
 _BAD_REQUEST = 400
 _KEPT = frozenset({State.COMPLETED, State.INCOMPLETE})
@@ -52,24 +45,23 @@ class Producing:
         cache: Cache | None,
         lifetimes: Lifetimes,
         shelves: Shelves,
+        keeper: Keeper,
         accounts: Accounts,
         translate: Translate,
         tasks: Tasks,
-        conversations: Conversations | None = None,
         changing: Changing | None = None,
         on_stored: Callable[[Turn, Entry], None] | None = None,
         wall_clock: Callable[[], float],
         clock: Callable[[], float],
     ) -> None:
-        """Put recordings on `shelves` and count them in `accounts`; `clock` is monotonic.
+        """Put recordings on `shelves`, give them to `keeper`, and count them in `accounts`; `clock` is monotonic.
 
-        Answers that become part of `conversations` are added to them. What `changing` purges meanwhile is not stored.
-        `on_stored` is told of each new cache entry.
+        What `changing` purges meanwhile is not stored. `on_stored` is told of each new cache entry.
         """
         self._shelves = shelves
+        self._keeper = keeper
         self._accounts = accounts
         self._translate = translate
-        self._conversations = conversations
         self._changing = changing
         if changing is not None:
             changing.follow(self._part)
@@ -140,8 +132,7 @@ class Producing:
 
     def join(self, turn: Turn, live: LiveRecording) -> None:
         """Let `turn` be answered by what `live` records."""
-        responses = self._shelves.responses
-        tells_kept = responses is not None and responses.is_waited_for and _leads_somewhere(turn)
+        tells_kept = self._keeper.is_waited_for(turn)
         answer = LiveAnswer(
             turn, live, live.echo, self._headers, self._account, self._clock, tells_kept=tells_kept
         )
@@ -251,8 +242,7 @@ class Producing:
             if self.sharing is not None:
                 self.sharing.ended(live)
         finally:
-            if self._conversations is not None:
-                self._conversations.release(turn.response_id.decode())
+            self._keeper.release(turn)
 
     def _keep_or_not(self, live: LiveRecording, turn: Turn, key: CacheKey | None) -> None:
         recording = live.recording
@@ -265,29 +255,14 @@ class Producing:
             live.stored = self._shelving.store(live, turn, key)
         for listener in live.listeners:
             if isinstance(listener, LiveAnswer):
-                self.keep(listener.turn, recording, live.echo, None)
+                self._keeper.keep(listener.turn, recording, live.echo, None)
                 if not listener.is_begun:
-                    self._note_upstream(listener.turn, live)
-
-    def _add(self, turn: Turn, recording: Recording) -> None:
-        """Add an answer to its conversation, unless the store does that when it keeps it."""
-        context = turn.context
-        if context is None or context.conversation is None or self._conversations is None:
-            return
-        holder = turn.response_id.decode()
-        if turn.keeps or turn.is_kept_by_run:
-            self._conversations.hand_over(holder)
-            return
-        owner, given = turn.ask.owner.name, context.given
-        self._conversations.add(
-            context.conversation, owner, holder, lambda: (*given, *output_of_recording(recording))
-        )
-        self._wait_for(turn)
+                    self._keeper.note_upstream(listener.turn, live)
 
     def _headers(self, turn: Turn, live: LiveRecording) -> tuple[Header, ...]:
         """Return what goes out with an answer that begins: from now on its client knows its id."""
         if turn.keeping is None:
-            self._note_upstream(turn, live)
+            self._keeper.note_upstream(turn, live)
         headers = _headers(turn, live)
         if turn.result == "partial":
             headers = (*headers, timing_header(self._clock() - turn.received_at))
@@ -303,55 +278,12 @@ class Producing:
         for payer, ending in self._unpaid.pop(recording.id, ()):
             self._accounts.count(payer, recording, ending)
 
-    def keep(
-        self, turn: Turn, recording: Recording, recorded_echo: Mapping[str, bytes], created_at: int | None
-    ) -> None:
-        """Keep the answer of `turn` for its owner, if that was promised."""
-        self._add(turn, recording)
-        if not turn.keeps or self._shelves.responses is None:
-            return
-        self._shelves.responses.put(
-            KeptResponse(
-                id=turn.response_id.decode(),
-                owner=turn.ask.owner.name,
-                recording=recording,
-                created_at=created_at,
-                echoed=changed_echo(turn.ask.request.echo, recorded_echo),
-                expires_at=self._now() + self._shelves.retention,
-                is_replay=turn.is_replay,
-                context=turn.context or Context.of(turn.ask.request.given),
-            )
-        )
-        self._wait_for(turn)
-
-    def _note_upstream(self, turn: Turn, live: LiveRecording) -> None:
-        """Note who keeps the answer, if its provider does that itself."""
-        responses, response_id = self._shelves.responses, live.response_id
-        if turn.is_kept_upstream and response_id and responses is not None:
-            expires_at = self._now() + self._shelves.retention
-            owner, provider = turn.ask.owner.name, live.recording.provider
-            responses.note_upstream(response_id, owner, provider, expires_at)
-            self._wait_for(turn)
-
-    def _wait_for(self, turn: Turn) -> None:
-        """Let the end of an answer wait for what was handed over to storage, where others are to find it first."""
-        responses = self._shelves.responses
-        if responses is not None and responses.is_waited_for:
-            turn.keeping = Keeping()
-            responses.when_written(turn.keeping.over)
-
     def _account(self, turn: Turn, recording: Recording, ending: Ending) -> None:
         if not (turn.pays and recording.is_live):
             self._accounts.count(turn, recording, ending)
             return
         # Who pays has left while others listen: what it cost is known when the answer has ended.
         self._unpaid.setdefault(recording.id, []).append((turn, ending))
-
-
-def _leads_somewhere(turn: Turn) -> bool:
-    """Whether the next request may refer to the answer."""
-    conversation = None if turn.context is None else turn.context.conversation
-    return turn.keeps or turn.is_kept_upstream or conversation is not None
 
 
 def _is_carried(turn: Turn, source: Source) -> bool:

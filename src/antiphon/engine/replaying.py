@@ -14,7 +14,7 @@ from antiphon.dialects.native import changed_echo
 from antiphon.drivers.memory import MemoryCache
 from antiphon.engine.answers import CLIENT_CLOSED, Ending, OnEnding
 from antiphon.engine.changing import Changing
-from antiphon.engine.producing import Keep
+from antiphon.engine.keeper import Keeper
 from antiphon.engine.rendition import Header, Rendition, render
 from antiphon.engine.turn import Ask, Turn, mint_response_id
 from antiphon.ports.reply import Reply
@@ -52,21 +52,16 @@ class Replaying:
         memory: MemoryCache,
         changing: Changing | None = None,
         original_ids: bool,
-        keep: Keep,
-        is_full: Callable[[], bool],
+        keeper: Keeper,
         on_ending: OnEnding,
         wall_clock: Callable[[], float],
         clock: Callable[[], float],
     ) -> None:
-        """`original_ids`: replays carry the id of the first answer instead of one of their own.
-
-        `is_full`: whether nothing more can be kept at the moment.
-        """
+        """Give answers to `keeper`; `original_ids`: they carry the id of the first one instead of one of their own."""
         self._memory = memory
         self._changing = changing
         self._original_ids = original_ids
-        self._keep = keep
-        self._is_full = is_full
+        self._keeper = keeper
         self._on_ending = on_ending
         self._now = wall_clock
         self._clock = clock
@@ -84,7 +79,7 @@ class Replaying:
         turn = Turn(noted.ask, request_id, reply, received_at)
         turn.key = noted.key
         if noted.has_id:
-            if noted.keeps and self._is_full():
+            if noted.keeps and self._keeper.is_full:
                 return False
             turn.response_id = mint_response_id()
             turn.keeps = noted.keeps
@@ -148,7 +143,7 @@ class Replaying:
             if self._original_ids and entry.public_id:
                 turn.response_id, created_at = entry.public_id.encode(), None
             if turn.keeps:
-                self._keep(turn, entry.recording, entry.echo, created_at)
+                self._keeper.keep(turn, entry.recording, entry.echo, created_at)
             body = rendition.fill(turn.response_id, created_at, echoed)
         headers = (
             *rendition.headers,

@@ -14,7 +14,7 @@ from antiphon.drivers.memory import MemoryCache
 from antiphon.engine.changing import Changing
 from antiphon.engine.live import LiveRecording
 from antiphon.engine.turn import Turn
-from antiphon.ports.stores import CacheLevel, ResponseStore
+from antiphon.ports.stores import CacheLevel
 from antiphon.recording import Recording
 from antiphon.settings import Cache
 from antiphon.wire.json import Members
@@ -27,9 +27,6 @@ class Shelves:
     memory: MemoryCache
     level: CacheLevel | None
     """The second level of the cache."""
-    responses: ResponseStore | None
-    retention: float
-    """Seconds for which responses are kept."""
 
     def newest(self, key: CacheKey, found: Entry | None) -> Entry | None:
         """Return what the level has `found` for a key, or the entry in memory where that is newer.

@@ -4,7 +4,6 @@ A request that repeats another one byte for byte, and one that refers to nothing
 brought it.
 """
 
-import time
 from collections.abc import Awaitable, Callable, Hashable, Mapping
 
 from antiphon.dialects.native import NativeRequest, read_request, with_members
@@ -16,15 +15,11 @@ from antiphon.engine.contexts import Contexts, conversation_of
 from antiphon.engine.conversations import Conversations
 from antiphon.engine.error_answers import in_own_places
 from antiphon.engine.incoming import Incoming
+from antiphon.engine.keeper import Keeper
 from antiphon.engine.look_up import LookUp
-from antiphon.engine.per_item.per_item import PerItem
-from antiphon.engine.producing import Producing
 from antiphon.engine.refusals import internal_error, refuse
 from antiphon.engine.replaying import Replaying
-from antiphon.engine.semantic.level import SemanticLevel
-from antiphon.engine.shelving import Shelves
 from antiphon.engine.source import Source
-from antiphon.engine.staleness import Staleness
 from antiphon.engine.tasks import Tasks
 from antiphon.engine.turn import Ask, Asked, Owner, Turn, is_minted
 from antiphon.engine.variant import NO_VARIANT, read_variant, shortcut
@@ -51,22 +46,18 @@ class Turns:
         sources: Mapping[str, Source],
         catalogue: Catalogue,
         cache: Cache | None,
-        shelves: Shelves,
-        producing: Producing,
-        staleness: Staleness,
+        look_up: LookUp,
         replaying: Replaying,
+        keeper: Keeper,
         contexts: Contexts,
         conversations: Conversations,
         accept: Accept,
         finish: Finish,
         placing: Placing,
         check: Callable[[Ask, Source], None],
-        semantic: SemanticLevel | None = None,
         tasks: Tasks,
-        wall_clock: Callable[[], float] = time.time,
-        clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Answer from `sources`, or from `shelves`; `contexts` resolve references.
+        """Ask `sources` for what `look_up` does not find; `contexts` resolve references, `keeper` knows who keeps what.
 
         `accept` takes the background turns that `placing` wants to be run here, if `check` does not refuse them, and
         `finish` all that are kept. `conversations` says whose turn it is in each.
@@ -80,29 +71,10 @@ class Turns:
         self._sources = sources
         self._catalogue = catalogue
         self._cache = cache
-        self._shelves = shelves
+        self._keeper = keeper
         self._replaying = replaying
         self._tasks = tasks
-        self._look_up = LookUp(
-            sources=sources,
-            cache=cache,
-            shelves=shelves,
-            producing=producing,
-            staleness=staleness,
-            replaying=replaying,
-            tasks=tasks,
-            per_item=PerItem(
-                shelves=shelves,
-                staleness=staleness,
-                producing=producing,
-                replaying=replaying,
-                tasks=tasks,
-                wall_clock=wall_clock,
-                clock=clock,
-            ),
-            wall_clock=wall_clock,
-            semantic=semantic,
-        )
+        self._look_up = look_up
 
     def answer(self, incoming: Incoming) -> None:
         """Answer one request. Raises GatewayError; faults that come later reach the reply."""
@@ -218,10 +190,10 @@ class Turns:
 
     async def _continues_upstream(self, request: NativeRequest, owner: Owner, target: Target) -> bool:
         """Whether a request continues a response that its provider keeps. Raises StoreFault."""
-        parent_id, responses = request.previous_response_id, self._shelves.responses
-        if parent_id is None or is_minted(parent_id) or responses is None:
+        parent_id = request.previous_response_id
+        if parent_id is None or is_minted(parent_id):
             return False
-        return await responses.upstream_of(parent_id, owner.name) == target.provider
+        return await self._keeper.provider_of(parent_id, owner.name) == target.provider
 
     async def _pass_on(self, incoming: Incoming, request: NativeRequest, target: Target) -> None:
         """Let the provider keep the answer, whoever keeps its others. Raises ClientFault, StoreFault."""
