@@ -3,7 +3,9 @@
 import asyncio
 import logging
 
+from antiphon.engine import tasks as engine_tasks
 from antiphon.engine.tasks import Tasks
+from waiting import PATIENCE
 
 
 async def fail():
@@ -70,3 +72,28 @@ def test_stopping_cancels_what_is_left_and_waits_for_it(caplog):
 
     asyncio.run(test())
     assert caplog.records == []
+
+
+def test_a_task_whose_cancellation_was_lost_is_stopped_all_the_same(monkeypatch):
+    """A library that it waited for has swallowed it."""
+    monkeypatch.setattr(engine_tasks, "_AGAIN_SECONDS", 0.01)
+
+    async def test():
+        tasks, lost = Tasks(), []
+
+        async def go_on():
+            while True:
+                try:
+                    await asyncio.Event().wait()
+                except asyncio.CancelledError:
+                    if lost:
+                        raise
+                    lost.append("once")
+
+        task = tasks.start(go_on(), "going on")
+        await asyncio.sleep(0)
+        async with asyncio.timeout(PATIENCE):
+            await tasks.stop()
+        assert (lost, task.cancelled()) == (["once"], True)
+
+    asyncio.run(test())

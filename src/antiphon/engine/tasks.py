@@ -3,9 +3,12 @@
 import asyncio
 import logging
 from collections.abc import Callable, Coroutine
-from typing import Any
+from typing import Any, Final
 
 _log = logging.getLogger(__name__)
+
+_AGAIN_SECONDS: Final = 0.5
+"""More than it takes to clean up."""
 
 
 class Tasks:
@@ -34,8 +37,13 @@ class Tasks:
         return task
 
     async def stop(self) -> None:
-        """Cancel what is still running and wait for it."""
-        tasks = list(self._tasks)
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        """Cancel what is still running and wait for it.
+
+        What goes on all the same is cancelled again: a library that it waits for may lose a cancellation, as
+        `asyncio.wait_for` does before Python 3.12 with one that comes in the same moment as the result.
+        """
+        tasks = set(self._tasks)
+        while tasks:
+            for task in tasks:
+                task.cancel()
+            _, tasks = await asyncio.wait(tasks, timeout=_AGAIN_SECONDS)

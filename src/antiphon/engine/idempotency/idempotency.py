@@ -23,6 +23,7 @@ from antiphon.engine.idempotency.recorded import Follower, RecordedReply
 from antiphon.engine.refusals import internal_error
 from antiphon.engine.tasks import Tasks
 from antiphon.engine.turn import mint_response_id
+from antiphon.engine.waking import woken
 from antiphon.ports.idempotency import Claimed, ClaimStore, Ended, Held, Reused
 from antiphon.ports.reply import Reply
 from antiphon.settings import Idempotency as Settings
@@ -121,11 +122,7 @@ class Idempotency:
         """Wait until all outcomes are noted, but no longer than `seconds`: those too whose clients have left."""
         deadline = self._clock() + seconds
         while self._live and (left := deadline - self._clock()) > 0:
-            self._emptied.clear()
-            try:
-                await asyncio.wait_for(self._emptied.wait(), left)
-            except TimeoutError:
-                break
+            await woken(self._emptied, left)
 
     def break_off(self) -> None:
         """What ends from now on does so because the process stops: that is nobody's outcome."""
