@@ -163,7 +163,7 @@ class _Node(RedisServer):
             "--cluster-enabled": "yes",
             "--cluster-port": str(self.bus),
             "--cluster-config-file": f"node-{number}.conf",
-            "--cluster-node-timeout": "1000",
+            "--cluster-node-timeout": "3000",
         }
         super().__init__(program, folder, *itertools.chain.from_iterable(options.items()))
 

@@ -13,7 +13,7 @@ from typing import Final
 
 from antiphon.cache.entry import Entry
 from antiphon.cache.selecting import Selector
-from antiphon.drivers.redis.client import FAULTS, open_client
+from antiphon.drivers.redis.client import FAULTS, open_client, store_fault
 from antiphon.drivers.redis.entries import (
     EXPIRY_AT,
     FLAGS_AT,
@@ -29,7 +29,6 @@ from antiphon.drivers.redis.scanning import Scan
 from antiphon.drivers.redis.writing import WriteQueue
 from antiphon.ports.stores import Share, Totals
 from antiphon.settings import Redis as RedisSettings
-from antiphon.wire.errors import StoreFault
 
 _log = logging.getLogger(__name__)
 
@@ -88,7 +87,7 @@ class RedisCache:
         try:
             value = await self._pipes.ask(key, b"GET", key)
         except FAULTS as error:
-            raise _store_fault(error) from error
+            raise store_fault(error) from error
         if value is None:
             return None
         return (
@@ -103,7 +102,7 @@ class RedisCache:
         try:
             values = await asyncio.gather(*(self._pipes.ask(key, b"GET", key) for key in keys))
         except FAULTS as error:
-            raise _store_fault(error) from error
+            raise store_fault(error) from error
         held = [(digest, value) for digest, value in zip(digests, values, strict=True) if value is not None]
 
         def read() -> list[Entry | None]:
@@ -142,7 +141,7 @@ class RedisCache:
         try:
             meant = {(stub.stored_at, stub.digest) async for stub in self._scan.meant(selector)}
         except FAULTS as error:
-            raise _store_fault(error) from error
+            raise store_fault(error) from error
         digests = [digest for _, digest in heapq.nlargest(limit, meant)]
         entries: list[Entry] = []
         for first in range(0, len(digests), _READ_AT_ONCE):
@@ -160,14 +159,14 @@ class RedisCache:
                 return await self._remove_recording(recording_id)
             return await self._remove_meant(selector)
         except FAULTS as error:
-            raise _store_fault(error) from error
+            raise store_fault(error) from error
 
     async def count(self, selector: Selector) -> int:
         """Return how many are meant. Raises StoreFault."""
         try:
             return len({stub.digest async for stub in self._scan.meant(selector)})
         except FAULTS as error:
-            raise _store_fault(error) from error
+            raise store_fault(error) from error
 
     async def expire(self, selector: Selector, at: float) -> int:
         """Let what is meant be stale from `at` on, if not before; return how many. Raises StoreFault."""
@@ -179,7 +178,7 @@ class RedisCache:
                 if stub.expires_at > at:
                     await self._overwrite(stub.digest, EXPIRY_AT, write_expiry(at))
         except FAULTS as error:
-            raise _store_fault(error) from error
+            raise store_fault(error) from error
         return len(changed)
 
     async def pin(self, digest: bytes, *, is_pinned: bool) -> None:
@@ -191,7 +190,7 @@ class RedisCache:
             else:
                 await self._unpin(digest)
         except FAULTS as error:
-            raise _store_fault(error) from error
+            raise store_fault(error) from error
 
     async def totals(self) -> Totals:
         """Return how much there is. Raises StoreFault."""
@@ -199,7 +198,7 @@ class RedisCache:
         try:
             stubs = {stub.digest: stub async for stub in self._scan.meant(Selector())}
         except FAULTS as error:
-            raise _store_fault(error) from error
+            raise store_fault(error) from error
         for stub in stubs.values():
             share = shares.get(stub.origin.target, Share(0, 0, 0))
             size = share.bytes + stub.rendition_bytes
@@ -279,11 +278,3 @@ class RedisCache:
             gone, _ = await asyncio.gather(ask(key, b"UNLINK", key), ask(pointer, b"UNLINK", pointer))
             count += gone
         return count
-
-
-def _store_fault(error: Exception) -> StoreFault:
-    return StoreFault(
-        f"The shared cache cannot be used: {error}",
-        code="storage_unavailable",
-        headers=((b"retry-after", b"1"),),
-    )

@@ -10,11 +10,10 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from antiphon.cache.changes import Change
-from antiphon.drivers.redis.client import FAULTS, open_client
+from antiphon.drivers.redis.client import FAULTS, open_client, store_fault
 from antiphon.drivers.redis.hints import RedisHints
 from antiphon.ports.changing import Look
 from antiphon.settings import Redis as RedisSettings
-from antiphon.wire.errors import StoreFault
 
 _APPEND: Final = """
 local latest = tonumber(redis.call('GET', KEYS[1]) or '0')
@@ -146,8 +145,4 @@ class RedisChanges:
             async with self._alone:
                 return await self._client.execute_command(*command)
         except FAULTS as error:
-            raise StoreFault(
-                f"Redis cannot be used: {error}",
-                code="storage_unavailable",
-                headers=((b"retry-after", b"1"),),
-            ) from error
+            raise store_fault(error) from error

@@ -13,6 +13,7 @@ from redis.backoff import NoBackoff
 from redis.exceptions import RedisClusterException, RedisError
 
 from antiphon.settings import Redis as RedisSettings
+from antiphon.wire.errors import StoreFault
 
 Client = Redis | RedisCluster
 """Commands with one key, pipelines of such commands without a transaction, and channels are the same with both.
@@ -66,6 +67,14 @@ async def open_channels(client: Client) -> PubSub:
             raise RedisClusterException("no node of the cluster is known")
         return client.pubsub(node=random.choice(nodes), ignore_subscribe_messages=True)  # noqa: S311 - any will do
     return client.pubsub(ignore_subscribe_messages=True)
+
+
+def store_fault(error: Exception) -> StoreFault:
+    """Return what one of FAULTS means for who needs an answer."""
+    said = str(error) or "it does not answer in time"
+    return StoreFault(
+        f"Redis cannot be used: {said}", code="storage_unavailable", headers=((b"retry-after", b"1"),)
+    )
 
 
 def _known(url: str) -> str:

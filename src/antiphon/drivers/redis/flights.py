@@ -12,12 +12,11 @@ import secrets
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Final, TypeVar
 
-from antiphon.drivers.redis.client import FAULTS, open_channels, open_client
+from antiphon.drivers.redis.client import FAULTS, open_channels, open_client, store_fault
 from antiphon.drivers.redis.pipes import Pipes
 from antiphon.drivers.redis.scripts import Script
 from antiphon.ports.flights import FOLLOWER_SECONDS, KEPT_SECONDS, Claim, Page, Standing, Wanted
 from antiphon.settings import Redis as RedisSettings
-from antiphon.wire.errors import StoreFault
 
 _T = TypeVar("_T")
 _log = logging.getLogger(__name__)
@@ -180,9 +179,7 @@ async def _asked(asking: Awaitable[_T]) -> _T:
     try:
         return await asking
     except FAULTS as error:
-        raise StoreFault(
-            f"Redis is not available: {str(error) or type(error).__name__}", code="storage_unavailable"
-        ) from error
+        raise store_fault(error) from error
 
 
 def _ms(seconds: float) -> bytes:
