@@ -47,17 +47,21 @@ class Hints:
 
     async def listen(self, changed: Callable[[Sequence[str]], object]) -> None:
         """Call `changed` with the runs that others have written to, none where it is not known. Never returns."""
-        wait = _FIRST_WAIT_SECONDS
+        wait, is_deaf = _FIRST_WAIT_SECONDS, False
         while True:
             try:
                 connection = await connect(self._url)
-                wait = _FIRST_WAIT_SECONDS
+                if is_deaf:
+                    _log.info("other processes are heard again")
+                wait, is_deaf = _FIRST_WAIT_SECONDS, False
                 try:
                     await self._hear(connection, changed)
                 finally:
                     await leave(connection)
             except FAULTS as error:
-                _log.warning("other processes are not heard: %s", error)
+                if not is_deaf:
+                    _log.warning("other processes are not heard: %s", error)
+                is_deaf = True
             await asyncio.sleep(wait * random.uniform(0.5, 1.0))  # noqa: S311 - so that not all come back at once
             wait = min(2 * wait, _LONGEST_WAIT_SECONDS)
 

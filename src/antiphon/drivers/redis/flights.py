@@ -6,31 +6,24 @@ them on one node. Processes tell each other in channels of their own.
 """
 
 import asyncio
-import logging
-import random
 import secrets
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Final, TypeVar
 
-from antiphon.drivers.redis.client import FAULTS, open_channels, open_client, store_fault
+from antiphon.drivers.redis.client import FAULTS, open_client, store_fault
+from antiphon.drivers.redis.listening import listen
 from antiphon.drivers.redis.pipes import Pipes
 from antiphon.drivers.redis.scripts import Script
 from antiphon.ports.flights import FOLLOWER_SECONDS, KEPT_SECONDS, Claim, Page, Standing, Wanted
 from antiphon.settings import Redis as RedisSettings
 
 _T = TypeVar("_T")
-_log = logging.getLogger(__name__)
-
 _CLAIM: Final = Script("claim_flight")
 _RENEW: Final = Script("renew_flight")
 _APPEND: Final = Script("append_to_flight")
 _RELEASE: Final = Script("release_flight")
 _READ: Final = Script("read_flight")
 _LEAVE: Final = Script("leave_flight")
-_ALIVE_SECONDS: Final = 15.0
-"""How long nothing is heard before the connection is tried."""
-_FIRST_WAIT_SECONDS: Final = 0.1
-_LONGEST_WAIT_SECONDS: Final = 5.0
 
 
 class RedisFlights:
@@ -148,21 +141,12 @@ class RedisFlights:
 
     async def listen(self, moved: Callable[[bytes | None], object]) -> None:
         """Hear what is said in this process's channel."""
-        wait = _FIRST_WAIT_SECONDS
-        while True:
-            try:
-                async with await open_channels(self._client) as channel:
-                    await channel.subscribe(self._channels + self._process)
-                    wait = _FIRST_WAIT_SECONDS
-                    moved(None)  # what was said while nobody listened
-                    while True:
-                        message = await channel.get_message(timeout=_ALIVE_SECONDS)
-                        if message is not None:
-                            moved(bytes.fromhex(bytes(message["data"]).decode()))
-            except FAULTS as error:
-                _log.warning("flights of other processes are not heard of: %s", error)
-            await asyncio.sleep(wait * random.uniform(0.5, 1.0))  # noqa: S311 - so that not all come back at once
-            wait = min(2 * wait, _LONGEST_WAIT_SECONDS)
+        await listen(
+            self._client,
+            self._channels + self._process,
+            lambda said: moved(None if said is None else bytes.fromhex(said.decode())),
+            what="flights of other processes",
+        )
 
     async def close(self) -> None:
         """Hang up."""

@@ -1,27 +1,20 @@
 """Hints over the channels of Redis or Valkey; implements `ports.hints.Hints`. Nothing is kept there."""
 
 import asyncio
-import logging
-import random
 import secrets
 from collections.abc import Callable, Sequence
 from typing import Final
 
 from redis.exceptions import RedisError
 
-from antiphon.drivers.redis.client import FAULTS, open_channels, open_client
+from antiphon.drivers.redis.client import FAULTS, open_client
+from antiphon.drivers.redis.listening import listen
 from antiphon.settings import Redis as RedisSettings
-
-_log = logging.getLogger(__name__)
 
 _ATTEMPTS: Final = 2
 """The first may find a connection that was lost while nobody said anything."""
 _MOST_RUNS: Final = 200
 """Named in one hint; more are all."""
-_ALIVE_SECONDS: Final = 15.0
-"""How long nothing is heard before the connection is tried."""
-_FIRST_WAIT_SECONDS: Final = 0.1
-_LONGEST_WAIT_SECONDS: Final = 5.0
 
 
 class RedisHints:
@@ -31,6 +24,7 @@ class RedisHints:
         """Speak there; what this process says is no news to it. Raises what `open_client` does."""
         # Nothing is tried again in silence: a listener would not know that it may have missed something.
         self._client = open_client(settings)
+        self._topic = topic
         self.channel = f"{settings.prefix}{topic}"
         self._sender = secrets.token_hex(4)
         self._published: dict[str, None] = {}
@@ -57,19 +51,12 @@ class RedisHints:
 
     async def watch(self, changed: Callable[[Sequence[str]], object]) -> None:
         """Call `changed` with the runs that others have moved on, or with none where it may be any."""
-        wait = _FIRST_WAIT_SECONDS
-        while True:
-            try:
-                async with await open_channels(self._client) as channel:
-                    await channel.subscribe(self.channel)
-                    wait = _FIRST_WAIT_SECONDS
-                    changed(())  # what was said while nobody listened
-                    while True:
-                        self._hear(await channel.get_message(timeout=_ALIVE_SECONDS), changed)
-            except FAULTS as error:
-                _log.warning("hints of other processes are not heard: %s", error)
-            await asyncio.sleep(wait * random.uniform(0.5, 1.0))  # noqa: S311 - so that not all come back at once
-            wait = min(2 * wait, _LONGEST_WAIT_SECONDS)
+        await listen(
+            self._client,
+            self.channel,
+            lambda said: self._hear(said, changed),
+            what=f"hints of other processes about {self._topic}",
+        )
 
     async def check(self) -> None:
         """Return if the server answers. Raises OSError."""
@@ -82,9 +69,9 @@ class RedisHints:
         """Give the connections back."""
         await self._client.aclose()
 
-    def _hear(self, message: dict[str, object] | None, changed: Callable[[Sequence[str]], object]) -> None:
-        said = None if message is None else message.get("data")
-        if not isinstance(said, bytes):
+    def _hear(self, said: bytes | None, changed: Callable[[Sequence[str]], object]) -> None:
+        if said is None:
+            changed(())
             return
         sender, _, named = said.decode("utf-8", "replace").partition(" ")
         if sender != self._sender:
