@@ -4,20 +4,15 @@ A hint may be lost, and may come in vain. Nothing is true because of one.
 """
 
 import asyncio
-import logging
-import random
 import secrets
 from collections.abc import Callable, Sequence
 from typing import Final
 
+from antiphon.drivers.hearing import keep_hearing
 from antiphon.drivers.postgres.connection import Connection, connect, leave
 from antiphon.drivers.postgres.faults import FAULTS
 
-_log = logging.getLogger(__name__)
-
 _CHANNEL: Final = "antiphon_runs"
-_FIRST_WAIT_SECONDS: Final = 0.1
-_LONGEST_WAIT_SECONDS: Final = 5.0
 _ALIVE_SECONDS: Final = 15.0
 """How often the connection is tried: one whose other end has vanished says nothing by itself."""
 LONGEST: Final = 7800
@@ -47,23 +42,16 @@ class Hints:
 
     async def listen(self, changed: Callable[[Sequence[str]], object]) -> None:
         """Call `changed` with the runs that others have written to, none where it is not known. Never returns."""
-        wait, is_deaf = _FIRST_WAIT_SECONDS, False
-        while True:
+
+        async def hear(begun: Callable[[], None]) -> None:
+            connection = await connect(self._url)
+            begun()
             try:
-                connection = await connect(self._url)
-                if is_deaf:
-                    _log.info("other processes are heard again")
-                wait, is_deaf = _FIRST_WAIT_SECONDS, False
-                try:
-                    await self._hear(connection, changed)
-                finally:
-                    await leave(connection)
-            except FAULTS as error:
-                if not is_deaf:
-                    _log.warning("other processes are not heard: %s", error)
-                is_deaf = True
-            await asyncio.sleep(wait * random.uniform(0.5, 1.0))  # noqa: S311 - so that not all come back at once
-            wait = min(2 * wait, _LONGEST_WAIT_SECONDS)
+                await self._hear(connection, changed)
+            finally:
+                await leave(connection)
+
+        await keep_hearing(hear, FAULTS, "other processes")
 
     async def _hear(self, connection: Connection, changed: Callable[[Sequence[str]], object]) -> None:
         """Listen until the connection is lost."""

@@ -69,17 +69,11 @@ async def open_channels(client: Client) -> PubSub:
     return client.pubsub(ignore_subscribe_messages=True)
 
 
-def said_by(error: Exception) -> str:
-    """Return what one of FAULTS is about, in words."""
-    return str(error) or "it does not answer in time"
-
-
 def store_fault(error: Exception) -> StoreFault:
     """Return what one of FAULTS means for who needs an answer."""
+    said = str(error) or "it does not answer in time"
     return StoreFault(
-        f"Redis cannot be used: {said_by(error)}",
-        code="storage_unavailable",
-        headers=((b"retry-after", b"1"),),
+        f"Redis cannot be used: {said}", code="storage_unavailable", headers=((b"retry-after", b"1"),)
     )
 
 
