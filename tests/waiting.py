@@ -11,10 +11,13 @@ PATIENCE = 60.0
 """Seconds after which something hangs. Only that is told by it: a busy machine may take a while for anything."""
 
 
-async def eventually(condition: Callable[[], T | Awaitable[T]]) -> T:
-    """Return what `condition` gives as soon as that is true; fail when it seems that it never will be."""
+async def eventually(condition: Callable[[], T | Awaitable[T]], *, within: float = PATIENCE) -> T:
+    """Return what `condition` gives as soon as that is true; fail when it seems that it never will be.
+
+    `within`: so many seconds are promised.
+    """
     loop = asyncio.get_running_loop()
-    deadline = loop.time() + PATIENCE
+    deadline = loop.time() + within
     while True:
         given = condition()
         value: T = await given if inspect.isawaitable(given) else given  # type: ignore[assignment]

@@ -72,7 +72,7 @@ def test_any_worker_of_a_host_polls_tails_and_cancels_what_another_runs(tmp_path
             await has_text(second, f"{PATH}/{dropped}")
             got = (await second.post(f"{PATH}/{dropped}/cancel", {})).json()
             assert (got["status"], got["output"][-1]["content"][0]["text"]) == ("cancelled", "Hello")
-            await eventually(lambda: sum(call.aborted for call in upstream.calls) == 1)
+            await eventually(lambda: sum(call.aborted for call in upstream.calls) == 1, within=1)
             gate.set()
             told += events_of(await third.rest(head))
             assert [event["sequence_number"] for event in told] == list(range(len(told)))

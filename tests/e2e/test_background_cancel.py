@@ -48,7 +48,7 @@ def test_any_worker_closes_a_silent_upstream_within_a_second(tmp_path):
                 got = (await client.post(f"{PATH}/{run_id}/cancel", {})).json()
                 assert (got["status"], got["usage"], got["completed_at"]) == ("cancelled", None, None)
                 assert got["output"]
-                await eventually(lambda: at.simulator.calls[0].aborted)
+                await eventually(lambda: at.simulator.calls[0].aborted, within=1)
                 assert (await at.client.get(f"{PATH}/{run_id}")).json() == got
 
     play(run())

@@ -17,7 +17,7 @@ from e2e.plain_client import plain_client
 from e2e.samples import chat_body, chat_frames, responses_body, responses_frames
 from e2e.scenes import play
 from serving import serving, settings_for
-from waiting import PATIENCE, eventually
+from waiting import eventually
 
 CHAT, RESPONSES = "/v1/chat/completions", "/v1/responses"
 ASKED = {"model": "p/m", "messages": [{"role": "user", "content": "Hi"}]}
@@ -392,7 +392,7 @@ def test_a_killed_worker_s_requests_are_taken_over_at_once(tmp_path):
                 first.process.send_signal(signal.SIGKILL)
                 await first.ended()
             async with served.serving(tmp_path, upstream.base_url, cache=None) as second:
-                async with asyncio.timeout(PATIENCE):
+                async with asyncio.timeout(5):
                     told = await post(second.port, CHAT, asked, **KEY)
             assert (told.body, REPLAYED in told.headers) == (b"".join(chat_frames()), False)
             assert len(upstream.calls) == 2

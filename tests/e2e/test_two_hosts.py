@@ -104,7 +104,7 @@ def test_the_other_cancels_and_the_upstream_is_closed_within_a_second(tmp_path, 
             await second.has_output(response_id)
             got = (await second.client.post(f"{PATH}/{response_id}/cancel", {})).json()
             assert got["status"] == "cancelled"
-            await eventually(lambda: simulator.calls[0].aborted)
+            await eventually(lambda: simulator.calls[0].aborted, within=1)
             assert await first.ended(response_id) == got
             assert (await first.client.post(f"{PATH}/{response_id}/cancel", {})).json() == got
 
@@ -186,7 +186,7 @@ def test_the_other_takes_over_from_one_that_is_cut_off(tmp_path, postgres_url, i
                 await second.gateway.application.runs.look_after()
                 return (await second.response(response_id))["status"] in {"completed", "failed"}
 
-            await eventually(looked_after)
+            await eventually(looked_after, within=3 * LEASE)
             got = await second.response(response_id)
             whole = events_of((await second.client.get(f"{PATH}/{response_id}?stream=true")).body)
             assert [event["sequence_number"] for event in whole] == list(range(len(whole)))

@@ -99,7 +99,7 @@ def test_what_does_not_come_in_time_is_a_miss():
         level.answers.clear()
         began = time.monotonic()
         assert await seen.get(A.digest) is None
-        assert time.monotonic() - began >= 0.05
+        assert 0.05 <= time.monotonic() - began < 2
         assert await seen.get_many([A.digest, B.digest]) == {}
         assert counted(seen) == {"timeout": 3}
         level.answers.set()

@@ -458,7 +458,7 @@ def test_when_the_last_one_on_any_host_has_left_the_upstream_is_closed(tmp_path,
                 await first.listening(1)
                 assert not simulator.calls[0].aborted
                 other.leave()
-                await eventually(lambda: simulator.calls[0].aborted)
+                await eventually(lambda: simulator.calls[0].aborted, within=1)
             assert second.application.producing.count == 0
             await eventually(lambda: sharing_of(first).led == 0)
 

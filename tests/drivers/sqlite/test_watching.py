@@ -4,7 +4,7 @@ import asyncio
 
 from antiphon.drivers.sqlite.watching import Watch
 from drivers.sqlite.opening import opened, run
-from waiting import PATIENCE, eventually, settled
+from waiting import eventually, settled
 
 WRITE = "INSERT INTO secrets (name, value) VALUES (hex(randomblob(8)), '')"
 
@@ -70,7 +70,7 @@ def test_it_looks_for_as_long_as_it_is_of_use(tmp_path):
                     heard.clear()
                     await write(there)
                     watch.use()
-                    async with asyncio.timeout(PATIENCE):
+                    async with asyncio.timeout(1):
                         await heard.wait()
             finally:
                 watching.cancel()

@@ -6,7 +6,7 @@ from antiphon.cache.changes import Change, Kind
 from antiphon.cache.selecting import Selector
 from drivers.sqlite.opening import entry_of, run
 from drivers.stores.place import LEVELS, NOW, RedisPlace, committed, opened
-from waiting import PATIENCE, eventually
+from waiting import eventually
 
 EVERYTHING = Selector(
     digest=b"\x00\xff",
@@ -151,7 +151,7 @@ def test_a_writer_on_another_host_is_heard_at_once(place):
                 await heard.wait()  # who begins to listen may have missed something
                 heard.clear()
                 await one.changes.append(purge())
-                async with asyncio.timeout(PATIENCE):
+                async with asyncio.timeout(5):
                     await heard.wait()
             finally:
                 listening.cancel()

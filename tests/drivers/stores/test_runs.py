@@ -8,7 +8,6 @@ import pytest
 from antiphon.ports.runs import Lease, QueueFull, RunLimits, RunState
 from drivers.sqlite.opening import run
 from drivers.stores.place import LEASE, NOW, Clock, append_of, committed, context_of, kept_of, new_run, opened
-from waiting import PATIENCE
 
 NOBODY = "resp_nobody"
 
@@ -433,7 +432,7 @@ def test_whoever_looks_is_told_that_something_has_moved(place):
                     await asyncio.sleep(0)
                     moved.clear()
                     await there.runs.append([append_of(lease, last_seq=number)])
-                    async with asyncio.timeout(PATIENCE):
+                    async with asyncio.timeout(1):
                         await moved.wait()
             finally:
                 watching.cancel()
