@@ -2,6 +2,8 @@
 
 import asyncio
 
+import pytest
+
 from antiphon.engine.semantic.evidence import LearnedThresholds
 
 
@@ -61,3 +63,39 @@ def test_many_pairs_are_learned_from_when_they_are_read_again():
     assert one.models()["up/m"].levels[0].pairs == 2_000
     asyncio.run(one.refresh())
     assert one.models()["up/m"].levels[0].pairs == 2_400
+
+
+class Slow(Noted):
+    """What it tells is as of when it was asked for, or, if `is_late`, as of when it tells it."""
+
+    def __init__(self, *, is_late):
+        super().__init__()
+        self.is_asked, self.go_on = asyncio.Event(), asyncio.Event()
+        self._is_late = is_late
+
+    async def evidence(self, limit):
+        early = await super().evidence(limit)
+        self.is_asked.set()
+        await self.go_on.wait()
+        return await super().evidence(limit) if self._is_late else early
+
+
+@pytest.mark.parametrize("is_late", [False, True])
+def test_what_is_noted_while_all_is_read_counts_once(is_late):
+    """Whether it was read or not."""
+    noted = Slow(is_late=is_late)
+    one = thresholds(noted)
+
+    async def test():
+        for _ in range(4):
+            one.note("up/m", 0.97, agreed=True, source="feedback")
+        reading = asyncio.ensure_future(one.refresh())
+        await noted.is_asked.wait()
+        for number in range(4):
+            one.note("up/m", 0.9 + number / 100, agreed=True, source="feedback")
+        noted.go_on.set()
+        await reading
+
+    asyncio.run(test())
+    assert one.pairs("up/m") == {"known": 8, "agreed": 8}
+    assert one.threshold("up/m") == 0.8

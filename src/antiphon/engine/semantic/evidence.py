@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable
 from typing import Final
 
@@ -40,6 +40,8 @@ class LearnedThresholds:
         self._now = now
         self._pairs: dict[str, deque[tuple[float, bool]]] = {}
         self._learned: dict[str, Learned] = {}
+        self._noted_meanwhile: list[Evidence] | None = None
+        """What is noted while all is read again."""
 
     def threshold(self, model: str) -> float | None:
         """Return what a hit needs; None: nothing is known that would be enough."""
@@ -49,27 +51,34 @@ class LearnedThresholds:
 
     def note(self, model: str, similarity: float, *, agreed: bool, source: str) -> None:
         """Remember a pair."""
-        self._vectors.note(Evidence(model + self._circumstance, similarity, agreed, source, self._now()))
-        self._add(model, similarity, agreed=agreed)
-        if len(self._pairs[model]) <= _LEARNED_AT_ONCE:
-            self._learned[model] = learn(self._pairs[model], self._max_error)
+        evidence = Evidence(model + self._circumstance, similarity, agreed, source, self._now())
+        self._vectors.note(evidence)
+        if self._noted_meanwhile is not None:
+            self._noted_meanwhile.append(evidence)
+        self._take(model, similarity, agreed=agreed)
 
     async def refresh(self) -> None:
         """Read what all workers have noted."""
+        meanwhile = self._noted_meanwhile = []
         try:
             read = await self._vectors.evidence(MOST_EVIDENCE)
+            pairs: dict[str, deque[tuple[float, bool]]] = {}
+            for each in reversed(read):
+                model = each.model.removesuffix(self._circumstance)
+                if model != each.model:
+                    _add(pairs, model, each.similarity, agreed=each.agreed)
+            learned = await asyncio.to_thread(
+                lambda: {model: learn(noted, self._max_error) for model, noted in pairs.items()}
+            )
         except StoreFault as fault:
             _log.warning("what was learned for the semantic cache cannot be read: %s", fault)
             return
-        self._pairs = {}
-        for each in reversed(read):
-            model = each.model.removesuffix(self._circumstance)
-            if model != each.model:
-                self._add(model, each.similarity, agreed=each.agreed)
-        pairs = {model: tuple(noted) for model, noted in self._pairs.items()}
-        self._learned = await asyncio.to_thread(
-            lambda: {model: learn(noted, self._max_error) for model, noted in pairs.items()}
-        )
+        finally:
+            self._noted_meanwhile = None
+        self._pairs, self._learned = pairs, learned
+        if meanwhile:
+            for each in (Counter(meanwhile) - Counter(read)).elements():
+                self._take(each.model.removesuffix(self._circumstance), each.similarity, agreed=each.agreed)
 
     def models(self) -> dict[str, Learned]:
         """Return what was learned for each model."""
@@ -80,5 +89,11 @@ class LearnedThresholds:
         noted = self._pairs.get(model, ())
         return {"known": len(noted), "agreed": sum(agreed for _, agreed in noted)}
 
-    def _add(self, model: str, similarity: float, *, agreed: bool) -> None:
-        self._pairs.setdefault(model, deque(maxlen=MOST_EVIDENCE)).append((similarity, agreed))
+    def _take(self, model: str, similarity: float, *, agreed: bool) -> None:
+        _add(self._pairs, model, similarity, agreed=agreed)
+        if len(self._pairs[model]) <= _LEARNED_AT_ONCE:
+            self._learned[model] = learn(self._pairs[model], self._max_error)
+
+
+def _add(pairs: dict[str, deque[tuple[float, bool]]], model: str, similarity: float, *, agreed: bool) -> None:
+    pairs.setdefault(model, deque(maxlen=MOST_EVIDENCE)).append((similarity, agreed))
